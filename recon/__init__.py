@@ -1,1 +1,7 @@
+"""Reconstruction: scans, operators, solvers, methods and the files around them."""
 
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__, submodules=["ct", "io", "metrics", "mri", "operators", "pipelines", "solvers"]
+)

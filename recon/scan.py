@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,13 +13,42 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..kernels.ct.geometry import Geometry, VolumeGrid
+from .arrays import as_tensor, require_finite
 from .ct.corrections import line_integrals
 
-S = TypeVar("S", "MRScan", "CTScan")
+
+class _Scan:
+    """What MR and CT scans share: moving between devices, changed copies, memory."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same scan with its tensors on another device."""
+        moved: dict[str, Any] = {name: t.to(device) for name, t in self._tensors().items()}
+        return self.replace(**moved)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        values = vars(self).items()
+        return {name: value for name, value in values if isinstance(value, Tensor)}
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _memory_text(self) -> str:
+        tensors = self._tensors().values()
+        size = float(sum(t.numel() * t.element_size() for t in tensors))
+        unit = "B"
+        for larger in ("kB", "MB", "GB"):
+            if size >= 1000:
+                size, unit = size / 1000, larger
+        return f"{size:.3g} {unit} on {'/'.join(sorted({t.device.type for t in tensors}))}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MRScan:
+class MRScan(_Scan):
     """Raw MR data, ready to reconstruct. Arrays may be NumPy or torch; they become torch tensors.
 
     Parameters
@@ -71,10 +100,10 @@ class MRScan:
     header: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        kspace = _tensor(self.kspace)
+        kspace = as_tensor(self.kspace)
         if not kspace.is_complex():
             raise TypeError(f"kspace must be complex, got {kspace.dtype}")
-        _require_finite("kspace", kspace)
+        require_finite("kspace", kspace)
         if self.trajectory is not None:
             if self.mask is not None:
                 raise ValueError("a scan has a mask (Cartesian) or a trajectory, not both")
@@ -101,13 +130,13 @@ class MRScan:
         if self.trajectory is None:
             self._set(mask=self._checked_mask())
         if self.noise is not None:
-            noise = _tensor(self.noise)
+            noise = as_tensor(self.noise)
             if noise.ndim != 2 or noise.shape[0] != self.coils or not noise.is_complex():
                 raise ValueError(
                     f"noise must be complex (coil, sample) with {self.coils} coils, "
                     f"got {noise.dtype} {tuple(noise.shape)}"
                 )
-            _require_finite("noise", noise)
+            require_finite("noise", noise)
             self._set(noise=noise)
         if self.batch_axes and len(self.batch_axes) != len(self.batch_shape):
             raise ValueError(f"batch_axes {self.batch_axes} name a batch of {self.batch_shape}")
@@ -116,15 +145,11 @@ class MRScan:
             affine=_checked_affine(self.affine),
         )
 
-    def _set(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
     def _checked_mask(self) -> Tensor:
         matrix = self.matrix
         if self.mask is None:
             return (self.kspace != 0).any(dim=-self.ndim - 1)
-        mask = _tensor(self.mask)
+        mask = as_tensor(self.mask)
         if mask.dtype != torch.bool:
             raise TypeError(f"mask must be boolean, got {mask.dtype}")
         full = (*self.batch_shape, *matrix)
@@ -181,14 +206,6 @@ class MRScan:
             return 1 / max(float(self.mask.float().mean()), 1e-12)
         return float(np.prod(self.image_shape)) / self.kspace.shape[-1]
 
-    def to(self, device: torch.device | str) -> Self:
-        """The same scan with its tensors on another device."""
-        return _to(self, device)
-
-    def replace(self, **changes: Any) -> Self:
-        """A copy with some fields changed, checked again."""
-        return dataclasses.replace(self, **changes)
-
     def __repr__(self) -> str:
         batch = _batch_text(self.batch_shape, self.batch_axes)
         fov = " x ".join(f"{f:.4g}" for f in self.field_of_view)
@@ -202,7 +219,7 @@ class MRScan:
         noise = "" if self.noise is None else f"noise {self.noise.shape[-1]} samples, "
         return (
             f"MRScan({' x '.join(map(str, self.matrix))} matrix, {self.coils} coils, {batch}"
-            f"{kind}, field of view {fov} mm, {noise}{_memory_text(self)})"
+            f"{kind}, field of view {fov} mm, {noise}{self._memory_text()})"
         )
 
     @property
@@ -214,7 +231,7 @@ class MRScan:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CTScan:
+class CTScan(_Scan):
     """Raw CT data, ready to reconstruct. Arrays may be NumPy or torch; they become torch tensors.
 
     Give line integrals (`sinogram`), or detector readings (`counts` and `blank`), of which the
@@ -263,20 +280,20 @@ class CTScan:
             raise ValueError("a CTScan needs a geometry, such as spinray.ParallelBeam(...)")
         for name in ("counts", "blank", "dark"):
             if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, _tensor(value))
+                self._set(**{name: as_tensor(value)})
         if self.sinogram is None:
             if self.counts is None or self.blank is None:
                 raise ValueError("a CTScan needs a sinogram, or counts and a blank scan")
             self._check_shape("counts", self.counts)
-            _require_finite("counts", self.counts)
+            require_finite("counts", self.counts)
             sinogram = line_integrals(self.counts, self.blank, self.dark)
         else:
-            sinogram = _tensor(self.sinogram)
+            sinogram = as_tensor(self.sinogram)
         if not sinogram.is_floating_point():
             raise TypeError(f"sinogram must be float32 or float64, got {sinogram.dtype}")
         self._check_shape("sinogram", sinogram)
-        _require_finite("sinogram", sinogram)
-        object.__setattr__(self, "sinogram", sinogram)
+        require_finite("sinogram", sinogram)
+        self._set(sinogram=sinogram)
         if not self.slice_spacing > 0:
             raise ValueError(f"slice_spacing must be positive mm, got {self.slice_spacing}")
 
@@ -299,45 +316,14 @@ class CTScan:
         """The grid given with the scan, or one that covers the field of view."""
         return self.volume or self.geometry.default_volume()
 
-    def to(self, device: torch.device | str) -> Self:
-        """The same scan with its tensors on another device."""
-        return _to(self, device)
-
-    def replace(self, **changes: Any) -> Self:
-        """A copy with some fields changed, checked again."""
-        return dataclasses.replace(self, **changes)
-
     def __repr__(self) -> str:
         batch = _batch_text(self.batch_shape, ("slice",) if len(self.batch_shape) == 1 else ())
         kind = "counts and line integrals" if self.counts is not None else "line integrals"
-        return f"CTScan({self.geometry}, {batch}{kind}, {_memory_text(self)})"
-
-
-def _tensor(data: ArrayLike | Tensor) -> Tensor:
-    if isinstance(data, Tensor):
-        return data
-    array = np.asarray(data)
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    if array.dtype == np.uint16:
-        array = array.astype(np.int32)
-    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
-        array = array.copy()
-    return torch.from_numpy(array)
-
-
-def _require_finite(name: str, data: Tensor) -> None:
-    if data.is_floating_point() or data.is_complex():
-        bad = ~torch.isfinite(data)
-        if bool(bad.any()):
-            place = tuple(int(i) for i in bad.nonzero()[0])
-            raise ValueError(
-                f"{name} has {int(bad.sum())} values that are NaN or infinite, first at {place}"
-            )
+        return f"CTScan({self.geometry}, {batch}{kind}, {self._memory_text()})"
 
 
 def _checked_trajectory(trajectory: ArrayLike | Tensor, kspace: Tensor) -> Tensor:
-    k = _tensor(trajectory)
+    k = as_tensor(trajectory)
     if not k.is_floating_point() or k.ndim < 2 or k.shape[-1] not in (2, 3):
         raise ValueError(
             f"trajectory must be real (*batch, sample, 2 or 3), got {k.dtype} {tuple(k.shape)}"
@@ -352,7 +338,7 @@ def _checked_trajectory(trajectory: ArrayLike | Tensor, kspace: Tensor) -> Tenso
             f"trajectory batch {tuple(k.shape[:-2])} and kspace batch {tuple(kspace.shape[:-2])} "
             "differ: give one trajectory for all, or one for each"
         )
-    _require_finite("trajectory", k)
+    require_finite("trajectory", k)
     low, high = float(k.min()), float(k.max())
     if low < -0.5 or high >= 0.5:
         raise ValueError(
@@ -405,25 +391,3 @@ def _batch_text(shape: tuple[int, ...], names: tuple[str, ...]) -> str:
     return ", ".join(f"{n} {name}{'s' * (n > 1)}" for n, name in zip(shape, names, strict=True)) + (
         ", "
     )
-
-
-def _tensors(scan: MRScan | CTScan) -> dict[str, Tensor]:
-    return {
-        f.name: value
-        for f in dataclasses.fields(scan)
-        if isinstance(value := getattr(scan, f.name), Tensor)
-    }
-
-
-def _memory_text(scan: MRScan | CTScan) -> str:
-    size = float(sum(t.numel() * t.element_size() for t in _tensors(scan).values()))
-    device = {t.device.type for t in _tensors(scan).values()}
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:.3g} {unit} on {'/'.join(sorted(device))}"
-
-
-def _to(scan: S, device: torch.device | str) -> S:
-    return dataclasses.replace(scan, **{k: v.to(device) for k, v in _tensors(scan).items()})

@@ -1,3 +1,7 @@
 """placeholder, owned by the CT helper"""
+
+
 class Geometry: ...
+
+
 class VolumeGrid: ...

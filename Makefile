@@ -1,0 +1,53 @@
+# Every target makes its own .venv on first use; all it takes is Python 3.11 or newer, gcc and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+
+.PHONY: help demo test lint bench docs clean
+
+help:
+	@echo "make demo    reconstruct MR and CT raw files to images in demo/"
+	@echo "make test    run the tests"
+	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make bench   measure speed and image quality against the peers that are installed"
+	@echo "make docs    write the API reference to docs/site"
+	@echo "make clean   remove .venv and everything made"
+
+# Two stamps, so that the demo does not wait for test tools.
+$(VENV)/spinray: pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) (once; a few minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); $(PYTHON) -m pip install --user -q virtualenv && $(PYTHON) -m virtualenv -q $(VENV); }
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/spinray
+	@echo "Installing the test tools ..."
+	@$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/spinray
+	@$(BIN)/spinray demo --output demo
+
+test: $(VENV)/dev
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@# The root is the package, whatever the clone is called: show it to mypy under its name.
+	@mkdir -p $(VENV)/src && ln -sfn $(CURDIR) $(VENV)/src/spinray
+	@MYPYPATH=$(VENV)/src $(BIN)/mypy -p spinray
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/dev
+	@for job in nufft ct mri; do $(BIN)/python benchmarks/$$job.py || exit 1; done
+
+docs: $(VENV)/dev
+	@$(PIP) -e '.[docs]'
+	@$(BIN)/pdoc --docformat numpy --output-directory docs/site spinray
+	@echo "Open docs/site/index.html"
+
+clean:
+	rm -rf $(VENV) demo docs/site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

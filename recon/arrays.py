@@ -1,0 +1,33 @@
+"""Arrays at the door: NumPy or torch in, checked torch tensors inside."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+
+def as_tensor(data: ArrayLike | Tensor) -> Tensor:
+    """View `data` as a torch tensor; copies only what torch cannot hold (foreign byte order,
+    negative strides, read-only memory, unsigned 16- and 32-bit integers).
+    """  # noqa: D205
+    if isinstance(data, Tensor):
+        return data
+    array = np.asarray(data)
+    widened = {np.dtype(np.uint16): np.int32, np.dtype(np.uint32): np.int64}
+    dtype = array.dtype.newbyteorder("=")
+    array = array.astype(widened.get(dtype, dtype), copy=False)
+    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+        array = array.copy()
+    return torch.from_numpy(array)
+
+
+def require_finite(name: str, data: Tensor) -> None:
+    """Raise a `ValueError` that counts the NaN and infinite values and names the first place."""
+    bad = ~torch.isfinite(data)
+    if bool(bad.any()):
+        place = tuple(int(i) for i in bad.nonzero()[0])
+        raise ValueError(
+            f"{name} has {int(bad.sum())} values that are NaN or infinite, first at {place}"
+        )

@@ -9,9 +9,11 @@ from torch import Tensor
 
 
 def as_tensor(data: ArrayLike | Tensor) -> Tensor:
-    """View `data` as a torch tensor; copies only what torch cannot hold (foreign byte order,
-    negative strides, read-only memory, unsigned 16- and 32-bit integers).
-    """  # noqa: D205
+    """View `data` as a torch tensor.
+
+    Copies only what torch cannot hold: foreign byte order, negative strides, read-only memory,
+    unsigned 16- and 32-bit integers.
+    """
     if isinstance(data, Tensor):
         return data
     array = np.asarray(data)

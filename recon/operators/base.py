@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -91,7 +92,7 @@ class LinearOperator(nn.Module):
                 x = x / torch.linalg.vector_norm(x).clamp_min(torch.finfo(x.dtype).tiny)
                 x = self.normal(x)
                 value = float(torch.linalg.vector_norm(x))
-        return value**0.5
+        return math.sqrt(value)
 
     def extra_repr(self) -> str:
         """Shapes, for the printed operator."""
@@ -184,7 +185,7 @@ class Scaled(LinearOperator):
 
     def normal(self, x: Tensor) -> Tensor:
         """Apply |c|^2 A^H A."""
-        return cast(Tensor, abs(self.factor) ** 2 * self.operator.normal(x))
+        return abs(self.factor) * abs(self.factor) * self.operator.normal(x)
 
 
 class _LinearMap(torch.autograd.Function):

@@ -1,0 +1,104 @@
+"""`reconstruct`: the one door from a scan to an image."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict
+from typing import Any
+
+from ...kernels.ct.geometry import ConeBeam, FanBeam, ParallelBeam, VolumeGrid
+from ..image import Image
+from ..scan import CTScan, MRScan
+from .progress import tracker
+from .registry import find, modality_of
+
+log = logging.getLogger("spinray")
+
+
+def reconstruct(
+    scan: MRScan | CTScan,
+    method: str = "auto",
+    *,
+    volume: VolumeGrid | None = None,
+    progress: bool | None = None,
+    **options: Any,
+) -> Image:
+    """Reconstruct an image from raw data, on the device where the data lie.
+
+    Parameters
+    ----------
+    scan
+        An `MRScan` or a `CTScan`.
+    method
+        A name from `spinray.methods()`, or ``"auto"``: a sound one for this scan; the image's
+        metadata say which and why.
+    volume
+        CT only: the grid to reconstruct on. Default: the scan's, which covers the field of view.
+    progress
+        Whether to draw progress bars on stderr. Default: if it is a terminal.
+    options
+        Options of the method; ``spinray methods NAME`` lists them.
+
+    Returns
+    -------
+    Image
+        MR: complex or magnitude ``(*batch, [z,] y, x)``. CT: attenuation per mm.
+
+    Raises
+    ------
+    ValueError
+        An unknown method, one that cannot take this scan, or an option value that does not fit.
+    TypeError
+        Something that is no scan, or an option of another method.
+    """
+    modality = modality_of(scan)
+    if volume is not None:
+        if isinstance(scan, MRScan):
+            raise ValueError("volume= is for CT; an MRScan carries its image_shape and spacing")
+        scan = scan.replace(volume=volume)
+    reason = "asked for"
+    if method == "auto":
+        method, reason = choose(scan)
+        log.info("method %s: %s", method, reason)
+    recipe = find(method, scan)
+    parsed = recipe.parse(options)
+    start = time.perf_counter()
+    image = recipe.run(scan, parsed, tracker(progress))
+    made = {
+        "modality": {"mri": "MR", "ct": "CT"}[modality],
+        "method": method,
+        "reason": reason,
+        "options": asdict(parsed),
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+    return Image(image.data, image.spacing, image.affine, {**image.metadata, **made})
+
+
+def choose(scan: MRScan | CTScan) -> tuple[str, str]:
+    """Name of a sound method for this scan, and why."""
+    if isinstance(scan, MRScan):
+        return _choose_mri(scan)
+    return _choose_ct(scan)
+
+
+def _choose_mri(scan: MRScan) -> tuple[str, str]:
+    if not scan.is_cartesian:
+        if scan.coils == 1:
+            return "gridding", "non-Cartesian samples of a single coil"
+        return "sense", "non-Cartesian samples of several coils"
+    if scan.acceleration < 1.05:
+        return "rss", "fully sampled Cartesian k-space"
+    if scan.coils == 1:
+        return "l1-wavelet", f"one coil, {scan.acceleration:.1f}x undersampled"
+    return "l1-wavelet", f"{scan.coils} coils, {scan.acceleration:.1f}x undersampled"
+
+
+def _choose_ct(scan: CTScan) -> tuple[str, str]:
+    geometry = scan.geometry
+    if not isinstance(geometry, ParallelBeam | FanBeam) or isinstance(geometry, ConeBeam):
+        return "sirt", "a geometry without an analytic formula here"
+    views, columns = geometry.shape
+    if views < columns / 4:
+        return "tv", f"only {views} views for {columns} detector columns"
+    return "fbp", f"{views} views of {columns} columns are enough for the analytic formula"

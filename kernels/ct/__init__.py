@@ -1,1 +1,1 @@
-
+"""CT projection: geometries, matched projectors, fast back projection."""

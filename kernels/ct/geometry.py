@@ -1,7 +1,321 @@
-"""placeholder, owned by the CT helper"""
+"""Where source and detector stood in each view, and the grid of the image.
+
+Lengths in mm, angles in radians. At view angle t the detector's column axis is
+``(cos t, sin t, 0)``, the central ray runs along ``(-sin t, cos t, 0)``, rows run along z, and the
+source of a fan or cone stands at ``source_to_isocenter * (sin t, -cos t, 0)``. Column c lies at
+``(c - (columns - 1) / 2 + column_offset) * column_spacing``; rows alike. Spacings are measured on
+the detector, along the arc where it is curved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .base import (
+    Array,
+    Geometry,
+    VolumeGrid,
+    checked_count,
+    frozen_array,
+    require_finite,
+    require_positive,
+    set_fields,
+)
+from .modular import ModularBeam
+
+__all__ = [
+    "ConeBeam",
+    "FanBeam",
+    "Geometry",
+    "HelicalBeam",
+    "ModularBeam",
+    "ParallelBeam",
+    "VolumeGrid",
+]
+
+Detector = Literal["flat", "curved"]
 
 
-class Geometry: ...
+@dataclass(frozen=True, eq=False, repr=False)
+class ParallelBeam(Geometry):
+    """Parallel rays in a plane: line integrals at ``x cos t + y sin t`` = column position.
+
+    Parameters
+    ----------
+    angles
+        View angles in radians, ``(view,)``.
+    columns, column_spacing
+        Number of detector columns and their spacing in mm.
+    column_offset
+        Shift of the detector along its column axis, in columns.
+    """
+
+    angles: Array
+    columns: int
+    column_spacing: float = 1.0
+    column_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        set_fields(self, angles=_checked_angles(self.angles))
+        _check_detector(self)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(view, column)``."""
+        return len(self.angles), self.columns
+
+    @property
+    def column_positions(self) -> Array:
+        """Position of each column on the detector in mm, ``(column,)``."""
+        return _positions(self.columns, self.column_spacing, self.column_offset)
+
+    def default_volume(self) -> VolumeGrid:
+        """Return a square grid over all that some ray sees, pixels as wide as the columns."""
+        n = _cells(2 * _reach(self), self.column_spacing)
+        return VolumeGrid((n, n), self.column_spacing)
+
+    def __repr__(self) -> str:
+        return f"ParallelBeam({_views_text(self.angles)}, {_columns_text(self)})"
 
 
-class VolumeGrid: ...
+@dataclass(frozen=True, eq=False, repr=False)
+class FanBeam(Geometry):
+    """A point source and a detector row turning in a plane; ``curved`` is equiangular.
+
+    Parameters
+    ----------
+    angles
+        View angles in radians, ``(view,)``.
+    columns, column_spacing
+        Number of detector columns and their spacing in mm (arc length where curved).
+    source_to_isocenter, source_to_detector
+        Distances in mm.
+    detector
+        ``"flat"``, or ``"curved"``: an arc about the source.
+    column_offset
+        Shift of the detector along its column axis, in columns (0.25: quarter-detector shift).
+    """
+
+    angles: Array
+    columns: int
+    column_spacing: float
+    source_to_isocenter: float
+    source_to_detector: float
+    detector: Detector = "flat"
+    column_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        set_fields(self, angles=_checked_angles(self.angles))
+        _check_detector(self)
+        _check_source(self)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(view, column)``."""
+        return len(self.angles), self.columns
+
+    @property
+    def column_positions(self) -> Array:
+        """Position of each column on the detector in mm, ``(column,)``."""
+        return _positions(self.columns, self.column_spacing, self.column_offset)
+
+    @property
+    def fan_angles(self) -> Array:
+        """Angle of each column's ray to the central ray in radians, ``(column,)``."""
+        u = self.column_positions / self.source_to_detector
+        return u if self.detector == "curved" else np.arctan(u)
+
+    @property
+    def magnification(self) -> float:
+        """source_to_detector / source_to_isocenter."""
+        return self.source_to_detector / self.source_to_isocenter
+
+    def default_volume(self) -> VolumeGrid:
+        """Return a square grid over all that some ray sees, at the column pitch at isocentre."""
+        pitch = self.column_spacing / self.magnification
+        n = _cells(2 * _fan_radius(self), pitch)
+        return VolumeGrid((n, n), pitch)
+
+    def __repr__(self) -> str:
+        return (
+            f"FanBeam({_views_text(self.angles)}, {self.detector} {_columns_text(self)}, "
+            f"{_source_text(self)})"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ConeBeam(Geometry):
+    """A point source and a multi-row detector on a circle about the z axis.
+
+    Parameters
+    ----------
+    angles
+        View angles in radians, ``(view,)``.
+    rows, columns, row_spacing, column_spacing
+        Detector matrix and spacings in mm (columns along the arc where curved).
+    source_to_isocenter, source_to_detector
+        Distances in mm.
+    detector
+        ``"flat"``, or ``"curved"``: a cylinder about the line through the source along z.
+    row_offset, column_offset
+        Shift of the detector along z and along its column axis, in rows and columns.
+    """
+
+    angles: Array
+    rows: int
+    columns: int
+    row_spacing: float
+    column_spacing: float
+    source_to_isocenter: float
+    source_to_detector: float
+    detector: Detector = "flat"
+    row_offset: float = 0.0
+    column_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        set_fields(self, angles=_checked_angles(self.angles, helical=isinstance(self, HelicalBeam)))
+        set_fields(self, rows=checked_count("rows", self.rows))
+        require_positive("row_spacing", self.row_spacing)
+        require_finite("row_offset", self.row_offset)
+        _check_detector(self)
+        _check_source(self)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(view, row, column)``."""
+        return len(self.angles), self.rows, self.columns
+
+    @property
+    def column_positions(self) -> Array:
+        """Position of each column on the detector in mm, ``(column,)``."""
+        return _positions(self.columns, self.column_spacing, self.column_offset)
+
+    @property
+    def row_positions(self) -> Array:
+        """Height of each row above the source's plane in mm, ``(row,)``."""
+        return _positions(self.rows, self.row_spacing, self.row_offset)
+
+    @property
+    def source_z(self) -> Array:
+        """Height of the source in each view in mm, ``(view,)``."""
+        return np.zeros(len(self.angles))
+
+    fan_angles = FanBeam.fan_angles
+    magnification = FanBeam.magnification
+
+    def default_volume(self) -> VolumeGrid:
+        """Return a grid over all that rays at the isocentre see, at the detector's pitch there."""
+        pitch = self.column_spacing / self.magnification
+        n = _cells(2 * _fan_radius(self), pitch)
+        z_pitch = self.row_spacing / self.magnification
+        low, high = float(self.source_z.min()), float(self.source_z.max())
+        nz = self.rows + _cells(high - low, z_pitch)
+        center = (low + high) / 2 + self.row_offset * z_pitch
+        return VolumeGrid((nz, n, n), (z_pitch, pitch, pitch), (center, 0.0, 0.0))
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({_views_text(self.angles)}, {self.detector} {self.rows} rows "
+            f"x {self.row_spacing:g} mm, {_columns_text(self)}, {_source_text(self)})"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HelicalBeam(ConeBeam):
+    """A cone beam on a helix: the source stands at ``z = pitch * angle / (2 pi)``.
+
+    Parameters
+    ----------
+    pitch
+        Table travel in mm a turn; negative runs downward. The others as in `ConeBeam`; the angles
+        grow through all turns.
+    """
+
+    pitch: float = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_finite("pitch", self.pitch)
+
+    @property
+    def source_z(self) -> Array:
+        """Height of the source in each view in mm, ``(view,)``."""
+        return self.pitch * self.angles / (2 * np.pi)
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, pitch {self.pitch:g} mm a turn)"
+
+
+def _checked_angles(angles: ArrayLike, *, helical: bool = False) -> Array:
+    array = frozen_array("angles", angles)
+    if array.ndim != 1 or not array.size:
+        raise ValueError(f"angles must be (view,) in radians, got shape {array.shape}")
+    if helical:  # many turns are usual, but not fewer than 16 views in each of them
+        degrees = array.size > 32 and float(np.mean(np.abs(np.diff(array)))) > 0.4
+    else:
+        degrees = float(np.abs(array).max()) > 4 * np.pi + 1e-6
+    if degrees:
+        raise ValueError(
+            f"angles run from {array.min():g} to {array.max():g}, expected radians: use "
+            "numpy.deg2rad for degrees, modulo 2 pi for many turns on one circle"
+        )
+    return array
+
+
+def _check_detector(geometry: ParallelBeam | FanBeam | ConeBeam) -> None:
+    set_fields(geometry, columns=checked_count("columns", geometry.columns))
+    require_positive("column_spacing", geometry.column_spacing)
+    require_finite("column_offset", geometry.column_offset)
+
+
+def _check_source(geometry: FanBeam | ConeBeam) -> None:
+    sid, sdd = geometry.source_to_isocenter, geometry.source_to_detector
+    require_positive("source_to_isocenter", sid)
+    if not (np.isfinite(sdd) and sdd > sid):
+        raise ValueError(f"source_to_detector {sdd} mm must exceed source_to_isocenter {sid} mm")
+    if geometry.detector not in ("flat", "curved"):
+        raise ValueError(f'detector must be "flat" or "curved", got {geometry.detector!r}')
+    if float(np.abs(geometry.fan_angles).max()) >= np.pi / 2:
+        raise ValueError(
+            f"the detector reaches {np.rad2deg(np.abs(geometry.fan_angles).max()):.0f}° from the "
+            "central ray, expected below 90°: are columns, column_spacing and offset in mm?"
+        )
+
+
+def _positions(n: int, spacing: float, offset: float) -> Array:
+    return (np.arange(n) - (n - 1) / 2 + offset) * spacing
+
+
+def _reach(geometry: ParallelBeam | FanBeam | ConeBeam) -> float:
+    """Distance in mm on the detector of its farther edge from the central ray."""
+    return (geometry.columns / 2 + abs(geometry.column_offset)) * geometry.column_spacing
+
+
+def _fan_radius(geometry: FanBeam | ConeBeam) -> float:
+    """Radius in mm of the circle about the isocentre that the outermost ray touches."""
+    reach = _reach(geometry) / geometry.source_to_detector
+    angle = reach if geometry.detector == "curved" else np.arctan(reach)
+    return float(geometry.source_to_isocenter * np.sin(min(angle, np.pi / 2)))
+
+
+def _cells(length: float, size: float) -> int:
+    """Cells that cover a length to within a quarter of a cell at each end."""
+    return max(int(np.ceil(length / size - 0.5 - 1e-6)), 0)
+
+
+def _views_text(angles: Array) -> str:
+    step = float(np.ptp(angles)) / max(len(angles) - 1, 1)
+    return f"{len(angles)} views over {np.rad2deg(np.ptp(angles) + step):.4g}°"
+
+
+def _columns_text(geometry: ParallelBeam | FanBeam | ConeBeam) -> str:
+    offset = f" offset {geometry.column_offset:g}" if geometry.column_offset else ""
+    return f"{geometry.columns} columns x {geometry.column_spacing:g} mm{offset}"
+
+
+def _source_text(geometry: FanBeam | ConeBeam) -> str:
+    return f"source at {geometry.source_to_isocenter:g} of {geometry.source_to_detector:g} mm"

@@ -1,0 +1,148 @@
+"""The grid of an image, the base of all geometries, and the checks of their values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, repr=False)
+class VolumeGrid:
+    """The grid of an image: ``shape``, ``spacing`` and ``center`` in axis order ([z,] y, x).
+
+    Parameters
+    ----------
+    shape
+        ``(ny, nx)`` or ``(nz, ny, nx)``.
+    spacing
+        Voxel size in mm, a number or one value an axis.
+    center
+        Position of the middle of the grid in mm.
+    """
+
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...] = (1.0,)
+    center: tuple[float, ...] = (0.0,)
+
+    def __post_init__(self) -> None:
+        shape = tuple(checked_count("each size of a volume", n) for n in self.shape)
+        if len(shape) not in (2, 3):
+            raise ValueError(f"a volume has shape (ny, nx) or (nz, ny, nx), got {self.shape}")
+        spacing = _per_axis("spacing", self.spacing, len(shape))
+        for value in spacing:
+            require_positive("volume spacing", value)
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "spacing", spacing)
+        object.__setattr__(self, "center", _per_axis("center", self.center, len(shape)))
+
+    @property
+    def ndim(self) -> int:
+        """2 or 3."""
+        return len(self.shape)
+
+    @property
+    def extent(self) -> tuple[float, ...]:
+        """Size of the grid in mm, from outer edge to outer edge."""
+        return tuple(n * d for n, d in zip(self.shape, self.spacing, strict=True))
+
+    def positions(self, axis: int) -> Array:
+        """Coordinates in mm of the voxel centres along one axis (counted as in `shape`)."""
+        n = self.shape[axis]
+        return (np.arange(n) - (n - 1) / 2) * self.spacing[axis] + self.center[axis]
+
+    def __repr__(self) -> str:
+        center = f", centre {_times(self.center)} mm" if any(self.center) else ""
+        return f"VolumeGrid({_times(self.shape)}, {_times(self.spacing)} mm{center})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Geometry:
+    """Base of all geometries: frozen values that compare by content and slice by view."""
+
+    _per_view = ("angles",)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a sinogram: ``(view, column)`` or ``(view, row, column)``."""
+        raise NotImplementedError
+
+    @property
+    def ndim(self) -> int:
+        """Dimensions of the image: 2 or 3."""
+        return len(self.shape)
+
+    def default_volume(self) -> VolumeGrid:
+        """Return a grid over all that some ray sees, at the detector's pitch at the isocentre."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, views: int | slice | ArrayLike) -> Self:
+        """Keep some views: ``geometry[::8]``, an index array or a mask."""
+        index = views if isinstance(views, slice) else np.atleast_1d(np.asarray(views))
+        kept = {name: getattr(self, name)[index] for name in self._per_view}
+        return dataclasses.replace(self, **kept)
+
+    def _key(self) -> tuple[Any, ...]:
+        values = [getattr(self, f.name) for f in dataclasses.fields(self)]
+        return tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in values)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._key() == other._key()  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._key()))
+
+
+def set_fields(geometry: Geometry, **values: Any) -> None:
+    """Set fields of a frozen geometry while it is being made."""
+    for name, value in values.items():
+        object.__setattr__(geometry, name, value)
+
+
+def frozen_array(name: str, value: ArrayLike) -> Array:
+    """Return a read-only float64 copy; raise on NaN or infinity."""
+    array = np.array(value, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity")
+    array.flags.writeable = False
+    return array
+
+
+def checked_count(name: str, value: int) -> int:
+    """Return a positive whole number or raise."""
+    if isinstance(value, bool) or int(value) != value or value < 1:
+        raise ValueError(f"{name} must be a positive whole number, got {value}")
+    return int(value)
+
+
+def require_positive(name: str, value: float) -> None:
+    """Raise unless a length is positive and finite."""
+    if not (np.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be positive mm, got {value}")
+
+
+def require_finite(name: str, value: float) -> None:
+    """Raise unless a value is finite."""
+    if not np.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value}")
+
+
+def _per_axis(name: str, value: float | Sequence[float], ndim: int) -> tuple[float, ...]:
+    values = tuple(float(v) for v in np.atleast_1d(np.asarray(value, dtype=np.float64)))
+    values = values * ndim if len(values) == 1 else values
+    if len(values) != ndim or not np.isfinite(values).all():
+        raise ValueError(f"{name} of a {ndim}D volume needs {ndim} finite values, got {value}")
+    return values
+
+
+def _times(values: Sequence[float]) -> str:
+    return " x ".join(f"{v:g}" for v in values)

@@ -135,7 +135,7 @@ _registry: dict[str, Method] = {}
 
 
 def method(name: str, modality: str) -> Callable[[Recipe], Recipe]:
-    """Register a recipe ``(scan, options, track) -> Image``; its docstring's first line is shown."""
+    """Register ``(scan, options, track) -> Image``; the docstring's first line is its summary."""
 
     def register(recipe: Recipe) -> Recipe:
         hints = typing.get_type_hints(recipe)
@@ -173,7 +173,7 @@ def find(name: str, scan: MRScan | CTScan) -> Method:
         return _registry[name]
     if name in _registry:
         raise ValueError(
-            f"method {name!r} reconstructs {_registry[name].modality} data, the scan is {modality}: "
+            f"method {name!r} is for {_registry[name].modality} data, the scan is {modality}: "
             f"choose one of {', '.join(names)}"
         )
     near = difflib.get_close_matches(name, names, n=1)

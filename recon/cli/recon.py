@@ -1,0 +1,120 @@
+"""``spinray recon``: raw files to images."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def recon(
+    context: typer.Context,
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Raw MR or CT files.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Image to write (.nii.gz, .dcm, .h5, .png, .npy), or a folder for several files. "
+            "Default: FILE's name + .nii.gz here.",
+        ),
+    ] = None,
+    method: Annotated[
+        str, typer.Option("--method", "-m", help="A method; spinray methods lists them.")
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = "cpu",
+    trajectory: Annotated[
+        Path | None, typer.Option(help="BART cfl or npy: the file with the trajectory.")
+    ] = None,
+    matrix: Annotated[
+        str | None, typer.Option(help="Image matrix where the file does not say it: 256x256.")
+    ] = None,
+    encoding: Annotated[
+        int | None, typer.Option(help="ISMRMRD: which encoding of several (from 0).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Reconstruct raw files to images.
+
+    Options of the method are given by name: [bold]spinray methods NAME[/bold] lists them.
+
+    Example: [bold]spinray recon meas.h5 -o meas.nii.gz --method l1-wavelet --iterations 60[/bold]
+    """
+    inputs, options = _split_options([*files, *context.args])
+    reading: dict[str, Any] = {
+        "trajectory": trajectory,
+        "image_shape": _matrix(matrix),
+        "encoding": encoding,
+    }
+    reading = {name: value for name, value in reading.items() if value is not None}
+    outputs = _outputs(inputs, output)
+
+    from ..io import check_writable, load
+    from ..pipelines.reconstruct import reconstruct
+    from ..pipelines.registry import find
+
+    for path in outputs:
+        check_writable(path)
+    done = []
+    for source, target in zip(inputs, outputs, strict=True):
+        scan = load(source, **reading)
+        if method != "auto":
+            find(method, scan).parse(options)
+        image = reconstruct(scan.to(device), method=method, **options)
+        image.save(target)
+        made = image.metadata
+        done.append({"input": str(source), "output": str(target), **made})
+        if not as_json:
+            typer.echo(
+                f"{target}: {made['method']} ({made['reason']}), {made['seconds']:.1f} s", err=True
+            )
+    if as_json:
+        json.dump(done if len(done) > 1 else done[0], sys.stdout, indent=2, default=str)
+        typer.echo()
+
+
+def _split_options(words: list[str]) -> tuple[list[Path], dict[str, Any]]:
+    """Files, and ``--name value``, ``--name=value`` or ``--flag`` for the method."""
+    inputs: list[Path] = []
+    options: dict[str, Any] = {}
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("--"):
+            inputs.append(Path(word))
+            continue
+        name, _, value = word[2:].partition("=")
+        if not value:
+            value = next(rest, "")
+        if not value or value.startswith("--"):
+            raise ValueError(f"option --{name} of the method needs a value: --{name} VALUE")
+        options[name.replace("-", "_")] = value
+    if not inputs:
+        raise ValueError("recon needs a raw FILE")
+    return inputs, options
+
+
+def _matrix(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        shape = tuple(int(n) for n in text.lower().split("x"))
+    except ValueError:
+        shape = ()
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise ValueError(f"--matrix must be like 256x256 or 64x256x256, got {text!r}")
+    return shape
+
+
+def _outputs(inputs: list[Path], output: Path | None) -> list[Path]:
+    if output is not None and len(inputs) == 1 and not output.is_dir():
+        return [output]
+    if output is not None and not output.is_dir():
+        raise ValueError(f"{output}: several files need an existing folder as --output")
+    folder = output or Path()
+    targets = [folder / f"{path.name.split('.')[0]}.nii.gz" for path in inputs]
+    if len(set(targets)) < len(targets):
+        raise ValueError("several of the files have the same name: reconstruct them one by one")
+    return targets

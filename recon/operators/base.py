@@ -121,11 +121,18 @@ class Adjoint(LinearOperator):
 
 
 class Composition(LinearOperator):
-    """``(A B) x = A (B x)``."""
+    """``(A B) x = A (B x)``; leading axes of one alone (coils) are batch to the other."""
 
     def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
-        require_same("A @ B: domain of A", outer.domain_shape, "range of B", inner.range_shape)
-        super().__init__(inner.domain_shape, outer.range_shape)
+        extra = len(inner.range_shape) - len(outer.domain_shape)
+        batch = inner.range_shape[: max(0, extra)], outer.domain_shape[: max(0, -extra)]
+        require_same(
+            "A @ B: domain of A",
+            (*batch[0], *outer.domain_shape),
+            "range of B",
+            (*batch[1], *inner.range_shape),
+        )
+        super().__init__((*batch[1], *inner.domain_shape), (*batch[0], *outer.range_shape))
         self.outer, self.inner = outer, inner
 
     def forward(self, x: Tensor) -> Tensor:

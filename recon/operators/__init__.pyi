@@ -1,0 +1,21 @@
+from .base import LinearOperator as LinearOperator
+from .coils import CoilSensitivity as CoilSensitivity
+from .difference import FiniteDifference as FiniteDifference
+from .fourier import Fourier as Fourier
+from .nufft import NonUniformFourier as NonUniformFourier
+from .sampling import Sampling as Sampling
+from .sense import Sense as Sense
+from .wavelet import Wavelet as Wavelet
+from .xray import XRayTransform as XRayTransform
+
+__all__ = [
+    "CoilSensitivity",
+    "FiniteDifference",
+    "Fourier",
+    "LinearOperator",
+    "NonUniformFourier",
+    "Sampling",
+    "Sense",
+    "Wavelet",
+    "XRayTransform",
+]

@@ -1,1 +1,5 @@
+"""Solvers of inverse problems: they know linear operators and proximal maps, nothing else."""
 
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

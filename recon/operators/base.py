@@ -47,6 +47,7 @@ class LinearOperator(nn.Module):
         return Adjoint(self)
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Apply A."""
         return cast(Tensor, super().__call__(x))
 
     def __matmul__(self, other: LinearOperator) -> LinearOperator:

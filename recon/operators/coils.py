@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from .base import LinearOperator, Shape, require_trailing
@@ -48,9 +47,7 @@ class CoilSensitivity(LinearOperator):
 
     def _check_batch(self, name: str, batch: Shape) -> None:
         own = self.maps.shape[: self.maps.ndim - len(self.range_shape)]
-        try:
-            fits = torch.broadcast_shapes(own, batch) == batch
-        except RuntimeError:
-            fits = False
-        if not fits:
+        aligned = batch[len(batch) - len(own) :]
+        fits = all(m in (1, n) for m, n in zip(own, aligned, strict=False))
+        if len(own) > len(batch) or not fits:
             raise ValueError(f"{name} has batch {tuple(batch)}, the maps have {tuple(own)}")

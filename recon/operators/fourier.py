@@ -25,13 +25,15 @@ class Fourier(LinearOperator):
         """Image ``(*batch, *shape)`` to k-space of the same shape."""
         require_trailing("image", x, self.domain_shape)
         phase = self._phase(x)
-        return torch.fft.fftn(x * phase, dim=self._axes, norm="ortho").mul_(phase)
+        k: Tensor = torch.fft.fftn(x * phase, dim=self._axes, norm="ortho")
+        return k.mul_(phase)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """K-space ``(*batch, *shape)`` to the image: also the inverse."""
         require_trailing("k-space", y, self.domain_shape)
         phase = self._phase(y).conj()
-        return torch.fft.ifftn(y * phase, dim=self._axes, norm="ortho").mul_(phase)
+        x: Tensor = torch.fft.ifftn(y * phase, dim=self._axes, norm="ortho")
+        return x.mul_(phase)
 
     def normal(self, x: Tensor) -> Tensor:
         """Return x itself: the transform is unitary."""

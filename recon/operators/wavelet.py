@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import EllipsisType
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .base import LinearOperator, Shape, linear_map, require_trailing
+
+Corner = tuple[EllipsisType | slice, ...]
 
 
 class Wavelet(LinearOperator):
@@ -78,22 +81,22 @@ class Wavelet(LinearOperator):
         out[_corner(self.domain_shape)] = planes
         for level in range(max(self.levels)):
             block = out[self._block(level)]
-            block.copy_(self._apply(block, level, transpose=False))
+            block.copy_(self._one_level(block, level, transpose=False))
         return _joined(out, x)
 
     def _synthesise(self, y: Tensor) -> Tensor:
         out = _planes(y)
         for level in reversed(range(max(self.levels))):
             block = out[self._block(level)]
-            block.copy_(self._apply(block, level, transpose=True))
+            block.copy_(self._one_level(block, level, transpose=True))
         return _joined(out[_corner(self.domain_shape)], y)
 
-    def _block(self, level: int) -> tuple[object, ...]:
+    def _block(self, level: int) -> Corner:
         """Return the corner that holds the approximation after `level` levels."""
         sizes = zip(self.range_shape, self.levels, strict=True)
         return _corner(tuple(n >> min(level, k) for n, k in sizes))
 
-    def _apply(self, block: Tensor, level: int, *, transpose: bool) -> Tensor:
+    def _one_level(self, block: Tensor, level: int, *, transpose: bool) -> Tensor:
         ndim = len(self.domain_shape)
         for axis in range(ndim):
             if level >= self.levels[axis]:
@@ -129,7 +132,7 @@ def _analysis_matrix(low: Sequence[float], n: int) -> NDArray[np.float64]:
     return matrix
 
 
-def _corner(shape: Shape) -> tuple[object, ...]:
+def _corner(shape: Shape) -> Corner:
     return (..., *(slice(n) for n in shape))
 
 

@@ -1,0 +1,126 @@
+"""Cartesian sampling masks: bool tensors ``([kz,] ky, kx)``, true where k-space is measured.
+
+Readouts run along kx. In 2D `poisson` undersamples both axes, as a slice of a 3D scan does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def full(shape: Sequence[int]) -> Tensor:
+    """Every sample."""
+    return torch.ones(tuple(shape), dtype=torch.bool)
+
+
+def equispaced(
+    shape: Sequence[int], acceleration: int, *, calibration: int = 24, offset: int = 0
+) -> Tensor:
+    """Every `acceleration`-th ky line, and a fully sampled centre.
+
+    Parameters
+    ----------
+    shape
+        ``([kz,] ky, kx)``.
+    acceleration
+        Spacing of the lines; with the calibration lines the scan is less accelerated.
+    calibration
+        Lines of the centre.
+    offset
+        Which of the lines comes first, counted from the centre line.
+    """
+    lines = _calibration_lines(shape, calibration)
+    if acceleration != int(acceleration) or acceleration < 1:
+        raise ValueError(f"acceleration of equispaced lines must be 1, 2, ..., got {acceleration}")
+    ny = shape[-2]
+    lines |= (np.arange(ny) - ny // 2 - offset) % int(acceleration) == 0
+    return _from_lines(shape, lines)
+
+
+def random_lines(
+    shape: Sequence[int], acceleration: float, *, calibration: int = 24, seed: int = 0
+) -> Tensor:
+    """Random ky lines and a fully sampled centre, ky / acceleration lines in all.
+
+    Parameters
+    ----------
+    shape
+        ``([kz,] ky, kx)``.
+    acceleration
+        Overall acceleration, calibration included.
+    calibration
+        Lines of the centre.
+    seed
+        For NumPy's generator.
+    """
+    lines = _calibration_lines(shape, calibration)
+    _require_acceleration(acceleration)
+    wanted = round(shape[-2] / acceleration) - int(lines.sum())
+    if wanted < 0:
+        raise ValueError(
+            f"{calibration} calibration lines of {shape[-2]} are more than an acceleration of "
+            f"{acceleration} leaves"
+        )
+    free = np.flatnonzero(~lines)
+    lines[np.random.default_rng(seed).choice(free, wanted, replace=False)] = True
+    return _from_lines(shape, lines)
+
+
+def poisson(
+    shape: Sequence[int], acceleration: float, *, calibration: int = 24, seed: int = 0
+) -> Tensor:
+    """Variable-density Poisson disc of `sigpy.mri.poisson` over the last two phase encodings.
+
+    Parameters
+    ----------
+    shape
+        ``(ky, kx)``, or ``(kz, ky, kx)`` with the disc over (kz, ky).
+    acceleration
+        Overall acceleration, the calibration square and the cut corners included.
+    calibration
+        Side of the fully sampled centre.
+    seed
+        As sigpy takes it.
+
+    Raises
+    ------
+    ValueError
+        No such mask: too small a matrix for the acceleration and the calibration.
+    """
+    from sigpy.mri import poisson as poisson_disc
+
+    _require_acceleration(acceleration)
+    shape = tuple(shape)
+    plane = shape[:2]
+    if acceleration == 1:
+        return full(shape)
+    disc = poisson_disc(
+        plane, acceleration, calib=(calibration, calibration), dtype=np.float64, seed=seed
+    )
+    mask = torch.from_numpy(disc > 0)
+    return mask if len(shape) == 2 else mask[..., None].expand(shape).clone()
+
+
+def _calibration_lines(shape: Sequence[int], calibration: int) -> np.ndarray:
+    if len(shape) not in (2, 3):
+        raise ValueError(f"a mask has shape ([kz,] ky, kx), got {tuple(shape)}")
+    ny = shape[-2]
+    if not 0 <= calibration <= ny:
+        raise ValueError(f"calibration must be 0 to {ny} lines, got {calibration}")
+    lines = np.zeros(ny, dtype=bool)
+    first = ny // 2 - calibration // 2
+    lines[first : first + calibration] = True
+    return lines
+
+
+def _require_acceleration(acceleration: float) -> None:
+    if not acceleration >= 1:
+        raise ValueError(f"acceleration must be at least 1, got {acceleration}")
+
+
+def _from_lines(shape: Sequence[int], lines: np.ndarray) -> Tensor:
+    return torch.from_numpy(lines)[:, None].expand(tuple(shape)).clone()

@@ -34,5 +34,6 @@ from .recon.scan import MRScan as MRScan
 from .recon.solvers import conjugate_gradient as conjugate_gradient
 from .recon.solvers import fista as fista
 from .recon.solvers import primal_dual as primal_dual
+from .recon.solvers import sirt as sirt
 
 __version__: str

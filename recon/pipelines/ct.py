@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from ...kernels.ct.geometry import FanBeam, Geometry, ParallelBeam
+from ...kernels.ct.geometry import FanBeam, ParallelBeam
 from ..ct import fbp as filtered_backprojection
+from ..ct import tv as solve_tv
 from ..image import Image, centred_affine
-from ..operators import FiniteDifference, XRayTransform
+from ..operators import XRayTransform
 from ..scan import CTScan
-from ..solvers import primal_dual
 from ..solvers import sirt as solve_sirt
 from .registry import Track, method, option
 
@@ -36,20 +36,64 @@ def fbp(scan: CTScan, options: FbpOptions, track: Track) -> Image:
 class SirtOptions:
     """Options of `sirt`."""
 
-    iterations: int = option(100, "steps; more sharpen the image and its noise")
+    iterations: int = option(100, "steps; more sharpen the image, and its noise")
     nonnegative: bool = option(True, "keep attenuation at or above zero")
 
 
 @method("sirt", "ct")
 def sirt(scan: CTScan, options: SirtOptions, track: Track) -> Image:
-    """Simultaneous iterative reconstruction: least squares with early stopping, any geometry."""
-    A = XRayTransform(scan.geometry, scan.grid)
+    """Simultaneous iterative reconstruction: least squares stopped early, any geometry."""
     with track("sirt", options.iterations) as step:
         data = solve_sirt(
-            A,
+            XRayTransform(scan.geometry, scan.grid),
             scan.sinogram,
             iterations=options.iterations,
             nonnegative=options.nonnegative,
             callback=step,
         )
     return _image(scan, data)
+
+
+@dataclass(frozen=True)
+class TvOptions:
+    """Options of `tv`."""
+
+    weight: float = option(
+        1e-3, "weight of the total variation, in units that do not change with the data's scale"
+    )
+    iterations: int = option(150, "primal-dual steps")
+    nonnegative: bool = option(True, "keep attenuation at or above zero")
+
+
+@method("tv", "ct")
+def tv(scan: CTScan, options: TvOptions, track: Track) -> Image:
+    """Total variation with a least-squares data term by primal-dual, for few views or low dose."""
+    analytic = isinstance(scan.geometry, ParallelBeam | FanBeam)
+    with track("tv", options.iterations) as step:
+        data = solve_tv(
+            XRayTransform(scan.geometry, scan.grid),
+            scan.sinogram,
+            weight=options.weight,
+            iterations=options.iterations,
+            nonnegative=options.nonnegative,
+            initial=_fbp(scan, "hann") if analytic else None,
+            callback=step,
+        )
+    return _image(scan, data)
+
+
+def _fbp(scan: CTScan, filter_name: str) -> Tensor:
+    return filtered_backprojection(scan.sinogram, scan.geometry, scan.grid, filter=filter_name)
+
+
+def _image(scan: CTScan, data: Tensor) -> Image:
+    """Give the grid its place in space; a single batch axis is a stack of slices."""
+    grid = scan.grid
+    spacing, shape = tuple(grid.spacing), tuple(grid.shape)
+    centre = np.zeros(3)
+    centre[: len(grid.center)] = tuple(grid.center)[::-1]
+    if len(shape) == 2 and len(scan.batch_shape) == 1:
+        spacing, shape = (scan.slice_spacing, *spacing), (data.shape[0], *shape)
+    affine = centred_affine(shape, spacing)
+    affine[:3, 3] += centre
+    return Image(data, spacing, affine)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from ..image import Image
-from ..mri import (
-    centre_crop,
-    density_compensation,
-    espirit,
-    gridding as grid_coils,
-    root_sum_of_squares,
-    wavelet_sense,
-    whiten,
-)
+from ..mri import centre_crop, density_compensation, espirit, root_sum_of_squares, whiten
+from ..mri import gridding as grid_coils
+from ..mri import l1_wavelet as solve_l1_wavelet
 from ..operators import Fourier, Sense
 from ..scan import MRScan
 from ..solvers import conjugate_gradient
-from .registry import Step, Track, method, option
+from ..solvers.common import Callback
+from .registry import Track, method, option
+
+Solve = Callable[[MRScan, Callback], Tensor]
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,11 @@ class RssOptions:
 def rss(scan: MRScan, options: RssOptions, track: Track) -> Image:
     """Root sum of squares of the coil images; missing k-space samples are left zero."""
     if not scan.is_cartesian:
-        raise ValueError(f"rss needs Cartesian k-space, this is {scan.trajectory_kind}: try gridding")
-    return _image(scan, root_sum_of_squares(Fourier(scan.matrix).adjoint(scan.kspace), scan.ndim))
+        raise ValueError(
+            f"rss needs Cartesian k-space, this is {scan.trajectory_kind}: try gridding"
+        )
+    coils = Fourier(scan.matrix).adjoint(scan.kspace)
+    return _image(scan, root_sum_of_squares(coils, scan.ndim))
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,13 @@ class GriddingOptions:
 @method("gridding", "mri")
 def gridding(scan: MRScan, options: GriddingOptions, track: Track) -> Image:
     """Density-compensated adjoint NUFFT of every coil, root sum of squares."""
-    _require_trajectory(scan, "gridding", "rss")
-    return _each_volume(scan, lambda one: root_sum_of_squares(_coil_images(one), one.ndim))
+    if scan.is_cartesian:
+        raise ValueError("gridding needs a trajectory, this scan is Cartesian: try rss")
+
+    def solve(volume: MRScan, step: Callback) -> Tensor:
+        return root_sum_of_squares(_coil_images(volume), volume.ndim)
+
+    return _each_volume(scan, solve, track, "gridding", 1)
 
 
 @dataclass(frozen=True)
@@ -55,38 +62,108 @@ class SenseOptions:
 
     iterations: int = option(30, "conjugate gradient steps")
     regularization: float = option(
-        1e-3, "Tikhonov weight, as a fraction of the largest eigenvalue of the encoding"
+        1e-3, "Tikhonov weight, a fraction of the largest eigenvalue of the normal operator"
     )
-    calibration: int = option(24, "width of the k-space centre that the coil maps are made from")
+    calibration: int = option(24, "width of the k-space centre that the coil maps come from")
 
 
 @method("sense", "mri")
 def sense(scan: MRScan, options: SenseOptions, track: Track) -> Image:
-    """Iterative SENSE with ESPIRiT maps: least squares by conjugate gradient, any sampling."""
-    scan = _whitened(scan)
-    with track("sense", options.iterations * _volumes(scan)) as step:
+    """Iterative SENSE: least squares with ESPIRiT maps by conjugate gradient, any sampling."""
 
-        def solve(one: MRScan) -> Tensor:
-            A = _encoding(one, options.calibration)
-            weight = options.regularization * A.norm(iterations=10) ** 2
-            return conjugate_gradient(
-                A, one.kspace, iterations=options.iterations, regularization=weight, callback=step
-            )
+    def solve(volume: MRScan, step: Callback) -> Tensor:
+        A = _encoding(volume, options.calibration)
+        weight = options.regularization * A.norm(iterations=10) ** 2
+        return conjugate_gradient(
+            A,
+            volume.kspace,
+            iterations=options.iterations,
+            regularization=weight,
+            callback=step,
+        )
 
-        return _each_volume(scan, solve)
+    return _each_volume(_whitened(scan), solve, track, "sense", options.iterations)
 
 
-def _require_trajectory(scan: MRScan, name: str, instead: str) -> None:
-    if scan.is_cartesian:
-        raise ValueError(f"{name} needs a trajectory, this scan is Cartesian: try {instead}")
+@dataclass(frozen=True)
+class WaveletOptions:
+    """Options of `l1-wavelet`."""
+
+    iterations: int = option(60, "FISTA steps")
+    weight: float = option(
+        0.0, "weight of the wavelet coefficients' l1 norm relative to the image; 0: from the noise"
+    )
+    calibration: int = option(24, "width of the k-space centre that the coil maps come from")
+
+
+@method("l1-wavelet", "mri")
+def l1_wavelet(scan: MRScan, options: WaveletOptions, track: Track) -> Image:
+    """Compressed sensing: ESPIRiT maps and l1-regularised wavelets by FISTA, any sampling."""
+
+    def solve(volume: MRScan, step: Callback) -> Tensor:
+        A = _encoding(volume, options.calibration)
+        return solve_l1_wavelet(
+            A,
+            volume.kspace,
+            iterations=options.iterations,
+            weight=options.weight or None,
+            callback=step,
+        )
+
+    return _each_volume(_whitened(scan), solve, track, "l1-wavelet", options.iterations)
 
 
 def _whitened(scan: MRScan) -> MRScan:
     """The scan with uncorrelated noise of unit variance, if it brought a noise measurement."""
     if scan.noise is None:
         return scan
-    return scan.replace(kspace=whiten(scan.kspace, scan.noise, ndim=scan.ndim), noise=None)
+    kspace = whiten(scan.kspace, scan.noise, ndim=scan.ndim if scan.is_cartesian else 1)
+    return scan.replace(kspace=kspace, noise=None)
 
 
-def _volumes(scan: MRScan) -> int:
-    return scan.batch_shape.numel() if isinstance(scan.batch_shape, torch.Size) else _product(scan.batch_shape)
+def _encoding(volume: MRScan, calibration: int) -> Sense:
+    """The SENSE operator of one volume with maps from its own centre of k-space."""
+    if volume.coils == 1:
+        maps = torch.ones(
+            (1, *volume.matrix), dtype=volume.kspace.dtype, device=volume.kspace.device
+        )
+    elif volume.is_cartesian:
+        maps = espirit(volume.kspace, calibration=calibration, mask=volume.mask)
+    else:
+        maps = espirit(Fourier(volume.matrix)(_coil_images(volume)), calibration=calibration)
+    return Sense(maps, mask=volume.mask, trajectory=volume.trajectory)
+
+
+def _coil_images(volume: MRScan) -> Tensor:
+    """Gridded images ``(coil, [z,] y, x)`` of one non-Cartesian volume."""
+    assert volume.trajectory is not None
+    density = density_compensation(volume.trajectory, volume.image_shape)
+    return grid_coils(volume.kspace, volume.trajectory, volume.image_shape, density)
+
+
+def _each_volume(scan: MRScan, solve: Solve, track: Track, label: str, steps: int) -> Image:
+    """Solve every slice, repetition, ... on its own and put the results back in order."""
+    with track(label, steps * math.prod(scan.batch_shape)) as step:
+        volumes = [solve(volume, step) for volume in _volumes(scan)]
+    data = torch.stack(volumes).reshape(*scan.batch_shape, *volumes[0].shape)
+    return _image(scan, data)
+
+
+def _volumes(scan: MRScan) -> Iterator[MRScan]:
+    for index in product(*map(range, scan.batch_shape)):
+        mask, trajectory = scan.mask, scan.trajectory
+        if mask is not None:
+            mask = mask.expand(*scan.batch_shape, *scan.matrix)[index]
+        if trajectory is not None and trajectory.ndim > 2:
+            trajectory = trajectory[index]
+        yield scan.replace(
+            kspace=scan.kspace[index], mask=mask, trajectory=trajectory, batch_axes=()
+        )
+
+
+def _image(scan: MRScan, data: Tensor) -> Image:
+    """Crop the encoded matrix to the image and give it its place in space."""
+    data = centre_crop(data, scan.image_shape)
+    slices = bool(scan.batch_axes) and scan.batch_axes[-1] == "slice"
+    spacing = scan.spacing if slices else scan.spacing[-scan.ndim :]
+    return Image(data, spacing, scan.affine)

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from .registry import Step, Track
+from ..solvers.common import Callback
+from .registry import Track
 
 
 def tracker(show: bool | None = None) -> Track:
@@ -18,12 +19,12 @@ def tracker(show: bool | None = None) -> Track:
 
 
 @contextmanager
-def _silent(label: str, total: int) -> Iterator[Step]:
+def _silent(label: str, total: int) -> Iterator[Callback]:
     yield lambda iteration, x, change: None
 
 
 @contextmanager
-def _bars(label: str, total: int) -> Iterator[Step]:
+def _bars(label: str, total: int) -> Iterator[Callback]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,

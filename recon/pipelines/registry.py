@@ -12,19 +12,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
-from torch import Tensor
-
 from ..image import Image
 from ..scan import CTScan, MRScan
-
-Step = Callable[[int, Tensor, float], None]
-"""What a solver calls after each iteration: number, current estimate, relative change."""
+from ..solvers.common import Callback
 
 
 class Track(Protocol):
     """Opens a progress bar of `total` steps; the solver's callback moves it."""
 
-    def __call__(self, label: str, total: int) -> AbstractContextManager[Step]:
+    def __call__(self, label: str, total: int) -> AbstractContextManager[Callback]:
         """Return a context whose value is the callback."""
 
 

@@ -5,6 +5,7 @@ from .primal_dual import primal_dual as primal_dual
 from .proximal import group_soft_threshold as group_soft_threshold
 from .proximal import non_negative as non_negative
 from .proximal import soft_threshold as soft_threshold
+from .sirt import sirt as sirt
 
 __all__ = [
     "Term",
@@ -13,5 +14,6 @@ __all__ = [
     "group_soft_threshold",
     "non_negative",
     "primal_dual",
+    "sirt",
     "soft_threshold",
 ]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from ..operators.base import LinearOperator
+from .common import Callback
 
 
 def sirt(
@@ -17,7 +16,7 @@ def sirt(
     iterations: int = 100,
     initial: Tensor | None = None,
     nonnegative: bool = True,
-    callback: Callable[[int, Tensor, float], None] | None = None,
+    callback: Callback | None = None,
 ) -> Tensor:
     """Solve A x = y by x += C A^H R (y - A x), with R and C the inverse row and column sums of A.
 

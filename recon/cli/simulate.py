@@ -1,0 +1,70 @@
+"""``spinray simulate``: raw files with a known truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Write raw files of phantoms with a known truth, as a scanner would.",
+)
+
+
+@app.command("mr")
+def mr(
+    output: Annotated[Path, typer.Argument(help="ISMRMRD file to write (.h5), or BART (.cfl).")],
+    trajectory: Annotated[str, typer.Option(help="cartesian, radial or spiral.")] = "cartesian",
+    matrix: Annotated[int, typer.Option(help="Pixels a side.")] = 256,
+    coils: Annotated[int, typer.Option(help="Receive coils.")] = 8,
+    acceleration: Annotated[float, typer.Option(help="Undersampling factor.")] = 1.0,
+    snr: Annotated[
+        float | None, typer.Option(help="Signal to noise of the fully sampled image; none without.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of masks and noise.")] = 0,
+) -> None:
+    """Multi-coil k-space of the Shepp-Logan phantom, from its closed form.
+
+    Example: [bold]spinray simulate mr radial.h5 --trajectory radial --acceleration 4[/bold]
+    """
+    from ...datasets import simulate_mr
+    from ..io import check_writable, save
+
+    check_writable(output)
+    scan = simulate_mr(
+        matrix=matrix,
+        coils=coils,
+        trajectory=trajectory,
+        acceleration=acceleration,
+        snr=snr,
+        seed=seed,
+    )
+    save(scan, output)
+    typer.echo(f"{output}: {scan}", err=True)
+
+
+@app.command("ct")
+def ct(
+    output: Annotated[Path, typer.Argument(help="Data Exchange file to write (.h5).")],
+    geometry: Annotated[str, typer.Option(help="parallel or fan.")] = "fan",
+    views: Annotated[int, typer.Option(help="Number of views.")] = 720,
+    columns: Annotated[int, typer.Option(help="Detector columns.")] = 736,
+    photons: Annotated[
+        float | None, typer.Option(help="Photons a ray without object; noiseless without.")
+    ] = 1e5,
+    seed: Annotated[int, typer.Option(help="Of the photon noise.")] = 0,
+) -> None:
+    """Detector counts of an analytic head phantom, with white and dark fields.
+
+    Example: [bold]spinray simulate ct head.h5 --views 120 --photons 20000[/bold]
+    """
+    from ...datasets import simulate_ct
+    from ..io import check_writable, save
+
+    check_writable(output)
+    scan = simulate_ct(geometry=geometry, views=views, columns=columns, photons=photons, seed=seed)
+    save(scan, output)
+    typer.echo(f"{output}: {scan}", err=True)

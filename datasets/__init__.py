@@ -1,1 +1,5 @@
+"""Phantoms in closed form, sampling masks, trajectories, simulated scans and public samples."""
 
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -7,7 +7,7 @@ be periodic, and the shifts fall between the samples of a Cartesian grid.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -52,7 +52,7 @@ class CoilSeries:
     @property
     def coils(self) -> int:
         """Number of receive channels."""
-        return self.coefficients.shape[0]
+        return len(self.coefficients)
 
     @property
     def orders(self) -> tuple[int, ...]:
@@ -81,9 +81,10 @@ class CoilSeries:
         """
         step = 1 / (2 * np.array(self.field_of_view))
         total = np.zeros((self.coils, *frequency.shape[:-1]), dtype=np.complex128)
-        for index, harmonic in self._terms():
-            shifted = phantom.kspace(frequency - step * harmonic)
-            total += np.multiply.outer(self.coefficients[(slice(None), *index)], shifted)
+        for weights, harmonic in self._terms():
+            total += np.multiply.outer(
+                weights, phantom.kspace(frequency - step * np.array(harmonic))
+            )
         return total
 
     def cartesian_kspace(
@@ -100,18 +101,17 @@ class CoilSeries:
         ]
         fine = phantom.kspace(np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1))
         total = np.zeros((self.coils, *shape), dtype=np.complex128)
-        for index, harmonic in self._terms():
-            first = np.array(self.orders) - harmonic
-            shifted = fine[
-                tuple(slice(f, f + 2 * n - 1, 2) for f, n in zip(first, shape, strict=True))
-            ]
-            total += np.multiply.outer(self.coefficients[(slice(None), *index)], shifted)
+        for weights, harmonic in self._terms():
+            first = zip(self.orders, harmonic, shape, strict=True)
+            shifted = fine[tuple(slice(o - h, o - h + 2 * n - 1, 2) for o, h, n in first)]
+            total += np.multiply.outer(weights, shifted)
         return total
 
-    def _terms(self) -> list[tuple[tuple[int, ...], NDArray[np.int64]]]:
-        """Position of each harmonic in `coefficients`, and the harmonic."""
-        indices = product(*(range(n) for n in self.coefficients.shape[1:]))
-        return [(index, np.array(index) - self.orders) for index in indices]
+    def _terms(self) -> Iterator[tuple[Complex, tuple[int, ...]]]:
+        """Weight of each harmonic in every coil, ``(coil,)``, and the harmonic."""
+        weights = self.coefficients.reshape(self.coils, -1).T
+        harmonics = product(*(range(-order, order + 1) for order in self.orders))
+        return zip(weights, harmonics, strict=True)
 
     def __repr__(self) -> str:
         size = " x ".join(f"{f:g}" for f in self.field_of_view)
@@ -137,20 +137,22 @@ def birdcage(coils: int, field_of_view: Sequence[float]) -> CoilSeries:
         raise ValueError(f"coils must be at least 1, got {coils}")
     ndim = len(field_of_view)
     if coils == 1:
-        return CoilSeries(np.ones((1,) * (ndim + 1)), tuple(field_of_view))
+        return CoilSeries(np.ones((1,) * (ndim + 1), dtype=np.complex128), tuple(field_of_view))
     n = 24 if ndim == 2 else 12
     target = birdcage_maps((coils, *(n,) * ndim)).reshape(coils, -1)
     axis = (np.arange(n) - n / 2) / n  # in fields of view, as birdcage_maps has them
-    wave = _harmonics(_ORDER, axis)
-    waves = wave
+    wave = waves = _harmonics(_ORDER, axis)
     for _ in range(ndim - 1):
-        waves = np.kron(waves, wave)
+        waves = np.asarray(np.kron(waves, wave))
     radius = np.sqrt(sum(x**2 for x in np.meshgrid(*(axis,) * ndim))).ravel()
     weight = np.where(radius < 0.5, 1.0, 0.2)[:, None]  # the corners are mostly empty
     fitted = np.linalg.lstsq(weight * waves, weight * target.T, rcond=1e-6)[0]
-    return CoilSeries(fitted.T.reshape(coils, *(2 * _ORDER + 1,) * ndim), tuple(field_of_view))
+    coefficients = np.asarray(fitted.T, dtype=np.complex128)
+    shape = (coils, *(2 * _ORDER + 1,) * ndim)
+    return CoilSeries(coefficients.reshape(shape), tuple(field_of_view))
 
 
 def _harmonics(order: int, position: NDArray[np.float64]) -> Complex:
     """``exp(i pi m x)`` for positions in fields of view, ``(position, harmonic)``."""
-    return np.exp(1j * np.pi * np.multiply.outer(position, np.arange(-order, order + 1)))
+    phase = np.pi * np.multiply.outer(position, np.arange(-order, order + 1))
+    return np.asarray(np.exp(1j * phase), dtype=np.complex128)

@@ -18,7 +18,7 @@ def full(shape: Sequence[int]) -> Tensor:
 
 
 def equispaced(
-    shape: Sequence[int], acceleration: int, *, calibration: int = 24, offset: int = 0
+    shape: Sequence[int], acceleration: float, *, calibration: int = 24, offset: int = 0
 ) -> Tensor:
     """Every `acceleration`-th ky line, and a fully sampled centre.
 
@@ -27,7 +27,7 @@ def equispaced(
     shape
         ``([kz,] ky, kx)``.
     acceleration
-        Spacing of the lines; with the calibration lines the scan is less accelerated.
+        Spacing of the lines, a whole number; the calibration lines come on top.
     calibration
         Lines of the centre.
     offset
@@ -98,9 +98,14 @@ def poisson(
     plane = shape[:2]
     if acceleration == 1:
         return full(shape)
-    disc = poisson_disc(
-        plane, acceleration, calib=(calibration, calibration), dtype=np.float64, seed=seed
-    )
+    calib = (calibration, calibration)
+    try:
+        disc = poisson_disc(plane, acceleration, calib=calib, dtype=np.float64, seed=seed)
+    except ValueError as error:
+        raise ValueError(
+            f"no Poisson disc of {plane[0]} x {plane[1]} reaches an acceleration of {acceleration} "
+            f"with a {calibration} x {calibration} centre: change the acceleration or calibration"
+        ) from error
     mask = torch.from_numpy(disc > 0)
     return mask if len(shape) == 2 else mask[..., None].expand(shape).clone()
 

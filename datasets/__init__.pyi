@@ -1,0 +1,39 @@
+from . import coils as coils
+from . import masks as masks
+from . import phantoms as phantoms
+from . import trajectories as trajectories
+from .coils import CoilSeries as CoilSeries
+from .coils import birdcage as birdcage
+from .demo_data import DemoFiles as DemoFiles
+from .demo_data import demo_files as demo_files
+from .fetch import FetchError as FetchError
+from .fetch import fetch as fetch
+from .phantoms import Ellipse as Ellipse
+from .phantoms import EllipsePhantom as EllipsePhantom
+from .phantoms import Ellipsoid as Ellipsoid
+from .phantoms import EllipsoidPhantom as EllipsoidPhantom
+from .phantoms import phantom as phantom
+from .simulate import reference_image as reference_image
+from .simulate import simulate_ct as simulate_ct
+from .simulate import simulate_mr as simulate_mr
+
+__all__ = [
+    "CoilSeries",
+    "DemoFiles",
+    "Ellipse",
+    "EllipsePhantom",
+    "Ellipsoid",
+    "EllipsoidPhantom",
+    "FetchError",
+    "birdcage",
+    "coils",
+    "demo_files",
+    "fetch",
+    "masks",
+    "phantom",
+    "phantoms",
+    "reference_image",
+    "simulate_ct",
+    "simulate_mr",
+    "trajectories",
+]

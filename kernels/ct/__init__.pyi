@@ -1,0 +1,1 @@
+from .projector import Projector as Projector

@@ -1,0 +1,325 @@
+"""`Projector`: an image to its line integrals and back, for every geometry."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Literal, TypeVar, cast
+
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from ..threads import parallel_jit, thread_count
+from . import cone, joseph, planar
+from .footprint import CURVED, FLAT, PARALLEL, window_cells
+from .geometry import ConeBeam, FanBeam, Geometry, ModularBeam, ParallelBeam, VolumeGrid
+
+Model = Literal["separable-footprint", "joseph"]
+A = TypeVar("A")
+Floats = NDArray[Any]
+
+
+class Projector:
+    """Line integrals of an image on a grid along the rays of a geometry, and the exact transpose.
+
+    Parameters
+    ----------
+    geometry
+        Where source and detector stood. A 2D geometry takes stacks of slices as batch.
+    volume
+        The image's grid.
+    model
+        ``"separable-footprint"``: finite pixels and detector cells (Long, Fessler and Balter
+        2010); ``"joseph"``: linear interpolation along thin rays. A `ModularBeam` has no footprint
+        that separates: it is always projected by ``"joseph"``.
+    memory_limit
+        Bytes that the projector may use beside its input and output; stacks and volumes that need
+        more go through in pieces. Default: no limit.
+
+    Raises
+    ------
+    ValueError
+        An unknown model, a geometry and a grid of different dimensions, a source inside the
+        volume, a memory limit below the smallest piece.
+    """
+
+    backend = "numba"
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        volume: VolumeGrid,
+        *,
+        model: Model = "separable-footprint",
+        memory_limit: int | None = None,
+    ) -> None:
+        if model not in ("separable-footprint", "joseph"):
+            raise ValueError(f'model must be "separable-footprint" or "joseph", got {model!r}')
+        if volume.ndim != geometry.ndim:
+            raise ValueError(
+                f"a {geometry.ndim}D geometry needs a {geometry.ndim}D volume, got {volume}"
+            )
+        self.geometry, self.volume, self.memory_limit = geometry, volume, memory_limit
+        self.model: Model = "joseph" if isinstance(geometry, ModularBeam) else model
+        if isinstance(geometry, (FanBeam, ConeBeam)):
+            _require_source_outside(geometry, volume)
+        if self.model == "joseph":
+            self._frames = joseph.ray_frames(geometry)
+        else:
+            self._prepare_footprint()
+        self._require_memory()
+
+    def _prepare_footprint(self) -> None:
+        geometry, grid = self.geometry, self.volume
+        assert isinstance(geometry, (ParallelBeam, FanBeam, ConeBeam))
+        height = geometry.source_z if isinstance(geometry, ConeBeam) else np.zeros(len(geometry))
+        turns = np.stack([np.cos(geometry.angles), np.sin(geometry.angles), height], axis=1)
+        self._turns = np.ascontiguousarray(turns)
+        self._beam = (
+            _kind(geometry),
+            float(getattr(geometry, "source_to_isocenter", 0.0)),
+            float(getattr(geometry, "source_to_detector", 1.0)),
+            float(geometry.column_spacing),
+            (geometry.columns - 1) / 2 - float(geometry.column_offset),
+            grid.spacing[-1],
+            grid.spacing[-2],
+        )
+        tile = cone.TILE if grid.ndim == 3 else planar.TILE
+        self._cells = window_cells(
+            self._beam, self._turns, grid.positions(-1), grid.positions(-2), tile
+        )
+
+    def forward(self, image: A) -> A:
+        """Project ``(*batch, [z,] y, x)`` to line integrals ``(*batch, view, [row,] column)``.
+
+        The image's unit times mm. NumPy or torch, float32 or float64; the same comes out.
+
+        Raises
+        ------
+        TypeError
+            Another dtype, or a tensor that is not on the CPU.
+        ValueError
+            Another shape, NaN or infinity.
+        """
+        array = _checked("image", image, self.volume.shape)
+        return self._run(array, self.volume.shape, self.geometry.shape, False, image)
+
+    def adjoint(self, sinogram: A) -> A:
+        """Apply the exact transpose of `forward`: ``(*batch, view, [row,] column)`` to images.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `forward`.
+        """
+        array = _checked("sinogram", sinogram, self.geometry.shape)
+        return self._run(array, self.geometry.shape, self.volume.shape, True, sinogram)
+
+    def _run(
+        self, array: Floats, shape: tuple[int, ...], out_shape: tuple[int, ...], back: bool, like: A
+    ) -> A:
+        batch = array.shape[: array.ndim - len(shape)]
+        stack = array.reshape(-1, *shape)
+        out = np.empty((len(stack), *out_shape), array.dtype)
+        volume, sinogram = (out, stack) if back else (stack, out)
+        if self.model == "joseph":
+            self._joseph(volume, sinogram, back)
+        elif self.volume.ndim == 3:
+            self._cone(volume, sinogram, back)
+        else:
+            self._planar(volume, sinogram, back)
+        return _like(out.reshape(*batch, *out_shape), like)
+
+    def _planar(self, images: Floats, sinograms: Floats, back: bool) -> None:
+        rest = self._beam, self._turns, *self._axes(images.dtype), self._cells
+        lanes, start, count = planar.LANES, 0, len(images)
+        # Side by side costs as much as a few single slices, whether all lanes are full or not.
+        while count - start >= lanes // 4:
+            stop = min(start + lanes * self._stacks(images.itemsize), count)
+            n = -(-(stop - start) // lanes)
+            a = np.empty((n, *self.volume.shape, lanes), images.dtype)
+            b = np.empty((n, *self.geometry.shape, lanes), images.dtype)
+            _interleave(sinograms[start:stop] if back else images[start:stop], b if back else a)
+            (planar.adjoint_stack if back else planar.forward_stack)(a, b, *rest)
+            _separate(a if back else b, images[start:stop] if back else sinograms[start:stop])
+            start = stop
+        for i in range(start, count):
+            (planar.adjoint_one if back else planar.forward_one)(images[i], sinograms[i], *rest)
+
+    def _stacks(self, itemsize: int) -> int:
+        """Stacks of 16 slices that go together: four, or what the memory limit allows."""
+        if self.memory_limit is None:
+            return 4
+        return int(min(max(self.memory_limit // (planar.LANES * self._item(itemsize)), 1), 4))
+
+    def _item(self, itemsize: int) -> int:
+        return itemsize * (int(np.prod(self.volume.shape)) + int(np.prod(self.geometry.shape)))
+
+    def _cone(self, volumes: Floats, sinograms: Floats, back: bool) -> None:
+        xs, ys = self._axes(volumes.dtype)
+        geometry, grid = self.geometry, self.volume
+        assert isinstance(geometry, ConeBeam)
+        z_edge = grid.positions(0)[0] - grid.spacing[0] / 2
+        edge = geometry.row_positions[0] - geometry.row_spacing / 2
+        axial = (
+            geometry.source_to_detector, geometry.row_spacing, edge, grid.spacing[0], z_edge,
+        )  # fmt: skip
+        slope = _slopes(geometry).astype(volumes.dtype)
+        y_step, view_step = self._pieces(volumes.itemsize)
+        for volume, sinogram in zip(volumes, sinograms, strict=True):
+            if back:
+                volume[:] = 0
+            else:
+                sinogram[:] = 0
+            for y in range(0, grid.shape[1], y_step):
+                slab = np.ascontiguousarray(volume[:, y : y + y_step].transpose(1, 2, 0))
+                for v in range(0, len(geometry), view_step):
+                    part = (sinogram[v : v + view_step] * slope).transpose(0, 2, 1)
+                    part = np.ascontiguousarray(part) if back else np.zeros_like(part, order="C")
+                    (cone.adjoint if back else cone.forward)(
+                        slab, part, self._beam, axial, self._turns[v : v + view_step], xs,
+                        ys[y : y + y_step], self._cells,
+                    )  # fmt: skip
+                    if not back:
+                        sinogram[v : v + view_step] += part.transpose(0, 2, 1) * slope
+                if back:
+                    volume[:, y : y + y_step] = slab.transpose(2, 0, 1)
+
+    def _pieces(self, itemsize: int) -> tuple[int, int]:
+        """Rows of the volume and views that go together; all, or what the limit allows."""
+        nz, ny, nx = self.volume.shape
+        views, rows, columns = self.geometry.shape
+        if self.memory_limit is None:
+            return ny, views
+        half = self.memory_limit // 2
+        rows_of_tiles = max(half // (itemsize * nz * nx * cone.TILE), 1)
+        y_step = min(rows_of_tiles * cone.TILE, ny)
+        view_step = min(max(half // (3 * itemsize * rows * columns), 1), views)
+        return int(y_step), int(view_step)
+
+    def _joseph(self, volumes: Floats, sinograms: Floats, back: bool) -> None:
+        geometry, grid = self.geometry, self.volume
+        spacing, origin = grid.spacing, tuple(grid.positions(a)[0] for a in range(grid.ndim))
+        if grid.ndim == 2:
+            spacing, origin = (1.0, *spacing), (0.0, *origin)
+        shape = (1, *grid.shape)[-3:]
+        rows, columns = (1, *geometry.shape[1:])[-2:]
+        arguments = _kind(geometry), self._frames, _curve(geometry), spacing, origin
+        for volume, sinogram in zip(volumes, sinograms, strict=True):
+            v, p = volume.reshape(shape), sinogram.reshape(-1, rows, columns)
+            if back:
+                joseph.adjoint(v, p, *arguments, thread_count())
+            else:
+                joseph.forward(v, p, *arguments)
+
+    def _axes(self, dtype: Any) -> tuple[Floats, Floats]:
+        return self.volume.positions(-1).astype(dtype), self.volume.positions(-2).astype(dtype)
+
+    @property
+    def memory(self) -> int:
+        """Bytes used beside input and output in float32, for one volume or a full stack."""
+        if self.model == "joseph":
+            return int(self._frames.nbytes)
+        if self.volume.ndim == 2:
+            stack = planar.LANES * self._stacks(4) * self._item(4)
+            return stack + thread_count() * 4 * self._cells * planar.LANES
+        nz, _, nx = self.volume.shape
+        _, rows, columns = self.geometry.shape
+        y_step, view_step = self._pieces(4)
+        work = thread_count() * self._cells * rows
+        return 4 * (y_step * nz * nx + 3 * view_step * rows * columns + work)
+
+    def _require_memory(self) -> None:
+        if self.memory_limit is not None and self.memory > 1.25 * self.memory_limit:
+            raise ValueError(
+                f"memory_limit {self.memory_limit} bytes is below the smallest piece, "
+                f"{self.memory} bytes"
+            )
+
+    def __repr__(self) -> str:
+        return f"Projector({self.geometry}, {self.volume}, {self.model}, {self.backend})"
+
+
+def _kind(geometry: Geometry) -> int:
+    if isinstance(geometry, ParallelBeam):
+        return PARALLEL
+    return CURVED if getattr(geometry, "detector", "flat") == "curved" else FLAT
+
+
+def _curve(geometry: Geometry) -> tuple[float, ...]:
+    """Distance, angle a column and of the middle, row step and shift of a curved detector."""
+    if _kind(geometry) != CURVED:
+        return (0.0,) * 5
+    assert isinstance(geometry, (FanBeam, ConeBeam))
+    sdd, angle = geometry.source_to_detector, geometry.column_spacing / geometry.source_to_detector
+    row = geometry.row_spacing if isinstance(geometry, ConeBeam) else 1.0
+    shift = geometry.row_offset * row if isinstance(geometry, ConeBeam) else 0.0
+    return sdd, angle, geometry.column_offset * angle, row, shift
+
+
+def _slopes(geometry: ConeBeam) -> Floats:
+    """Length of each ray over its projection on the plane of the orbit, ``(row, column)``."""
+    sdd, u = geometry.source_to_detector, geometry.column_positions
+    across = np.full_like(u, sdd) if geometry.detector == "curved" else np.hypot(sdd, u)
+    return np.asarray(np.hypot(1.0, geometry.row_positions[:, None] / across))
+
+
+def _require_source_outside(geometry: FanBeam | ConeBeam, volume: VolumeGrid) -> None:
+    """Every pixel must lie on the detector's side of the source in every view."""
+    half_y, half_x = (e / 2 for e in volume.extent[-2:])
+    y, x = volume.center[-2:]
+    cosine, sine = np.cos(geometry.angles), np.sin(geometry.angles)
+    near = -x * sine + y * cosine - half_x * np.abs(sine) - half_y * np.abs(cosine)
+    if float(near.min()) + geometry.source_to_isocenter <= 0:
+        raise ValueError(
+            f"the source, {geometry.source_to_isocenter:g} mm from the isocentre, lies inside or "
+            f"beside the volume in view {int(near.argmin())}: {volume} reaches {-near.min():g} mm "
+            "towards it"
+        )
+
+
+def _checked(name: str, data: Any, shape: tuple[int, ...]) -> Floats:
+    """Return a contiguous array of a NumPy array or CPU tensor ``(*batch, *shape)``."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(data, torch.Tensor):
+        if data.device.type != "cpu":
+            raise TypeError(f"{name} is on {data.device}: the CT projectors run on the CPU so far")
+        data = data.detach().numpy()
+    array = np.asarray(data)
+    if array.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} must be float32 or float64, got {array.dtype}")
+    if array.shape[max(array.ndim - len(shape), 0) :] != shape:
+        raise ValueError(f"{name} has shape {array.shape}, expected (*batch, {shape})")
+    if not np.isfinite(np.sum(array)):
+        raise ValueError(f"{name} holds NaN or infinity")
+    return np.ascontiguousarray(array)
+
+
+def _like(array: Floats, like: A) -> A:
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(like, torch.Tensor):
+        return cast(A, torch.from_numpy(array))
+    return cast(A, array)
+
+
+@parallel_jit
+def _interleave(stack: Any, out: Any) -> None:
+    """Copy ``(slice, a, b)`` to ``(block, a, b, lane)``, zeros in unused lanes."""
+    blocks, rows, columns, lanes = out.shape
+    for task in prange(blocks * rows):
+        block, row = task // rows, task % rows
+        for lane in range(lanes):
+            i = block * lanes + lane
+            for c in range(columns):
+                out[block, row, c, lane] = stack[i, row, c] if i < len(stack) else 0
+
+
+@parallel_jit
+def _separate(blocks: Any, out: Any) -> None:
+    """Copy ``(block, a, b, lane)`` to ``(slice, a, b)``."""
+    count, rows, columns = out.shape
+    lanes = blocks.shape[3]
+    for row in prange(rows):
+        for i in range(count):
+            for c in range(columns):
+                out[i, row, c] = blocks[i // lanes, row, c, i % lanes]

@@ -1,0 +1,47 @@
+"""The X-ray transform: line integrals of an image along the rays of a CT geometry."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ...kernels.ct.geometry import Geometry, VolumeGrid
+from ...kernels.ct.projector import Model, Projector
+from .base import LinearOperator, linear_map, require_trailing
+
+
+class XRayTransform(LinearOperator):
+    """Line integrals ``(*batch, [z,] y, x)`` to ``(*batch, view, [row,] column)``, real.
+
+    Attenuation in 1/mm gives line integrals without unit. Its adjoint is the exact transpose.
+
+    Parameters
+    ----------
+    geometry
+        Where source and detector stood. A 2D geometry takes stacks of slices as batch.
+    volume
+        The image's grid.
+    model
+        ``"separable-footprint"`` (finite pixels and detector cells) or ``"joseph"`` (thin rays).
+
+    Raises
+    ------
+    ValueError
+        As `kernels.ct.Projector`.
+    """
+
+    def __init__(
+        self, geometry: Geometry, volume: VolumeGrid, *, model: Model = "separable-footprint"
+    ) -> None:
+        super().__init__(volume.shape, geometry.shape)
+        self.geometry, self.volume = geometry, volume
+        self._projector = Projector(geometry, volume, model=model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project ``(*batch, [z,] y, x)``."""
+        require_trailing("image", x, self.domain_shape)
+        return linear_map(x, self._projector.forward, self._projector.adjoint)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Apply the transpose to ``(*batch, view, [row,] column)``."""
+        require_trailing("sinogram", y, self.range_shape)
+        return linear_map(y, self._projector.adjoint, self._projector.forward)

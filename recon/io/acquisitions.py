@@ -1,0 +1,230 @@
+"""Readouts as a scanner sends them, and their sorting into a scan.
+
+Every source of readouts (ISMRMRD files and streams, vendors' raw files) makes `Acquisitions`;
+`assemble` turns them into an `MRScan`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ismrmrd
+import numpy as np
+from ismrmrd import xsd
+from numpy.typing import NDArray
+
+from ..arrays import as_tensor
+from ..scan import MRScan
+from . import acquisition_grid, acquisition_samples
+from .errors import FormatError
+from .orientation import Stack, stack_of
+from .protocol import facts
+
+ACQUISITION_HEADER = ismrmrd.hdf5.acquisition_header_dtype
+
+# Readouts that say something about the scanner or the patient, but are no image.
+_NOT_IMAGING = (
+    ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
+    ismrmrd.ACQ_IS_NAVIGATION_DATA,
+    ismrmrd.ACQ_IS_PHASECORR_DATA,
+    ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
+    ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
+    ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
+    ismrmrd.ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA,
+    ismrmrd.ACQ_IS_PHASE_STABILIZATION_REFERENCE,
+    ismrmrd.ACQ_IS_PHASE_STABILIZATION,
+)
+_BATCH_AXES = ("repetition", "set", "phase", "contrast", "slice")
+
+
+@dataclass(frozen=True, eq=False)
+class Acquisitions:
+    """Readouts with their headers.
+
+    Parameters
+    ----------
+    head
+        ``(readout,)`` of `ACQUISITION_HEADER`, the fields of ISMRMRD's AcquisitionHeader.
+    data
+        One complex array ``(coil, sample)`` a readout.
+    trajectory
+        One real array ``(sample, dimension)`` a readout, ordered x, y, z; empty where none.
+    header
+        The protocol.
+    xml
+        The protocol as text, for those who write it again.
+    number
+        Where each readout stood in its source, for messages. Default: 0, 1, 2, ...
+    """
+
+    head: NDArray[np.void]
+    data: Sequence[NDArray[np.complexfloating[Any]]]
+    trajectory: Sequence[NDArray[np.floating[Any]]]
+    header: xsd.ismrmrdHeader
+    xml: str = ""
+    number: NDArray[np.integer[Any]] = field(default=None)  # type: ignore[arg-type]
+
+    def __post_init__(self) -> None:
+        if self.number is None:
+            object.__setattr__(self, "number", np.arange(len(self.head)))
+        sizes = {len(self.head), len(self.data), len(self.trajectory), len(self.number)}
+        if len(sizes) != 1:
+            raise ValueError(f"head, data, trajectory and number have lengths {sorted(sizes)}")
+
+    def __len__(self) -> int:
+        return len(self.head)
+
+    def flagged(self, *flags: int) -> NDArray[np.bool_]:
+        """Which readouts carry any of these flags (ISMRMRD's numbers, from 1)."""
+        bits = sum(1 << (flag - 1) for flag in flags)
+        return np.asarray((self.head["flags"] & np.uint64(bits)) != 0)
+
+    def select(self, chosen: NDArray[np.bool_]) -> Acquisitions:
+        """Only the chosen readouts, in their order."""
+        places = np.flatnonzero(chosen).tolist()
+        return dataclasses.replace(
+            self,
+            head=self.head[places],
+            data=[self.data[i] for i in places],
+            trajectory=[self.trajectory[i] for i in places],
+            number=self.number[places],
+        )
+
+
+def assemble(acquisitions: Acquisitions, encoding: int | None = None) -> MRScan:
+    """Sort readouts into a scan.
+
+    Averages and repeated lines are averaged; repetitions, sets, phases, contrasts and slices
+    become batch axes (in this order, where there is more than one), slices ordered by position.
+    Noise readouts become `MRScan.noise`; navigators, phase correction and dummy readouts are left
+    out. Calibration lines of a separate scan become a scan of their own in
+    ``header["calibration"]``; other calibration lines are part of the k-space.
+
+    Parameters
+    ----------
+    acquisitions
+        All readouts of a measurement.
+    encoding
+        Which encoding space. Default: the first that has readouts.
+
+    Raises
+    ------
+    FormatError
+        No imaging readouts, readouts that do not fit the encoded matrix, NaN, a non-Cartesian
+        scan without trajectory.
+    ValueError
+        An encoding that has no readouts.
+    """
+    imaging = acquisitions.select(~acquisitions.flagged(*_NOT_IMAGING))
+    if not len(imaging):
+        raise FormatError(None, "readouts", f"none of {len(acquisitions)} is an imaging readout")
+    known = np.unique(imaging.head["encoding_space_ref"])
+    chosen = int(known[0]) if encoding is None else encoding
+    if chosen not in known:
+        raise ValueError(f"encoding {encoding} has no readouts, there are {known.tolist()}")
+    if chosen >= len(acquisitions.header.encoding):
+        raise FormatError(
+            None, "readouts", f"are of encoding {chosen}, the header has "
+            f"{len(acquisitions.header.encoding)} encodings",
+        )  # fmt: skip
+    imaging = imaging.select(imaging.head["encoding_space_ref"] == chosen)
+    layout = acquisitions.header.encoding[chosen]
+    header = {**facts(acquisitions.header), **_encoding_facts(layout), "xml": acquisitions.xml}
+    header["encoding"] = chosen
+    header["sample_time_us"] = float(imaging.head["sample_time_us"][0])
+    if len(known) > 1:
+        header["encodings"] = tuple(known.tolist())
+    if header.get("calibration_mode") in ("separate", "external"):
+        reference = imaging.flagged(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+        reference &= ~imaging.flagged(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
+        if reference.any() and not reference.all():
+            header["calibration"] = _scan(imaging.select(reference), layout, None, {})
+            imaging = imaging.select(~reference)
+    noise = _noise(acquisitions)
+    if noise is not None:
+        times = acquisitions.head["sample_time_us"]
+        is_noise = acquisitions.flagged(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+        header["noise_sample_time_us"] = float(times[is_noise][0])
+    return _scan(imaging, layout, noise, header)
+
+
+def _scan(
+    imaging: Acquisitions,
+    layout: xsd.encodingType,
+    noise: NDArray[Any] | None,
+    header: dict[str, Any],
+) -> MRScan:
+    coils = np.unique(imaging.head["active_channels"])
+    if len(coils) > 1:
+        raise FormatError(None, "readouts", f"have {coils.tolist()} coils, expected one number")
+    stack = stack_of(imaging.head)
+    names, shape, places = _batch(imaging.head["idx"], stack)
+    trajectory = str(getattr(layout.trajectory, "value", layout.trajectory))
+    sort = (
+        acquisition_grid.sort_lines
+        if trajectory in ("cartesian", "epi")
+        else acquisition_samples.sort_samples
+    )
+    fields = sort(imaging, layout, places, int(np.prod(shape)))
+    for name in ("kspace", "mask", "trajectory"):
+        if name in fields:
+            fields[name] = _shaped_batch(fields[name], shape)
+    matrix = fields["image_shape"]
+    header = {**header, "trajectory": trajectory, **stack.facts()}
+    return MRScan(
+        **fields,
+        noise=None if noise is None else as_tensor(noise),
+        spacing=stack.spacing(layout, matrix),
+        affine=stack.affine(layout, matrix),
+        batch_axes=names,
+        header=header,
+    )
+
+
+def _batch(idx: NDArray[np.void], stack: Stack) -> tuple[tuple[str, ...], tuple[int, ...], Any]:
+    """Name and size the batch axes, and find each readout's place in the flattened batch."""
+    names, shape = [], []
+    places = np.zeros(len(idx), np.int64)
+    for name in _BATCH_AXES:
+        values, rank = np.unique(idx[name], return_inverse=True)
+        if len(values) > 1:
+            rank = stack.rank[rank] if name == "slice" else rank
+            places = places * len(values) + rank
+            names.append(name)
+            shape.append(len(values))
+    return tuple(names), tuple(shape), places
+
+
+def _shaped_batch(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Unfold the first axis into the batch; a mask or trajectory alike for all loses it."""
+    if array.dtype.kind in "bf" and len(array) > 1 and bool((array == array[:1]).all()):
+        return np.asarray(array[0])
+    return array.reshape(*shape, *array.shape[1:])
+
+
+def _noise(acquisitions: Acquisitions) -> NDArray[Any] | None:
+    readouts = acquisitions.select(acquisitions.flagged(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)).data
+    if not readouts:
+        return None
+    if len({len(readout) for readout in readouts}) > 1:
+        raise FormatError(None, "noise readouts", "have differing numbers of coils")
+    return np.concatenate(list(readouts), axis=1)
+
+
+def _encoding_facts(layout: xsd.encodingType) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if layout.parallelImaging is not None:
+        factor = layout.parallelImaging.accelerationFactor
+        found["acceleration"] = (factor.kspace_encoding_step_1, factor.kspace_encoding_step_2)
+        mode = layout.parallelImaging.calibrationMode
+        if mode is not None:
+            found["calibration_mode"] = str(getattr(mode, "value", mode))
+    if layout.echoTrainLength:
+        found["echo_train_length"] = layout.echoTrainLength
+    thickness = layout.reconSpace.fieldOfView_mm.z
+    if thickness > 0 and layout.encodedSpace.matrixSize.z == 1:
+        found["slice_thickness_mm"] = thickness
+    return found

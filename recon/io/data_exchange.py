@@ -1,0 +1,235 @@
+"""Data Exchange HDF5 of synchrotron tomography: https://dxfile.readthedocs.io.
+
+Readings lie in ``exchange/data`` ``(theta, y, x)`` with ``data_white`` and ``data_dark``. What
+Spinray writes has also a group ``spinray``, which other readers pass over:
+
+``spinray/geometry``
+    attribute ``kind`` (parallel, fan, cone, helical, modular) and the arguments of the
+    geometry's class as datasets (mm, radians).
+``spinray/volume``
+    the arguments of the grid, where the scan has one.
+``spinray/sinogram``
+    line integrals, where they are not those of the readings.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...kernels.ct.geometry import Geometry
+from ..ct.corrections import line_integrals
+from ..scan import CTScan
+from .atomic import atomic
+from .beam_geometry import fields_of, kind_of, make_geometry, make_grid
+from .errors import FormatError
+from .hdf5 import as_text, dataset, find, has, is_hdf5, open_hdf5, read_array, read_text
+
+NAME = "Data Exchange HDF5"
+_LINE_INTEGRALS = "line integrals"
+_AXES = ("theta", "y", "x")
+_TO_MM = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "nm": 1e-6}
+
+
+def matches(path: Path) -> bool:
+    """Whether an HDF5 file has ``exchange/data``."""
+    if not is_hdf5(path):
+        return False
+    with open_hdf5(path) as file:
+        return find(file, "exchange/data") is not None
+
+
+def read(path: Path, angles: Any = None) -> CTScan:
+    """Read a scan; the rows of a parallel beam become slices: ``(row, view, column)``.
+
+    Parameters
+    ----------
+    path
+        The file.
+    angles
+        View angles in radians, ``(view,)``, in place of ``exchange/theta``.
+    """
+    with open_hdf5(path) as file:
+        data = _projections(file, "exchange/data")
+        geometry = _geometry(file, data, angles)
+        stacked = len(geometry.shape) == 2
+        header = {"format": NAME, **_facts(file)}
+        fields: dict[str, Any] = {"geometry": geometry, "header": header}
+        node = file["exchange/data"]
+        if as_text(node.attrs.get("description", "")) == _LINE_INTEGRALS:
+            fields["sinogram"] = _rows_first(data) if stacked else data
+        else:
+            for name, key in (("counts", "data"), ("blank", "data_white"), ("dark", "data_dark")):
+                if name == "dark" and not has(file, f"exchange/{key}"):
+                    continue
+                frames = data if key == "data" else _projections(file, f"exchange/{key}")
+                if frames.shape[1:] != data.shape[1:]:
+                    raise FormatError(
+                        None, f"exchange/{key}", f"has frames of {frames.shape[1:]}, "
+                        f"exchange/data of {data.shape[1:]}",
+                    )  # fmt: skip
+                fields[name] = _rows_first(frames) if stacked else frames
+            if has(file, "spinray/sinogram"):
+                fields["sinogram"] = read_array(file, "spinray/sinogram", "f")
+        if has(file, "spinray"):
+            fields |= _own(file, fields)
+        else:
+            fields["slice_spacing"] = _pixel_size(file, "y")
+    return CTScan(**fields)
+
+
+def _projections(file: h5py.File, name: str) -> NDArray[Any]:
+    """Read frames as ``(theta, y, x)``, whatever order the axes attribute says."""
+    frames = read_array(file, name)
+    if frames.ndim != 3 or 0 in frames.shape:
+        raise FormatError(None, name, f"has shape {frames.shape}, expected (theta, y, x)")
+    axes = as_text(dataset(file, name).attrs.get("axes", "theta:y:x")).split(":")
+    order = [axis.split("_")[0].strip() for axis in axes]
+    if sorted(order) == sorted(_AXES):
+        frames = frames.transpose([order.index(axis) for axis in _AXES])
+    return frames
+
+
+def _rows_first(frames: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(np.swapaxes(frames, 0, 1))
+
+
+def _geometry(file: h5py.File, data: NDArray[Any], angles: Any) -> Geometry:
+    own = find(file, "spinray/geometry")
+    if isinstance(own, h5py.Group) and angles is None:
+        kind = as_text(own.attrs.get("kind", ""))
+        return make_geometry(kind, _values(own), "spinray/geometry")
+    if angles is None:
+        if not has(file, "exchange/theta"):
+            raise FormatError(
+                None,
+                "exchange/theta",
+                "missing: load(path, angles=...) takes them in radians",
+            )
+        theta = read_array(file, "exchange/theta").astype(float)
+        units = as_text(dataset(file, "exchange/theta").attrs.get("units", "degrees")).lower()
+        angles = theta if units.startswith("rad") else np.deg2rad(theta)
+    if np.shape(angles) != data.shape[:1]:
+        raise FormatError(
+            None, "exchange/theta", f"has {np.shape(angles)} angles, exchange/data {data.shape[0]} "
+            "projections",
+        )  # fmt: skip
+    return make_geometry(
+        "parallel",
+        {"angles": angles, "columns": data.shape[2], "column_spacing": _pixel_size(file, "x")},
+        "exchange/theta",
+    )
+
+
+def _pixel_size(file: h5py.File, axis: str) -> float:
+    """Pixel size in mm, or 1 where the file does not say."""
+    for name in (f"{axis}_actual_pixel_size", f"{axis}_pixel_size", "actual_pixel_size"):
+        path = f"measurement/instrument/detector/{name}"
+        if has(file, path):
+            size = float(np.ravel(read_array(file, path))[0])
+            units = as_text(dataset(file, path).attrs.get("units", "m")).lower()
+            scale = _TO_MM.get(units.rstrip("s"), _TO_MM.get(units))
+            if scale is None or not 0 < size * scale < 1e3:
+                raise FormatError(None, path, f"is {size} {units!r}, expected a length")
+            return size * scale
+    return 1.0
+
+
+def _facts(file: h5py.File) -> dict[str, Any]:
+    places = {"title": "exchange/title", "sample": "measurement/sample/name"}
+    return {name: read_text(file, place) for name, place in places.items() if has(file, place)}
+
+
+def _values(group: h5py.Group) -> dict[str, Any]:
+    return {
+        name: read_text(group, name)
+        if h5py.check_string_dtype(dataset(group, name).dtype)
+        else read_array(group, name)
+        for name in group
+    }
+
+
+def _own(file: h5py.File, fields: dict[str, Any]) -> dict[str, Any]:
+    """What the format has no place for, kept in the group ``spinray``."""
+    group = file["spinray"]
+    found: dict[str, Any] = {"slice_spacing": float(group.attrs.get("slice_spacing", 1.0))}
+    volume = find(file, "spinray/volume")
+    if isinstance(volume, h5py.Group):
+        values = {name: tuple(np.ravel(value).tolist()) for name, value in _values(volume).items()}
+        found["volume"] = make_grid(values, "spinray/volume")
+    if not bool(group.attrs.get("stack", True)):  # a single slice, without a batch axis
+        for name in ("sinogram", "counts", "blank", "dark"):
+            if name in fields and fields[name].ndim > 2:
+                found[name] = fields[name][0]
+    return found
+
+
+def write(scan: CTScan, path: Path) -> None:
+    """Write readings with white and dark fields, or line integrals where there are none.
+
+    Raises
+    ------
+    ValueError
+        More than one batch axis, or one beside a geometry with rows.
+    """
+    stacked = len(scan.geometry.shape) == 2
+    if len(scan.batch_shape) > int(stacked):
+        raise ValueError(
+            f"Data Exchange holds one stack of slices or one cone-beam scan, got a batch of "
+            f"{scan.batch_shape} of {scan.geometry}"
+        )
+    single = stacked and not scan.batch_shape
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        file["implements"] = "exchange:spinray"
+        exchange, own = file.create_group("exchange"), file.create_group("spinray")
+        own.attrs["slice_spacing"], own.attrs["stack"] = scan.slice_spacing, not single
+        _write_group(own, "geometry", fields_of(scan.geometry)).attrs["kind"] = kind_of(
+            scan.geometry
+        )
+        if scan.volume is not None:
+            _write_group(own, "volume", fields_of(scan.volume))
+        if hasattr(scan.geometry, "angles"):
+            exchange["theta"] = np.rad2deg(scan.geometry.angles)
+            exchange["theta"].attrs["units"] = "degrees"
+        if scan.counts is None:
+            _write_frames(exchange, "data", scan.sinogram, stacked, units="1")
+            exchange["data"].attrs["description"] = _LINE_INTEGRALS
+            return
+        _write_frames(exchange, "data", scan.counts, stacked)
+        shape = tuple(scan.counts.shape)
+        for key, reading in (("data_white", scan.blank), ("data_dark", scan.dark)):
+            if reading is not None:
+                _write_frames(exchange, key, _frames(reading, shape, stacked), stacked)
+        if scan.blank is None or not torch.equal(
+            scan.sinogram, line_integrals(scan.counts, scan.blank, scan.dark)
+        ):
+            own["sinogram"] = scan.sinogram.detach().cpu().numpy()
+
+
+def _write_group(parent: h5py.Group, name: str, values: dict[str, Any]) -> h5py.Group:
+    group = parent.create_group(name)
+    for key, value in values.items():
+        group[key] = value
+    return group
+
+
+def _frames(reading: torch.Tensor, shape: tuple[int, ...], stacked: bool) -> torch.Tensor:
+    """Give a reading its axis of frames and the batch of the counts, one value a pixel."""
+    detector = 1 if stacked else 2
+    frames = reading if reading.ndim > detector else reading.expand(shape[-detector:])[None]
+    return frames.expand(*shape[: -detector - 1], *frames.shape[-detector - 1 :])
+
+
+def _write_frames(
+    group: h5py.Group, name: str, data: torch.Tensor, stacked: bool, units: str = "counts"
+) -> None:
+    array = data.detach().cpu().numpy()
+    if stacked:
+        array = array[:, None] if array.ndim == 2 else np.swapaxes(array, 0, 1)
+    group[name] = array
+    group[name].attrs["axes"], group[name].attrs["units"] = "theta:y:x", units

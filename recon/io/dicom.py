@@ -1,0 +1,207 @@
+"""Images as DICOM: classic MR and CT objects, one file a slice."""
+
+from __future__ import annotations
+
+import datetime
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    generate_uid,
+)
+
+from ..arrays import as_tensor
+from ..image import Image
+from .atomic import atomic
+from .errors import FormatError
+from .orientation import LPS_TO_RAS
+
+# Attenuation of water at 70 keV, the mean energy of a 120 kV beam (NIST XCOM), in 1/mm.
+WATER = 0.01929
+_PERCENTILES = (0.5, 99.5)
+_CT_WINDOW = (-160.0, 240.0)  # HU: soft tissue
+
+
+def write(
+    image: Image,
+    path: Path,
+    window: tuple[float, float] | None = None,
+    water: float | None = None,
+) -> Path:
+    """Write the magnitude; a stack goes to ``name_0001.dcm``, ``name_0002.dcm``, ...
+
+    Parameters
+    ----------
+    image
+        MR, or CT in attenuation per mm (``metadata["modality"]``), written as Hounsfield units.
+    path
+        The file; of a stack, each slice has its number put before the suffix.
+    window
+        Lowest and highest value shown. Default: percentiles (MR), soft tissue (CT).
+    water
+        Attenuation of water in 1/mm. Default: ``metadata["water"]``, or 0.01929 (70 keV).
+
+    Returns
+    -------
+    Path
+        The first file.
+
+    Raises
+    ------
+    ValueError
+        Slices whose axes are not at right angles, sizes beyond 65535.
+    """
+    modality = "CT" if image.metadata.get("modality") == "CT" else "MR"
+    values = np.nan_to_num(image.magnitude().astype(np.float64))
+    comment = ""
+    if modality == "CT":
+        water = float(water or image.metadata.get("water", WATER))
+        values = 1000 * (values / water - 1)
+        comment = f"Attenuation of water {water:g}/mm"
+    depth = image.spatial_shape[0] if len(image.spacing) == 3 else 1
+    slices = values.reshape(-1, depth, *values.shape[-2:])
+    if max(slices.shape) > 65535:
+        raise ValueError(f"DICOM counts to 65535, got an image of {values.shape}")
+    series = _series(image, modality, comment)
+    stored = _scaled(slices, modality, series, window)
+    total = slices.shape[0] * depth
+    digits = max(4, len(str(total)))
+    files = [path] if total == 1 else [
+        path.with_name(f"{path.stem}_{n + 1:0{digits}}{path.suffix}") for n in range(total)
+    ]  # fmt: skip
+    for number, file in enumerate(files):
+        item, z = divmod(number, depth)
+        instance = _instance(series, stored[item, z], image, number, item, z)
+        with atomic(file) as temporary:
+            instance.save_as(temporary, enforce_file_format=True)
+    return files[0]
+
+
+def _series(image: Image, modality: str, comment: str) -> Dataset:
+    """What all files of the series share."""
+    known = image.metadata
+    now = datetime.datetime.now()
+    d = Dataset()
+    d.SOPClassUID = CTImageStorage if modality == "CT" else MRImageStorage
+    d.Modality = modality
+    d.ImageType = ["DERIVED", "PRIMARY", "AXIAL" if modality == "CT" else "OTHER"]
+    d.StudyInstanceUID = str(known.get("study_uid", generate_uid()))
+    d.SeriesInstanceUID = generate_uid()
+    d.FrameOfReferenceUID = str(known.get("frame_of_reference_uid", generate_uid()))
+    d.StudyDate = d.SeriesDate = d.ContentDate = now.strftime("%Y%m%d")
+    d.StudyTime = d.SeriesTime = d.ContentTime = now.strftime("%H%M%S")
+    # Required, but unknown here: a raw file's patient is none of our business.
+    for name in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID",
+                 "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator",
+                 "SeriesNumber", "AcquisitionNumber"):  # fmt: skip
+        setattr(d, name, None if name.endswith("Number") and name != "AccessionNumber" else "")
+    d.SeriesNumber = 1
+    d.Manufacturer = "Spinray"
+    d.SeriesDescription = f"Spinray {known.get('method', '')}".strip()[:64]
+    d.DerivationDescription = "; ".join(
+        part for part in (f"Reconstructed by {known.get('method', 'Spinray')}", comment) if part
+    )[:1024]
+    d.PatientPosition = str(known.get("patient_position", ""))
+    if modality == "CT":
+        d.KVP = known.get("kvp")
+    else:
+        d.ScanningSequence, d.SequenceVariant, d.ScanOptions = "RM", "NONE", ""
+        d.MRAcquisitionType = "3D" if known.get("ndim") == 3 else "2D"
+        d.RepetitionTime = _number(known.get("repetition_time_ms"))
+        d.EchoTime = _number(known.get("echo_time_ms"))
+        d.EchoTrainLength = known.get("echo_train_length")
+        d.InversionTime = _number(known.get("inversion_time_ms"))
+        if "field_strength_t" in known:
+            d.MagneticFieldStrength = _number(known["field_strength_t"])
+    return d
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(np.ravel(value)[0])
+
+
+def _scaled(
+    slices: NDArray[np.float64], modality: str, series: Dataset, window: tuple[float, float] | None
+) -> NDArray[np.uint16]:
+    """Scale values to 16 bits with one slope for the series; the window is in real values."""
+    low, high = float(slices.min()), float(slices.max())
+    if modality == "MR" and low >= 0:
+        low = 0.0
+    slope = (high - low) / 65535 or 1.0
+    # DICOM keeps numbers as 16 characters: scale by what will be read back.
+    series.RescaleSlope, series.RescaleIntercept = f"{slope:.9e}", f"{low:.8e}"
+    slope, low = float(series.RescaleSlope), float(series.RescaleIntercept)
+    series.RescaleType = "HU" if modality == "CT" else "US"
+    if window is None:
+        percentiles = np.percentile(slices, _PERCENTILES)
+        window = _CT_WINDOW if modality == "CT" else (float(percentiles[0]), float(percentiles[1]))
+    series.WindowCenter = f"{(window[0] + window[1]) / 2:.8e}"
+    series.WindowWidth = f"{max(window[1] - window[0], slope):.8e}"
+    return np.clip(np.rint((slices - low) / slope), 0, 65535).astype(np.uint16)
+
+
+def _instance(
+    series: Dataset, pixels: NDArray[np.uint16], image: Image, number: int, item: int, z: int
+) -> FileDataset:
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = series.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    d = FileDataset("", series, file_meta=meta, preamble=b"\0" * 128)
+    d.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    d.InstanceNumber = number + 1
+    d.AcquisitionNumber = item + 1
+    columns = LPS_TO_RAS @ image.affine[:3, :3]
+    sizes = np.linalg.norm(columns, axis=0)
+    unit = columns / sizes
+    if abs(float(unit[:, 0] @ unit[:, 1])) > 1e-4:
+        raise ValueError(
+            "DICOM slices need rows and columns at right angles; the affine is sheared"
+        )
+    position = LPS_TO_RAS @ image.affine[:3, 3] + columns[:, 2] * z
+    d.ImageOrientationPatient = [f"{v:.10f}"[:16] for v in (*unit[:, 0], *unit[:, 1])]
+    d.ImagePositionPatient = [f"{v:.9g}"[:16] for v in position]
+    d.PixelSpacing = [f"{sizes[1]:.9g}", f"{sizes[0]:.9g}"]
+    d.SliceThickness = f"{float(image.metadata.get('slice_thickness_mm', sizes[2])):.9g}"
+    d.SpacingBetweenSlices = f"{sizes[2]:.9g}"
+    d.Rows, d.Columns = pixels.shape
+    d.SamplesPerPixel, d.PhotometricInterpretation = 1, "MONOCHROME2"
+    d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelRepresentation = 16, 16, 15, 0
+    d.PixelData = pixels.tobytes()
+    return d
+
+
+def read(path: Path) -> Image:
+    """Read one file; CT comes in Hounsfield units (``metadata["units"]``)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        d = pydicom.dcmread(path)
+        try:
+            pixels = d.pixel_array.astype(np.float64)
+        except (AttributeError, NotImplementedError) as error:
+            raise FormatError(path, "PixelData", f"cannot be read: {error}") from error
+    if pixels.ndim != 2:
+        raise FormatError(path, "PixelData", f"has shape {pixels.shape}, expected one grey slice")
+    values = pixels * float(d.get("RescaleSlope", 1)) + float(d.get("RescaleIntercept", 0))
+    spacing = tuple(float(s) for s in d.get("PixelSpacing", (1, 1)))
+    affine = None
+    if "ImageOrientationPatient" in d and "ImagePositionPatient" in d:
+        row, column = np.reshape([float(v) for v in d.ImageOrientationPatient], (2, 3))
+        step = float(d.get("SpacingBetweenSlices", d.get("SliceThickness")) or 1)
+        affine = np.eye(4)
+        columns = (row * spacing[1], column * spacing[0], np.cross(row, column) * step)
+        affine[:3, :3] = LPS_TO_RAS @ np.stack(columns, axis=1)
+        affine[:3, 3] = LPS_TO_RAS @ [float(v) for v in d.ImagePositionPatient]
+    metadata = {"modality": str(d.get("Modality", ""))}
+    if metadata["modality"] == "CT":
+        metadata["units"] = "HU"
+    data = as_tensor(values.astype(np.float32))
+    return Image(data, spacing, affine, metadata)  # type: ignore[arg-type]

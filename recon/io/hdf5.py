@@ -1,0 +1,132 @@
+"""HDF5 files from strangers: every dataset is checked before its bytes are trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import FormatError, format_errors
+
+# The most that deflate can shrink: a dataset declaring more than this times its stored bytes lies.
+_LARGEST_COMPRESSION = 1032
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open a file for reading; what HDF5 finds wrong with it becomes a `FormatError`."""
+    with format_errors(path, "HDF5"), h5py.File(path, "r") as file:
+        yield file
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether the file has the HDF5 signature."""
+    return path.is_file() and bool(h5py.is_hdf5(path))
+
+
+def has(file: h5py.File, *names: str) -> bool:
+    """Whether all these datasets or groups exist and can be opened."""
+    try:
+        return all(find(file, name) is not None for name in names)
+    except FormatError:
+        return False
+
+
+def find(group: h5py.Group, name: str, depth: int = 0) -> h5py.Dataset | h5py.Group | None:
+    """Return the object at a path, or None; links that leave the file are refused."""
+    if depth > 16:
+        raise FormatError(None, name, "soft links go round in a circle")
+    node: Any = group.file["/"] if name.startswith("/") else group
+    for part in filter(None, name.split("/")):
+        if not isinstance(node, h5py.Group):
+            return None
+        link = node.get(part, getlink=True)
+        if link is None:
+            return None
+        if isinstance(link, h5py.ExternalLink):
+            raise FormatError(None, name, f"links to another file, {link.filename!r}: refused")
+        soft = isinstance(link, h5py.SoftLink)
+        node = find(node, link.path, depth + 1) if soft else node[part]
+    return node
+
+
+def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
+    """Return a dataset whose bytes are in this file and may be as many as it declares.
+
+    Raises
+    ------
+    FormatError
+        Missing, not a dataset, kept in another file, or larger than what is stored can hold.
+    """
+    node = find(group, name)
+    place = f"{group.name}/{name}".strip("/")
+    if node is None:
+        present = ", ".join(sorted(group)) or "nothing"
+        raise FormatError(None, place, f"missing; {group.name} holds {present}")
+    if not isinstance(node, h5py.Dataset):
+        raise FormatError(None, place, "is a group, expected a dataset")
+    if node.external or node.is_virtual:
+        raise FormatError(None, place, "keeps its data in another file: refused")
+    if node.shape is None:
+        raise FormatError(None, place, "is empty")
+    stored = node.id.get_storage_size()
+    properties = node.id.get_create_plist()
+    ratio = _LARGEST_COMPRESSION if properties.get_nfilters() else 1
+    if node.nbytes > stored * ratio:
+        raise FormatError(
+            None, place, f"declares {node.shape} {node.dtype}, {node.nbytes} bytes, of which the "
+            f"file stores {stored}",
+        )  # fmt: skip
+    return node
+
+
+def read_array(group: h5py.Group, name: str, kinds: str = "biuf") -> NDArray[Any]:
+    """Read a whole numeric dataset in native byte order.
+
+    `kinds` are the NumPy kinds expected (``"c"`` for complex). Complex numbers may be stored as
+    HDF5 compounds of a real and an imaginary part under any names.
+    """
+    node = dataset(group, name)
+    dtype = node.dtype
+    with format_errors(node.file.filename, f"{node.name}".strip("/")):
+        array = np.asarray(node[()])
+    if dtype.names is not None and len(dtype.names) == 2:
+        array = _complex_from_pairs(array, dtype)
+    if array.dtype.kind not in kinds:
+        expected = "complex" if kinds == "c" else "numbers"
+        raise FormatError(
+            None, f"{node.name}".strip("/"), f"holds {dtype}, expected {expected}"
+        )  # fmt: skip
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _complex_from_pairs(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    first, second = dtype.names or ("", "")
+    parts = {dtype[first], dtype[second]}
+    if len(parts) != 1 or dtype[first].kind != "f":
+        return array
+    result = np.empty(array.shape, np.result_type(dtype[first], np.complex64))
+    result.real, result.imag = array[first], array[second]
+    return result
+
+
+def read_text(group: h5py.Group, name: str) -> str:
+    """Read a string, scalar or the first of an array; stray bytes are replaced."""
+    node = dataset(group, name)
+    with format_errors(node.file.filename, f"{node.name}".strip("/")):
+        value = np.asarray(node[()], dtype=object).reshape(-1)
+    if not value.size or not isinstance(value[0], (bytes, str)):
+        raise FormatError(None, f"{node.name}".strip("/"), f"holds {node.dtype}, expected text")
+    return as_text(value[0])
+
+
+def as_text(value: object) -> str:
+    """Text of an attribute or string, whichever way it was stored."""
+    if isinstance(value, np.ndarray) and value.size:
+        value = value.reshape(-1)[0]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,39 @@
+"""Images as HDF5: ``image/data`` with attributes affine, spacing (mm) and metadata (JSON)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ..arrays import as_tensor
+from ..image import Image
+from .atomic import atomic
+from .hdf5 import as_text, dataset, open_hdf5, read_array
+from .metadata import as_json, from_json
+
+
+def write(image: Image, path: Path) -> None:
+    """Write the values as they are, axes ``(*batch, [z,] y, x)``."""
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        data = file.create_dataset(
+            "image/data", data=image.data.detach().cpu().resolve_conj().numpy()
+        )
+        data.attrs["affine"] = image.affine
+        data.attrs["spacing"] = image.spacing
+        data.attrs["metadata"] = json.dumps(as_json(image))
+
+
+def read(path: Path) -> Image:
+    """Read what `write` wrote."""
+    with open_hdf5(path) as file:
+        data = read_array(file, "image/data", "biufc")
+        attributes = dataset(file, "image/data").attrs
+        return Image(
+            as_tensor(data),
+            tuple(np.ravel(attributes["spacing"]).tolist()),
+            np.asarray(attributes["affine"]),
+            from_json(as_text(attributes["metadata"])),
+        )

@@ -1,0 +1,42 @@
+"""`load_image`: images that `save` wrote, and others of those formats."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from ..image import Image
+from .errors import FormatError, format_errors
+
+_FORMATS = "NIfTI, DICOM, Spinray HDF5, npy"
+
+
+def load_image(path: str | PathLike[str]) -> Image:
+    """Read an image: NIfTI, DICOM (one file), HDF5 (of `save`) or npy, told apart by content.
+
+    Raises
+    ------
+    FileNotFoundError
+        Nothing at this path.
+    FormatError
+        A broken file, or no image.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not path.is_file():
+        raise FormatError(path, "", f"is no file, expected an image: {_FORMATS}")
+    with path.open("rb") as file:
+        start = file.read(512)
+    with format_errors(path):
+        if start[:8] == b"\x89HDF\r\n\x1a\n":
+            from .image_hdf5 import read
+        elif start[:6] == b"\x93NUMPY":
+            from .image_npy import read
+        elif start[128:132] == b"DICM":
+            from .dicom import read
+        elif start[:2] == b"\x1f\x8b" or start[344:348] in (b"n+1\0", b"ni1\0"):
+            from .nifti import read
+        else:
+            raise FormatError(path, "", f"is no image; formats known: {_FORMATS}")
+        return read(path)

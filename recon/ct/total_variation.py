@@ -10,7 +10,7 @@ from torch import Tensor
 from ..operators.base import LinearOperator
 from ..operators.difference import FiniteDifference
 from ..solvers.common import Callback
-from ..solvers.primal_dual import Term, primal_dual
+from ..solvers import Term, primal_dual
 from ..solvers.proximal import group_soft_threshold
 
 

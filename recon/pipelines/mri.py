@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from ..image import Image
-from ..mri import centre_crop, density_compensation, espirit, root_sum_of_squares, whiten
+from ..mri import density_compensation, espirit, resize, root_sum_of_squares, wavelet_sense, whiten
 from ..mri import gridding as grid_coils
-from ..mri import l1_wavelet as solve_l1_wavelet
 from ..operators import Fourier, Sense
 from ..scan import MRScan
 from ..solvers import conjugate_gradient
@@ -102,7 +101,7 @@ def l1_wavelet(scan: MRScan, options: WaveletOptions, track: Track) -> Image:
 
     def solve(volume: MRScan, step: Callback) -> Tensor:
         A = _encoding(volume, options.calibration)
-        return solve_l1_wavelet(
+        return wavelet_sense(
             A,
             volume.kspace,
             iterations=options.iterations,
@@ -127,10 +126,11 @@ def _encoding(volume: MRScan, calibration: int) -> Sense:
         maps = torch.ones(
             (1, *volume.matrix), dtype=volume.kspace.dtype, device=volume.kspace.device
         )
-    elif volume.is_cartesian:
-        maps = espirit(volume.kspace, calibration=calibration, mask=volume.mask)
     else:
-        maps = espirit(Fourier(volume.matrix)(_coil_images(volume)), calibration=calibration)
+        kspace = volume.kspace
+        if not volume.is_cartesian:
+            kspace = Fourier(volume.matrix)(_coil_images(volume))
+        maps = espirit(kspace, calibration=calibration)
     return Sense(maps, mask=volume.mask, trajectory=volume.trajectory)
 
 
@@ -163,7 +163,7 @@ def _volumes(scan: MRScan) -> Iterator[MRScan]:
 
 def _image(scan: MRScan, data: Tensor) -> Image:
     """Crop the encoded matrix to the image and give it its place in space."""
-    data = centre_crop(data, scan.image_shape)
+    data = resize(data, scan.image_shape)
     slices = bool(scan.batch_axes) and scan.batch_axes[-1] == "slice"
     spacing = scan.spacing if slices else scan.spacing[-scan.ndim :]
     return Image(data, spacing, scan.affine)

@@ -6,18 +6,21 @@ from .coils import CoilSeries as CoilSeries
 from .coils import birdcage as birdcage
 from .demo_data import DemoFiles as DemoFiles
 from .demo_data import demo_files as demo_files
-from .fetch import FetchError as FetchError
-from .fetch import fetch as fetch
 from .phantoms import Ellipse as Ellipse
 from .phantoms import EllipsePhantom as EllipsePhantom
 from .phantoms import Ellipsoid as Ellipsoid
 from .phantoms import EllipsoidPhantom as EllipsoidPhantom
 from .phantoms import phantom as phantom
+from .samples import SAMPLES as SAMPLES
+from .samples import FetchError as FetchError
+from .samples import Sample as Sample
+from .samples import fetch as fetch
 from .simulate import reference_image as reference_image
 from .simulate import simulate_ct as simulate_ct
 from .simulate import simulate_mr as simulate_mr
 
 __all__ = [
+    "SAMPLES",
     "CoilSeries",
     "DemoFiles",
     "Ellipse",
@@ -25,6 +28,7 @@ __all__ = [
     "Ellipsoid",
     "EllipsoidPhantom",
     "FetchError",
+    "Sample",
     "birdcage",
     "coils",
     "demo_files",

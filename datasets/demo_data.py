@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..recon.image import Image
 from ..recon.io import save
-from .fetch import FetchError, fetch
+from .samples import FetchError, fetch
 from .simulate import reference_image, simulate_ct, simulate_mr
 
 _MR, _CT = Path("mr_kspace", "brain8ch_full.cfl"), Path("ct_raw", "tooth.h5")
@@ -66,7 +66,7 @@ def demo_files(output: str | PathLike[str], *, timeout: float = 10.0) -> DemoFil
         return DemoFiles(
             fetch("brain", timeout=timeout),
             fetch("tooth", timeout=timeout),
-            "Real scanner data, public samples (see spinray.datasets.fetch).",
+            "Real scanner data, public samples (see spinray.datasets.samples).",
         )
     except FetchError as error:
         return _simulated(Path(output) / "raw", str(error))

@@ -73,7 +73,7 @@ def spiral(interleaves: int, readout: int, turns: float, *, density: float = 1.0
         ``(interleaves * readout, 2)``.
     """
     _require_positive(interleaves=interleaves, readout=readout, turns=turns, density=density)
-    t = np.linspace(0, 1, 64 * max(int(np.ceil(turns)), 16))
+    t = np.linspace(0, 1, 512 * max(int(np.ceil(turns)), 16))
     curve = 0.5 * t**density * np.exp(2j * np.pi * turns * t)
     arc = np.concatenate([[0], np.cumsum(np.abs(np.diff(curve)))])
     t = np.interp(np.arange(readout) / readout * arc[-1], arc, t)

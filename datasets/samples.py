@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -103,12 +104,10 @@ def fetch(
         if sample not in SAMPLES:
             raise ValueError(f"unknown sample {sample!r}, expected one of: {', '.join(SAMPLES)}")
         sample = SAMPLES[sample]
-    folder = Path(cache) if cache else Path(pooch.os_cache("spinray"))
+    folder = Path(cache or os.environ.get("SPINRAY_CACHE") or pooch.os_cache("spinray"))
     registry = {name: f"sha256:{checksum}" for name, _, checksum in sample.files}
     urls = {name: f"{sample.url}/{there}" for name, there, _ in sample.files}
-    store = pooch.create(
-        folder, "", registry=registry, urls=urls, env="SPINRAY_CACHE" * (not cache)
-    )
+    store = pooch.create(folder, "", registry=registry, urls=urls)
     download = pooch.HTTPDownloader(timeout=timeout)
     paths = []
     for name in registry:

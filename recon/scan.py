@@ -286,7 +286,9 @@ class CTScan(_Scan):
                 raise ValueError("a CTScan needs a sinogram, or counts and a blank scan")
             self._check_shape("counts", self.counts)
             require_finite("counts", self.counts)
-            sinogram = line_integrals(self.counts, self.blank, self.dark)
+            sinogram = line_integrals(
+                self.counts, self.blank, self.dark, detector_ndim=len(self.geometry.shape) - 1
+            )
         else:
             sinogram = as_tensor(self.sinogram)
         if not sinogram.is_floating_point():

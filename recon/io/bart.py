@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -191,7 +193,7 @@ def write(scan: MRScan, path: Path) -> None:
     kspace = scan.kspace.detach().cpu().numpy()
     batch = kspace.shape[: len(dims)]
     if scan.trajectory is None:
-        write_cfl(path, _place(kspace, dims, batch, (1,) * (3 - scan.ndim) + scan.matrix))
+        write_cfl({path: _place(kspace, dims, batch, (1,) * (3 - scan.ndim) + scan.matrix)})
         return
     readout = scan.readout_length or kspace.shape[-1]
     spokes = kspace.shape[-1] // readout
@@ -200,17 +202,19 @@ def write(scan: MRScan, path: Path) -> None:
     points[..., : scan.ndim] = (k * np.array(scan.image_shape))[..., ::-1]
     batch_of_k = k.shape[:-2]
     stored = _place(points, dims if batch_of_k else (), batch_of_k, (spokes, readout, 3), coils=1)
-    write_cfl(path.with_name(f"{path.stem}_traj.cfl"), stored)
-    write_cfl(path, _place(kspace, dims, batch, (spokes, readout, 1)))
+    beside = path.with_name(f"{path.stem}_traj.cfl")
+    write_cfl({beside: stored, path: _place(kspace, dims, batch, (spokes, readout, 1))})
 
 
-def write_cfl(path: Path, array: NDArray[Any]) -> None:
-    """Write a reversed 16-dimensional array: header last, so that no half pair is ever found."""
-    sizes = " ".join(map(str, array.shape[::-1]))
-    with atomic(path) as temporary:
-        np.ascontiguousarray(array, "<c8").tofile(temporary)
-        with atomic(path.with_suffix(".hdr")) as header:
+def write_cfl(arrays: Mapping[Path, NDArray[Any]]) -> None:
+    """Write reversed 16-dimensional arrays as pairs: all of them or none."""
+    with ExitStack() as together:
+        for path, array in arrays.items():
+            sizes = " ".join(map(str, array.shape[::-1]))
+            header = together.enter_context(atomic(path.with_suffix(".hdr")))
             header.write_text(f"# Dimensions\n{sizes}\n")
+            data = together.enter_context(atomic(path.with_suffix(".cfl")))
+            np.ascontiguousarray(array, "<c8").tofile(data)
 
 
 def _write_dimensions(scan: MRScan) -> tuple[int, ...]:

@@ -206,7 +206,8 @@ def write(scan: CTScan, path: Path) -> None:
             if reading is not None:
                 _write_frames(exchange, key, _frames(reading, shape, stacked), stacked)
         if scan.blank is None or not torch.equal(
-            scan.sinogram, line_integrals(scan.counts, scan.blank, scan.dark)
+            scan.sinogram,
+            line_integrals(scan.counts, scan.blank, scan.dark, detector_ndim=1 if stacked else 2),
         ):
             own["sinogram"] = scan.sinogram.detach().cpu().numpy()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +78,11 @@ def write(
     files = [path] if total == 1 else [
         path.with_name(f"{path.stem}_{n + 1:0{digits}}{path.suffix}") for n in range(total)
     ]  # fmt: skip
-    for number, file in enumerate(files):
-        item, z = divmod(number, depth)
-        instance = _instance(series, stored[item, z], image, number, item, z)
-        with atomic(file) as temporary:
-            instance.save_as(temporary, enforce_file_format=True)
+    with ExitStack() as together:
+        for number, file in enumerate(files):
+            item, z = divmod(number, depth)
+            instance = _instance(series, stored[item, z], image, number, item, z)
+            instance.save_as(together.enter_context(atomic(file)), enforce_file_format=True)
     return files[0]
 
 
@@ -101,8 +102,8 @@ def _series(image: Image, modality: str, comment: str) -> Dataset:
     # Required, but unknown here: a raw file's patient is none of our business.
     for name in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID",
                  "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator",
-                 "SeriesNumber", "AcquisitionNumber"):  # fmt: skip
-        setattr(d, name, None if name.endswith("Number") and name != "AccessionNumber" else "")
+                 "Laterality"):  # fmt: skip
+        setattr(d, name, "")
     d.SeriesNumber = 1
     d.Manufacturer = "Spinray"
     d.SeriesDescription = f"Spinray {known.get('method', '')}".strip()[:64]
@@ -118,7 +119,6 @@ def _series(image: Image, modality: str, comment: str) -> Dataset:
         d.RepetitionTime = _number(known.get("repetition_time_ms"))
         d.EchoTime = _number(known.get("echo_time_ms"))
         d.EchoTrainLength = known.get("echo_train_length")
-        d.InversionTime = _number(known.get("inversion_time_ms"))
         if "field_strength_t" in known:
             d.MagneticFieldStrength = _number(known["field_strength_t"])
     return d
@@ -140,6 +140,7 @@ def _scaled(
     series.RescaleSlope, series.RescaleIntercept = f"{slope:.9e}", f"{low:.8e}"
     slope, low = float(series.RescaleSlope), float(series.RescaleIntercept)
     series.RescaleType = "HU" if modality == "CT" else "US"
+    series.VOILUTFunction = "LINEAR_EXACT"  # the only one that allows widths below 1
     if window is None:
         percentiles = np.percentile(slices, _PERCENTILES)
         window = _CT_WINDOW if modality == "CT" else (float(percentiles[0]), float(percentiles[1]))

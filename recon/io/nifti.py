@@ -16,6 +16,7 @@ from ..image import Image
 from .atomic import atomic
 from .metadata import as_json, from_json
 
+_Nifti: Any = nib.Nifti1Image  # nibabel has no types
 _COMMENT = 6  # NIfTI's code of a free-text extension
 _STORED = {"f2": "f4", "i8": "f8", "u8": "f8", "b1": "u1"}  # what NIfTI or its readers do not know
 
@@ -26,7 +27,7 @@ def write(image: Image, path: Path) -> None:
     if len(image.spacing) == 2:
         data = data[..., None, :, :]
     data = data.astype(_STORED.get(data.dtype.str[1:], data.dtype))
-    nifti: Any = nib.Nifti1Image(data.transpose(), image.affine)
+    nifti = _Nifti(data.transpose(), image.affine)
     nifti.set_sform(image.affine, code=1)
     nifti.set_qform(image.affine, code=1)
     nifti.header.set_xyzt_units("mm")
@@ -42,7 +43,7 @@ def read(path: Path) -> Image:
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     with gzip.open(path) if packed else path.open("rb") as stream:
-        nifti: Any = nib.Nifti1Image.from_stream(stream)
+        nifti = _Nifti.from_stream(stream)
         data: NDArray[Any] = np.asanyarray(nifti.dataobj).transpose()
     metadata, spatial = _own(nifti)
     if data.ndim < 3:

@@ -21,7 +21,7 @@ from typing import Any
 import numba
 from numba.core import event
 
-jit = functools.partial(
+jit: Any = functools.partial(
     numba.njit, cache=True, nogil=True, fastmath=True, error_model="numpy", boundscheck=False
 )
 

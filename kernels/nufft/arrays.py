@@ -1,0 +1,43 @@
+"""NumPy, torch and CuPy arrays in, the same kind out."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def is_torch(x: Any) -> bool:
+    """Tell whether `x` is a torch tensor, without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def on_gpu(x: Any) -> bool:
+    """Tell whether `x` is a torch CUDA tensor or a CuPy array."""
+    if is_torch(x):
+        return bool(x.is_cuda)
+    return type(x).__module__.split(".")[0] == "cupy"
+
+
+def to_numpy(name: str, x: Any) -> NDArray[Any]:
+    """Return a host array as a C-contiguous, writable NumPy array, without a copy if it is one."""
+    if is_torch(x):
+        if x.device.type != "cpu":
+            raise TypeError(f"{name} is on {x.device}, the plan on the CPU: move one of them")
+        x = x.detach().resolve_conj().resolve_neg().contiguous().numpy()
+    elif on_gpu(x):
+        raise TypeError(
+            f"{name} is a CuPy array, the plan is on the CPU: build it with device='cuda'"
+        )
+    x = np.asarray(x)
+    if x.flags.c_contiguous and x.flags.writeable and x.dtype.isnative and x.flags.aligned:
+        return x
+    return np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
+
+
+def like(result: NDArray[Any], x: Any) -> Any:
+    """Return a NumPy result as the kind of array that `x` is."""
+    return sys.modules["torch"].from_numpy(result) if is_torch(x) else result

@@ -1,0 +1,323 @@
+"""NUFFT kernels for the CPU: tables of a trajectory, FFT passes, interpolation and spreading.
+
+The grid is ``(job, z, y, x, coil)`` with coils innermost; a job is one frame's block of up to
+eight coils. Every axis carries a halo of ``width - 1`` cells behind its end, the periodic copy of
+its beginning, so that no window ever wraps. Threads take tasks from an atomic counter; tiles of
+one colour never touch the same cell, so spreading needs no atomics and is deterministic.
+"""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numba import prange
+
+from ..threads import jit, parallel_jit
+from .fft import LANES, POINT, transform
+from .simd import every_second, fill, fold, interleave, load, next_task, repeat, store, tile
+
+BLOCK = 32  # samples gathered or scattered together
+
+
+@parallel_jit
+def tabulate(positions, order, sizes, pitches, width, polynomials, cells, weights):
+    """First cell and window weights of each sample, in sorted order.
+
+    positions (M, nd) in cycles per pixel; polynomials (nd, power, tap); weights (M, nd, tap), last
+    axis of the grid first.
+    """
+    samples, nd = positions.shape
+    powers = polynomials.shape[1]
+    for j in prange(samples):
+        cell = 0
+        for axis in range(nd):
+            first, s = _first_cell(positions[order[j], axis], sizes[axis], width)
+            cell += first * pitches[axis]
+            for tap in range(width):
+                value = 0.0
+                for power in range(powers - 1, -1, -1):
+                    value = value * s + polynomials[axis, power, tap]
+                weights[j, nd - 1 - axis, tap] = value
+        cells[j] = cell
+
+
+@jit
+def _first_cell(position, size, width):
+    """First cell under the window (in [0, size)) and the fraction s in [-1, 1)."""
+    u = position * size
+    first = int(np.ceil(u - 0.5 * width))
+    s = 2.0 * (first - u + 0.5 * width) - 1.0
+    return (first + size if first < 0 else first), s
+
+
+@jit
+def sort_by_tile(positions, sizes, tiles, edge, width):
+    """Order of one frame's samples by tile (counting sort), and each tile's first sample."""
+    samples, nd = positions.shape
+    count = 1
+    for axis in range(nd):
+        count *= tiles[axis]
+    keys = np.empty(samples, np.int64)
+    starts = np.zeros(count + 1, np.int64)
+    for j in range(samples):
+        key = 0
+        for axis in range(nd):
+            first, _ = _first_cell(positions[j, axis], sizes[axis], width)
+            key = key * tiles[axis] + first // edge
+        keys[j] = key
+        starts[key + 1] += 1
+    starts = np.cumsum(starts)
+    place = starts[:-1].copy()
+    order = np.empty(samples, np.int64)
+    for j in range(samples):
+        order[place[keys[j]]] = j
+        place[keys[j]] += 1
+    return order, starts
+
+
+@parallel_jit
+def clear(grid, threads):
+    """Set the grid to zero."""
+    share = (grid.size + threads - 1) // threads
+    for thread in prange(threads):
+        grid[thread * share : (thread + 1) * share] = 0
+
+
+@functools.cache
+def interpolator(coils: int, wz: int, wy: int, wx: int):
+    """Return the kernel for a block of `coils` and a window of ``wz x wy x wx`` cells."""
+    cell, row = 2 * coils, 2 * coils * wx
+    dimensions = 1 + (wy > 1) + (wz > 1)
+    taps = dimensions * wx
+
+    @parallel_jit
+    def interpolate(
+        grid, layout, cells, weights, order, tasks, jobs, samples, data, counter, threads
+    ):
+        plane, pitch = layout[1] * layout[2], layout[2]
+        for _ in prange(threads):
+            buffer = np.empty(BLOCK * cell, grid.dtype)
+            while True:
+                task = next_task(counter)
+                if task >= len(tasks):
+                    break
+                job, begin, end = tasks[task]
+                origin = job * layout[0] * plane
+                target, valid = jobs[job, 2], jobs[job, 3]
+                for start in range(begin, end, BLOCK):
+                    stop = min(start + BLOCK, end)
+                    for j in range(start, stop):
+                        w = j * taps
+                        sums = fill(grid.dtype.type(0), row)
+                        for iz in range(wz):
+                            for iy in range(wy):
+                                weight = grid.dtype.type(1)
+                                if dimensions > 1:
+                                    weight *= weights[w + wx + iy]
+                                if dimensions > 2:
+                                    weight *= weights[w + 2 * wx + iz]
+                                p = (origin + cells[j] + iz * plane + iy * pitch) * cell
+                                sums = sums + load(grid, p, row) * weight
+                        sums = sums * repeat(load(weights, w, wx), cell)
+                        store(buffer, (j - start) * cell, fold(sums, cell))
+                    for coil in range(valid):
+                        base = target + coil * samples
+                        for j in range(start, stop):
+                            p, b = 2 * (base + order[j]), (j - start) * cell + 2 * coil
+                            data[p] = buffer[b]
+                            data[p + 1] = buffer[b + 1]
+
+    return interpolate
+
+
+@functools.cache
+def spreader(coils: int, wz: int, wy: int, wx: int):
+    """Return the transpose of `interpolator`: adds into the grid the tiles of one colour."""
+    cell, row = 2 * coils, 2 * coils * wx
+    dimensions = 1 + (wy > 1) + (wz > 1)
+    taps = dimensions * wx
+
+    @parallel_jit
+    def spread(grid, layout, cells, weights, order, tasks, jobs, samples, data, counter, threads):
+        plane, pitch = layout[1] * layout[2], layout[2]
+        for _ in prange(threads):
+            buffer = np.zeros(BLOCK * cell, grid.dtype)
+            while True:
+                task = next_task(counter)
+                if task >= len(tasks):
+                    break
+                job, begin, end = tasks[task]
+                origin = job * layout[0] * plane
+                source, valid = jobs[job, 2], jobs[job, 3]
+                for start in range(begin, end, BLOCK):
+                    stop = min(start + BLOCK, end)
+                    for coil in range(coils):
+                        base = source + coil * samples
+                        for j in range(start, stop):
+                            b = (j - start) * cell + 2 * coil
+                            if coil < valid:
+                                p = 2 * (base + order[j])
+                                buffer[b] = data[p]
+                                buffer[b + 1] = data[p + 1]
+                            else:
+                                buffer[b] = 0
+                                buffer[b + 1] = 0
+                    for j in range(start, stop):
+                        w = j * taps
+                        value = tile(load(buffer, (j - start) * cell, cell), wx)
+                        value = value * repeat(load(weights, w, wx), cell)
+                        for iz in range(wz):
+                            for iy in range(wy):
+                                weight = grid.dtype.type(1)
+                                if dimensions > 1:
+                                    weight *= weights[w + wx + iy]
+                                if dimensions > 2:
+                                    weight *= weights[w + 2 * wx + iz]
+                                p = (origin + cells[j] + iz * plane + iy * pitch) * cell
+                                store(grid, p, load(grid, p, row) + value * weight)
+
+    return spread
+
+
+@parallel_jit
+def rows_from_image(
+    image, grid, layout, shape, halo, coils, jobs, scale, dx, radices, twiddles, counter, threads
+):
+    """Deapodise, pad and transform the image's x lines into the grid: the first forward pass.
+
+    layout: cells (z, y, x) a job; shape: image (z, y, x) and grid length of x; scale (z, y) and dx
+    deapodise.
+    """
+    nz, ny, nx, n = shape
+    half, rows, together = nx // 2, nz * ny, LANES // coils
+    groups = (rows + together - 1) // together
+    for _ in prange(threads):
+        a, b = np.zeros(n * POINT, grid.dtype), np.zeros(n * POINT, grid.dtype)
+        while True:
+            task = next_task(counter)
+            if task >= len(jobs) * groups:
+                break
+            job, first = task // groups, (task % groups) * together
+            a[(nx - half) * POINT : (n - half) * POINT] = 0
+            for lane in range(LANES):
+                row, coil = first + lane // coils, lane % coils
+                if row < rows and coil < jobs[job, 3]:
+                    p = 2 * (jobs[job, 1] + (coil * rows + row) * nx)
+                    factor = scale[row]
+                    for i in range(nx):
+                        q = (i - half + (n if i < half else 0)) * POINT + lane
+                        a[q] = image[p + 2 * i] * (dx[i] * factor)
+                        a[q + LANES] = image[p + 2 * i + 1] * (dx[i] * factor)
+                else:
+                    for i in range(n):
+                        a[i * POINT + lane] = 0
+                        a[i * POINT + LANES + lane] = 0
+            result = transform(a, b, n, radices, twiddles)
+            for member in range(min(together, rows - first)):
+                z, y = (first + member) // ny, (first + member) % ny
+                p = ((job * layout[0] + z) * layout[1] + y) * layout[2] * 2 * coils
+                if coils == LANES:
+                    for i in range(n + halo):
+                        q = (i if i < n else i - n) * POINT
+                        re, im = load(result, q, LANES), load(result, q + LANES, LANES)
+                        store(grid, p + i * POINT, interleave(re, im))
+                else:
+                    for i in range(n + halo):
+                        q = (i if i < n else i - n) * POINT + member * coils
+                        for coil in range(coils):
+                            grid[p + 2 * (i * coils + coil)] = result[q + coil]
+                            grid[p + 2 * (i * coils + coil) + 1] = result[q + LANES + coil]
+
+
+@parallel_jit
+def image_from_rows(
+    image, grid, layout, shape, halo, coils, jobs, scale, dx, radices, twiddles, counter, threads
+):
+    """Transpose of `rows_from_image`: fold the halo, transform back, crop, deapodise."""
+    nz, ny, nx, n = shape
+    half, rows, together = nx // 2, nz * ny, LANES // coils
+    groups = (rows + together - 1) // together
+    for _ in prange(threads):
+        a, b = np.zeros(n * POINT, grid.dtype), np.zeros(n * POINT, grid.dtype)
+        while True:
+            task = next_task(counter)
+            if task >= len(jobs) * groups:
+                break
+            job, first = task // groups, (task % groups) * together
+            for member in range(min(together, rows - first)):
+                z, y = (first + member) // ny, (first + member) % ny
+                p = ((job * layout[0] + z) * layout[1] + y) * layout[2] * 2 * coils
+                if coils == LANES:
+                    for i in range(n):
+                        value = load(grid, p + i * POINT, POINT)
+                        if i < halo:
+                            value = value + load(grid, p + (i + n) * POINT, POINT)
+                        store(a, i * POINT, every_second(value, 1))  # swapped: inverse
+                        store(a, i * POINT + LANES, every_second(value, 0))
+                else:
+                    for i in range(n + halo):
+                        q = (i if i < n else i - n) * POINT + member * coils
+                        keep = grid.dtype.type(i >= n)
+                        for coil in range(coils):
+                            re = grid[p + 2 * (i * coils + coil)]
+                            im = grid[p + 2 * (i * coils + coil) + 1]
+                            a[q + coil] = im + keep * a[q + coil]
+                            a[q + coil + LANES] = re + keep * a[q + coil + LANES]
+            result = transform(a, b, n, radices, twiddles)
+            for lane in range(LANES):
+                row, coil = first + lane // coils, lane % coils
+                if row < rows and coil < jobs[job, 3]:
+                    p = 2 * (jobs[job, 1] + (coil * rows + row) * nx)
+                    factor = scale[row]
+                    for i in range(nx):
+                        q = (i - half + (n if i < half else 0)) * POINT + lane
+                        image[p + 2 * i] = result[q + LANES] * (dx[i] * factor)
+                        image[p + 2 * i + 1] = result[q] * (dx[i] * factor)
+
+
+@parallel_jit
+def columns(
+    grid, outer, strides, inner, points, n, halo, inverse, radices, twiddles, counter, threads
+):
+    """Transform along y or z in place: `points` image lines to ``n + halo`` grid lines, or back.
+
+    outer: counts of the two axes outside; strides, in complex numbers: theirs and the transformed
+    axis's; `inner` neighbouring lines are contiguous.
+    """
+    stride = strides[2]
+    half, groups = points // 2, inner // LANES
+    for _ in prange(threads):
+        a, b = np.zeros(n * POINT, grid.dtype), np.zeros(n * POINT, grid.dtype)
+        while True:
+            task = next_task(counter)
+            if task >= outer[0] * outer[1] * groups:
+                break
+            plane = task // groups
+            p = (plane // outer[1]) * strides[0] + (plane % outer[1]) * strides[1]
+            p = 2 * (p + (task % groups) * LANES)
+            if inverse:
+                for i in range(n):
+                    value = load(grid, p + 2 * i * stride, POINT)
+                    if i < halo:
+                        value = value + load(grid, p + 2 * (i + n) * stride, POINT)
+                    store(a, i * POINT, every_second(value, 1))
+                    store(a, i * POINT + LANES, every_second(value, 0))
+                result = transform(a, b, n, radices, twiddles)
+                for i in range(points):
+                    q = (i - half + (n if i < half else 0)) * POINT
+                    re, im = load(result, q + LANES, LANES), load(result, q, LANES)
+                    store(grid, p + 2 * i * stride, interleave(re, im))
+            else:
+                a[(points - half) * POINT : (n - half) * POINT] = 0
+                for i in range(points):
+                    q = (i - half + (n if i < half else 0)) * POINT
+                    value = load(grid, p + 2 * i * stride, POINT)
+                    store(a, q, every_second(value, 0))
+                    store(a, q + LANES, every_second(value, 1))
+                result = transform(a, b, n, radices, twiddles)
+                for i in range(n + halo):
+                    q = (i if i < n else i - n) * POINT
+                    re, im = load(result, q, LANES), load(result, q + LANES, LANES)
+                    store(grid, p + 2 * i * stride, interleave(re, im))

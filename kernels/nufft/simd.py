@@ -1,0 +1,197 @@
+"""SIMD vectors as a Numba type: loops over coils become single vector instructions, by contract.
+
+LLVM splits or widens a vector to what the processor has (AVX-512, AVX2, NEON), so the kernels are
+written once with the number of lanes that the algorithm wants.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.core.datamodel import models
+from numba.extending import intrinsic, overload, register_model
+
+I32 = ir.IntType(32)
+
+
+class Vector(types.Type):  # type: ignore[misc]
+    """`lanes` floats held in registers."""
+
+    def __init__(self, dtype: Any, lanes: int) -> None:
+        self.dtype, self.lanes = dtype, lanes
+        super().__init__(name=f"Vector({dtype}, {lanes})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, vector: Vector) -> None:
+        super().__init__(manager, vector, _llvm(vector))
+
+
+def _llvm(vector: Vector) -> ir.VectorType:
+    scalar = ir.FloatType() if vector.dtype == types.float32 else ir.DoubleType()
+    return ir.VectorType(scalar, vector.lanes)
+
+
+def _shuffle(builder: ir.IRBuilder, a: Any, b: Any, lanes: list[int]) -> Any:
+    mask = ir.Constant(ir.VectorType(I32, len(lanes)), [ir.Constant(I32, i) for i in lanes])
+    return builder.shuffle_vector(a, b, mask)
+
+
+def _undefined(vector: Any) -> ir.Constant:
+    return ir.Constant(vector.type, ir.Undefined)
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, to: Any) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), to.as_pointer())
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def load(typing_context: Any, array: Any, index: Any, lanes: Any) -> Any:
+    """Read `lanes` consecutive floats of a flat array, from `index` on."""
+    vector = Vector(array.dtype, lanes.literal_value)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, array, *arguments[:2], _llvm(vector))
+        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+
+    return vector(array, types.intp, lanes), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
+    """Write a vector to a flat array, from `index` on."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, array, *arguments[:2], _llvm(vector))
+        builder.store(arguments[2], pointer, align=vector.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), codegen
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def fill(typing_context: Any, scalar: Any, lanes: Any) -> Any:
+    """Return a vector with every lane equal to `scalar`."""
+    scalar = types.unliteral(scalar)
+    vector = Vector(scalar, lanes.literal_value)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _splat(builder, arguments[0], vector)
+
+    return vector(scalar, lanes), codegen
+
+
+def _splat(builder: Any, scalar: Any, vector: Vector) -> Any:
+    one = builder.insert_element(
+        ir.Constant(_llvm(vector), ir.Undefined), scalar, ir.Constant(I32, 0)
+    )
+    return _shuffle(builder, one, one, [0] * vector.lanes)
+
+
+def _arithmetic(operation: Callable[..., Any], instruction: str) -> None:
+    """Give vectors an operator, lane by lane; the second operand may be a scalar."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def emit(typing_context: Any, a: Any, b: Any) -> Any:
+        scalar = not isinstance(b, Vector)
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            x, y = arguments
+            y = _splat(builder, y, a) if scalar else y
+            return getattr(builder, instruction)(x, y, flags=("fast",))  # fuses to FMA
+
+        return a(a, a.dtype if scalar else b), codegen
+
+    @overload(operation)  # type: ignore[untyped-decorator]
+    def implement(a, b):  # type: ignore[no-untyped-def]
+        return (lambda a, b: emit(a, b)) if isinstance(a, Vector) else None
+
+
+for _operation, _instruction in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+):
+    _arithmetic(_operation, _instruction)
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def fold(typing_context: Any, a: Any, lanes: Any) -> Any:
+    """Return the sum of the consecutive groups of `lanes` lanes of a vector."""
+    count = lanes.literal_value
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x = arguments[0]
+        groups = [list(range(i, i + count)) for i in range(0, a.lanes, count)]
+        total, *others = (_shuffle(builder, x, _undefined(x), group) for group in groups)
+        for other in others:
+            total = builder.fadd(total, other, flags=("fast",))
+        return total
+
+    return Vector(a.dtype, count)(a, lanes), codegen
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def every_second(typing_context: Any, a: Any, first: Any) -> Any:
+    """Return lanes ``first, first + 2, ...`` of a vector: real (0) or imaginary (1) parts."""
+    lanes = list(range(first.literal_value, a.lanes, 2))
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x = arguments[0]
+        return _shuffle(builder, x, _undefined(x), lanes)
+
+    return Vector(a.dtype, len(lanes))(a, first), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def interleave(typing_context: Any, a: Any, b: Any) -> Any:
+    """Return ``a0 b0 a1 b1 ...``."""
+    lanes = [i // 2 + (i % 2) * a.lanes for i in range(2 * a.lanes)]
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _shuffle(builder, *arguments, lanes)
+
+    return Vector(a.dtype, 2 * a.lanes)(a, b), codegen
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def repeat(typing_context: Any, a: Any, times: Any) -> Any:
+    """Return a vector with each lane repeated `times` times in place: ``a0 a0 a1 a1 ...``."""
+    count = times.literal_value
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x = arguments[0]
+        return _shuffle(builder, x, _undefined(x), [i // count for i in range(a.lanes * count)])
+
+    return Vector(a.dtype, a.lanes * count)(a, times), codegen
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def tile(typing_context: Any, a: Any, times: Any) -> Any:
+    """Return a vector with all lanes repeated: ``a0 a1 ... a0 a1 ...``."""
+    count = times.literal_value
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x = arguments[0]
+        lanes = [i % a.lanes for i in range(a.lanes * count)]
+        return _shuffle(builder, x, _undefined(x), lanes)
+
+    return Vector(a.dtype, a.lanes * count)(a, times), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def next_task(typing_context: Any, counter: Any) -> Any:
+    """Take the next number from an int64 array of one counter, atomically among threads."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(counter)(context, builder, arguments[0]).data
+        one = ir.Constant(ir.IntType(64), 1)
+        return builder.atomic_rmw("add", data, one, "monotonic")
+
+    return types.int64(counter), codegen

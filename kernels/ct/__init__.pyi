@@ -1,1 +1,2 @@
+from .backprojection import backproject as backproject
 from .projector import Projector as Projector

@@ -74,8 +74,8 @@ class Projector:
         assert isinstance(geometry, (ParallelBeam, FanBeam, ConeBeam))
         height = geometry.source_z if isinstance(geometry, ConeBeam) else np.zeros(len(geometry))
         turns = np.stack([np.cos(geometry.angles), np.sin(geometry.angles), height], axis=1)
-        self._turns = np.ascontiguousarray(turns)
-        self._beam = (
+        self.turns = np.ascontiguousarray(turns)
+        self.beam = (
             _kind(geometry),
             float(getattr(geometry, "source_to_isocenter", 0.0)),
             float(getattr(geometry, "source_to_detector", 1.0)),
@@ -84,9 +84,17 @@ class Projector:
             grid.spacing[-1],
             grid.spacing[-2],
         )
+        if isinstance(geometry, ConeBeam):
+            self.axial = (
+                float(geometry.source_to_detector),
+                float(geometry.row_spacing),
+                float(geometry.row_positions[0] - geometry.row_spacing / 2),
+                grid.spacing[0],
+                float(grid.positions(0)[0] - grid.spacing[0] / 2),
+            )
         tile = cone.TILE if grid.ndim == 3 else planar.TILE
-        self._cells = window_cells(
-            self._beam, self._turns, grid.positions(-1), grid.positions(-2), tile
+        self.cells = window_cells(
+            self.beam, self.turns, grid.positions(-1), grid.positions(-2), tile
         )
 
     def forward(self, image: A) -> A:
@@ -101,7 +109,7 @@ class Projector:
         ValueError
             Another shape, NaN or infinity.
         """
-        array = _checked("image", image, self.volume.shape)
+        array = checked("image", image, self.volume.shape)
         return self._run(array, self.volume.shape, self.geometry.shape, False, image)
 
     def adjoint(self, sinogram: A) -> A:
@@ -112,11 +120,11 @@ class Projector:
         TypeError, ValueError
             As `forward`.
         """
-        array = _checked("sinogram", sinogram, self.geometry.shape)
+        array = checked("sinogram", sinogram, self.geometry.shape)
         return self._run(array, self.geometry.shape, self.volume.shape, True, sinogram)
 
     def _run(
-        self, array: Floats, shape: tuple[int, ...], out_shape: tuple[int, ...], back: bool, like: A
+        self, array: Floats, shape: tuple[int, ...], out_shape: tuple[int, ...], back: bool, original: A
     ) -> A:
         batch = array.shape[: array.ndim - len(shape)]
         stack = array.reshape(-1, *shape)
@@ -128,10 +136,10 @@ class Projector:
             self._cone(volume, sinogram, back)
         else:
             self._planar(volume, sinogram, back)
-        return _like(out.reshape(*batch, *out_shape), like)
+        return like(out.reshape(*batch, *out_shape), original)
 
     def _planar(self, images: Floats, sinograms: Floats, back: bool) -> None:
-        rest = self._beam, self._turns, *self._axes(images.dtype), self._cells
+        rest = self.beam, self.turns, *self.axes(images.dtype), self.cells
         lanes, start, count = planar.LANES, 0, len(images)
         # Side by side costs as much as a few single slices, whether all lanes are full or not.
         while count - start >= lanes // 4:
@@ -156,14 +164,9 @@ class Projector:
         return itemsize * (int(np.prod(self.volume.shape)) + int(np.prod(self.geometry.shape)))
 
     def _cone(self, volumes: Floats, sinograms: Floats, back: bool) -> None:
-        xs, ys = self._axes(volumes.dtype)
+        xs, ys = self.axes(volumes.dtype)
         geometry, grid = self.geometry, self.volume
         assert isinstance(geometry, ConeBeam)
-        z_edge = grid.positions(0)[0] - grid.spacing[0] / 2
-        edge = geometry.row_positions[0] - geometry.row_spacing / 2
-        axial = (
-            geometry.source_to_detector, geometry.row_spacing, edge, grid.spacing[0], z_edge,
-        )  # fmt: skip
         slope = _slopes(geometry).astype(volumes.dtype)
         y_step, view_step = self._pieces(volumes.itemsize)
         for volume, sinogram in zip(volumes, sinograms, strict=True):
@@ -175,10 +178,10 @@ class Projector:
                 slab = np.ascontiguousarray(volume[:, y : y + y_step].transpose(1, 2, 0))
                 for v in range(0, len(geometry), view_step):
                     part = (sinogram[v : v + view_step] * slope).transpose(0, 2, 1)
-                    part = np.ascontiguousarray(part) if back else np.zeros_like(part, order="C")
+                    part = np.ascontiguousarray(part) if back else np.zeroslike(part, order="C")
                     (cone.adjoint if back else cone.forward)(
-                        slab, part, self._beam, axial, self._turns[v : v + view_step], xs,
-                        ys[y : y + y_step], self._cells,
+                        slab, part, self.beam, self.axial, self.turns[v : v + view_step], xs,
+                        ys[y : y + y_step], self.cells,
                     )  # fmt: skip
                     if not back:
                         sinogram[v : v + view_step] += part.transpose(0, 2, 1) * slope
@@ -212,7 +215,8 @@ class Projector:
             else:
                 joseph.forward(v, p, *arguments)
 
-    def _axes(self, dtype: Any) -> tuple[Floats, Floats]:
+    def axes(self, dtype: Any) -> tuple[Floats, Floats]:
+        """Return the positions of the pixels along x and y in mm."""
         return self.volume.positions(-1).astype(dtype), self.volume.positions(-2).astype(dtype)
 
     @property
@@ -222,11 +226,11 @@ class Projector:
             return int(self._frames.nbytes)
         if self.volume.ndim == 2:
             stack = planar.LANES * self._stacks(4) * self._item(4)
-            return stack + thread_count() * 4 * self._cells * planar.LANES
+            return stack + thread_count() * 4 * self.cells * planar.LANES
         nz, _, nx = self.volume.shape
         _, rows, columns = self.geometry.shape
         y_step, view_step = self._pieces(4)
-        work = thread_count() * self._cells * rows
+        work = thread_count() * self.cells * rows
         return 4 * (y_step * nz * nx + 3 * view_step * rows * columns + work)
 
     def _require_memory(self) -> None:
@@ -260,7 +264,7 @@ def _curve(geometry: Geometry) -> tuple[float, ...]:
 def _slopes(geometry: ConeBeam) -> Floats:
     """Length of each ray over its projection on the plane of the orbit, ``(row, column)``."""
     sdd, u = geometry.source_to_detector, geometry.column_positions
-    across = np.full_like(u, sdd) if geometry.detector == "curved" else np.hypot(sdd, u)
+    across = np.fulllike(u, sdd) if geometry.detector == "curved" else np.hypot(sdd, u)
     return np.asarray(np.hypot(1.0, geometry.row_positions[:, None] / across))
 
 
@@ -278,7 +282,7 @@ def _require_source_outside(geometry: FanBeam | ConeBeam, volume: VolumeGrid) ->
         )
 
 
-def _checked(name: str, data: Any, shape: tuple[int, ...]) -> Floats:
+def checked(name: str, data: Any, shape: tuple[int, ...]) -> Floats:
     """Return a contiguous array of a NumPy array or CPU tensor ``(*batch, *shape)``."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(data, torch.Tensor):
@@ -295,9 +299,10 @@ def _checked(name: str, data: Any, shape: tuple[int, ...]) -> Floats:
     return np.ascontiguousarray(array)
 
 
-def _like(array: Floats, like: A) -> A:
+def like(array: Floats, original: A) -> A:
+    """Return the array as the kind, NumPy or torch, of the original."""
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(like, torch.Tensor):
+    if torch is not None and isinstance(original, torch.Tensor):
         return cast(A, torch.from_numpy(array))
     return cast(A, array)
 

@@ -1,1 +1,5 @@
-"""CT between the projector and the image: corrections, filtered back projection, noise, units."""
+"""CT between the projector and the image: corrections, analytic reconstruction, noise, units."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,155 @@
+"""Pixel-driven back projection by linear interpolation, for analytic reconstruction.
+
+Not the transpose of a projector: each pixel reads each filtered view once. Fan and cone views are
+weighted by the inverse square of the distance in the plane from the source to the pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import njit, prange
+
+from ..threads import jit, parallel_jit
+from .footprint import CURVED, FINE, FLAT, TILE, row_positions, tile_numbers, tile_view
+from .geometry import ConeBeam, FanBeam, Geometry, ParallelBeam, VolumeGrid
+from .projector import Projector, checked, like
+
+A = TypeVar("A")
+
+
+def backproject(sinogram: A, geometry: Geometry, volume: VolumeGrid) -> A:
+    """Sum over the views of the sample that each pixel is seen at, by linear interpolation.
+
+    Parameters
+    ----------
+    sinogram
+        Filtered views ``(*batch, view, [row,] column)``, NumPy or torch; zero beyond the detector.
+    geometry
+        Parallel, fan, cone or helical.
+    volume
+        The image's grid.
+
+    Returns
+    -------
+    array or tensor
+        ``(*batch, [z,] y, x)``: the sum, for a fan or cone with each term over the squared
+        distance in mm from the source to the pixel, measured in the plane of the orbit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Projector`.
+    """
+    if not isinstance(geometry, (ParallelBeam, FanBeam, ConeBeam)):
+        raise TypeError(f"backproject takes parallel, fan and cone beams, got {geometry}")
+    plan = Projector(geometry, volume)
+    array = checked("sinogram", sinogram, geometry.shape)
+    batch = array.shape[: array.ndim - geometry.ndim]
+    stack = array.reshape(-1, *geometry.shape)
+    if plan.beam[0] == FLAT:  # row_positions weights flat views with (r / d^2)^2, not 1 / r^2
+        assert not isinstance(geometry, ParallelBeam)
+        cosine = np.cos(geometry.fan_angles)
+        stack = stack * (cosine**4).astype(array.dtype)
+    xs, ys = plan.axes(array.dtype)
+    images = np.empty((len(stack), *volume.shape), array.dtype)
+    if isinstance(geometry, ConeBeam):
+        for i, views in enumerate(stack):
+            lines = np.ascontiguousarray(views.transpose(0, 2, 1))
+            block = np.empty((*volume.shape[1:], volume.shape[0]), array.dtype)
+            _cone(block, lines, plan.beam, plan.axial, plan.turns, xs, ys, plan.cells)
+            images[i] = block.transpose(2, 0, 1)
+    else:
+        _planar(images, stack, plan.beam, plan.turns, xs, ys, plan.cells)
+    return like(images.reshape(*batch, *volume.shape), sinogram)
+
+
+@jit
+def _columns(beam: Any, turn: Any, x: Any, y: Any, h: Any, p: Any, numbers: Any) -> tuple[int, int]:
+    """First and last column of a tile; `p` then maps to columns counted from the first."""
+    first, last, half = tile_view(beam, turn[0], turn[1], x, y, h, p, numbers)
+    p[4] = numbers[4] / FINE
+    p[5] = (numbers[5] - half) / FINE
+    p[6] = 1.0
+    return first, last
+
+
+@parallel_jit
+def _planar(images: Any, views: Any, beam: Any, turns: Any, xs: Any, ys: Any, cells: int) -> None:
+    count, ny, nx = images.shape
+    columns = views.shape[2]
+    across = (nx + TILE - 1) // TILE
+    tiles = across * ((ny + TILE - 1) // TILE)
+    for task in prange(count * tiles):
+        image, tile = task // tiles, task % tiles
+        h, p, numbers = tile_numbers(cells, images.dtype)
+        seen = np.empty(cells, images.dtype)
+        cell = np.empty(TILE, np.int32)
+        part, weight = np.empty(TILE, images.dtype), np.empty(TILE, images.dtype)
+        y0, x0 = (tile // across) * TILE, (tile % across) * TILE
+        x, y = xs[x0 : x0 + TILE], ys[y0 : y0 + TILE]
+        total = images[image, y0 : y0 + TILE, x0 : x0 + TILE]
+        total[:] = 0
+        for view in range(len(turns)):
+            first, last = _columns(beam, turns[view], x, y, h, p, numbers)
+            for c in range(first, last + 2):
+                seen[c - first] = views[image, view, c] if 0 <= c < columns else 0
+            for j in range(len(y)):
+                row_positions(beam[0], p, x, y[j], cell, part, weight)
+                for i in range(len(x)):
+                    left = seen[cell[i]]
+                    value = left + part[i] * (seen[cell[i] + 1] - left)
+                    total[j, i] += weight[i] * weight[i] * value
+
+
+@parallel_jit
+def _cone(
+    volume: Any, views: Any, beam: Any, axial: Any, turns: Any, xs: Any, ys: Any, cells: int
+) -> None:
+    """``views (view, column, row)`` into ``volume (y, x, z)``."""
+    ny, nx, nz = volume.shape
+    columns, rows = views.shape[1:]
+    sdd, row_spacing, row_edge, dz, z_edge = axial
+    across = (nx + TILE - 1) // TILE
+    for tile in prange(across * ((ny + TILE - 1) // TILE)):
+        h, p, numbers = tile_numbers(cells, volume.dtype)
+        cell = np.empty(TILE, np.int32)
+        part, weight = np.empty(TILE, volume.dtype), np.empty(TILE, volume.dtype)
+        line = np.zeros(rows + 2, volume.dtype)
+        y0, x0 = (tile // across) * TILE, (tile % across) * TILE
+        x, y = xs[x0 : x0 + TILE], ys[y0 : y0 + TILE]
+        volume[y0 : y0 + TILE, x0 : x0 + TILE] = 0
+        for view in range(len(turns)):
+            cosine, sine, height = turns[view]
+            first, _ = _columns(beam, turns[view], x, y, h, p, numbers)
+            for j in range(len(y)):
+                row_positions(beam[0], p, x, y[j], cell, part, weight)
+                for i in range(len(x)):
+                    c = first + cell[i]
+                    if c < 0 or c + 1 >= columns:
+                        continue
+                    factor = weight[i] * weight[i]
+                    w1 = factor * part[i]
+                    w0 = factor - w1
+                    left, right = views[view, c], views[view, c + 1]
+                    for r in range(rows):
+                        line[r + 1] = w0 * left[r] + w1 * right[r]
+                    d = beam[1] - x[i] * sine + y[j] * cosine
+                    if beam[0] == CURVED:
+                        d = math.hypot(d, x[i] * cosine + y[j] * sine)
+                    step = sdd / (d * row_spacing) * dz
+                    start = (z_edge + 0.5 * dz - height) / dz * step - row_edge / row_spacing + 0.5
+                    low = max(0, math.ceil(-start / step))
+                    high = min(nz, math.floor((rows + 1 - start) / step))
+                    _along_z(volume[y0 + j, x0 + i], line, start, step, low, high)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _along_z(voxels: Any, line: Any, start: float, step: float, low: int, high: int) -> None:
+    """Add the rows, interpolated at ``start + k step``, to the voxels low..high."""
+    for k in range(low, high):
+        t = start + k * step
+        r = np.int32(t)
+        voxels[k] += line[r] + (t - r) * (line[r + 1] - line[r])

@@ -1,0 +1,102 @@
+"""Filtered back projection of parallel and fan beams."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...kernels.ct.backprojection import backproject
+from ...kernels.ct.geometry import FanBeam, Geometry, ParallelBeam, VolumeGrid
+from .filters import Filter, filter_views
+from .redundancy import view_weights
+
+
+def fbp(
+    sinogram: Tensor,
+    geometry: Geometry,
+    volume: VolumeGrid | None = None,
+    *,
+    filter: Filter = "ram-lak",  # noqa: A002
+    cutoff: float = 1.0,
+) -> Tensor:
+    """Filtered back projection (Kak and Slaney, 1988, chapter 3), attenuation in 1/mm.
+
+    Parameters
+    ----------
+    sinogram
+        Line integrals ``(*batch, view, column)``, float32 or float64.
+    geometry
+        `ParallelBeam` with views at any angles, or `FanBeam`, flat or curved: a full turn, or a
+        short scan of 180° plus the fan angle (Parker weights). An offset detector over a full turn
+        is weighted after Wang.
+    volume
+        Grid of the image. Default: over the field of view.
+    filter, cutoff
+        ``"ram-lak"``, ``"shepp-logan"``, ``"cosine"``, ``"hamming"`` or ``"hann"``, ending at
+        `cutoff` times the Nyquist frequency.
+
+    Returns
+    -------
+    Tensor
+        Images ``(*batch, y, x)`` in 1/mm.
+
+    Raises
+    ------
+    TypeError
+        Another geometry, a sinogram that is not real floating point.
+    ValueError
+        Shapes that do not fit, an unknown filter, angles that do not suffice.
+    """
+    if not isinstance(geometry, (ParallelBeam, FanBeam)):
+        raise TypeError(f"fbp takes a parallel or fan beam, got {geometry}: see fdk for cone beams")
+    sinogram = torch.as_tensor(sinogram)
+    if not sinogram.is_floating_point():
+        raise TypeError(f"sinogram must be float32 or float64, got {sinogram.dtype}")
+    if tuple(sinogram.shape[-2:]) != geometry.shape:
+        raise ValueError(
+            f"sinogram has shape {tuple(sinogram.shape)}, expected (*batch, view, column) with "
+            f"{geometry.shape}"
+        )
+    warn_of_truncation(sinogram, geometry.column_positions)
+    grid = volume or geometry.default_volume()
+    before = view_weights(geometry)
+    if isinstance(geometry, ParallelBeam):
+        spacing, arc, after = geometry.column_spacing, 0.0, np.ones(geometry.columns)
+    else:
+        spacing, arc, cosine, after = fan_weights(geometry)
+        before = before * cosine
+    filtered = filter_views(
+        sinogram * torch.from_numpy(before).to(sinogram), spacing, filter, arc=arc, cutoff=cutoff
+    )
+    return backproject(filtered * torch.from_numpy(after).to(sinogram), geometry, grid)
+
+
+def fan_weights(geometry: FanBeam) -> tuple[float, float, np.ndarray, np.ndarray]:
+    """Sample spacing in mm, arc step, and the columns' weights before and after the filter.
+
+    `backproject` divides by the squared distance from the source to the pixel, so that the
+    weights after the filter hold the rest of the inversion formula.
+    """
+    sid = geometry.source_to_isocenter
+    cosine = np.cos(geometry.fan_angles)
+    spacing = geometry.column_spacing / geometry.magnification
+    if geometry.detector == "curved":
+        arc = geometry.column_spacing / geometry.source_to_detector
+        return spacing, arc, cosine, np.full(geometry.columns, sid**2)
+    return spacing, 0.0, cosine, sid**2 / cosine**2
+
+
+def warn_of_truncation(sinogram: Tensor, position: np.ndarray) -> None:
+    """Warn if the object reaches beyond the detector: edge columns above 5 % of the maximum."""
+    edge = sinogram.detach().abs()[..., [0, -1]].amax(dim=tuple(range(sinogram.ndim - 1)))
+    peak = float(sinogram.detach().abs().max())
+    for value, where in zip(edge, position[[0, -1]], strict=True):
+        if float(value) > 0.05 * peak:
+            warnings.warn(
+                f"the object reaches beyond the detector's edge at {where:.1f} mm (line integrals "
+                f"of {float(value):.3g} there): expect a bright rim and a shifted mean",
+                stacklevel=3,
+            )

@@ -1,0 +1,68 @@
+"""Reconstruction of circular cone beams."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...kernels.ct.backprojection import backproject
+from ...kernels.ct.geometry import ConeBeam, Geometry, HelicalBeam, VolumeGrid
+from .fbp import fan_weights, warn_of_truncation
+from .filters import Filter, filter_views
+from .redundancy import view_weights
+
+
+def fdk(
+    sinogram: Tensor,
+    geometry: Geometry,
+    volume: VolumeGrid | None = None,
+    *,
+    filter: Filter = "ram-lak",  # noqa: A002
+    cutoff: float = 1.0,
+) -> Tensor:
+    """Cone-beam reconstruction after Feldkamp, Davis and Kress (J. Opt. Soc. Am. A 1 (1984) 612).
+
+    Exact in the plane of the orbit; above and below, missing data darken sharp changes along z.
+
+    Parameters
+    ----------
+    sinogram
+        Line integrals ``(*batch, view, row, column)``.
+    geometry
+        `ConeBeam`, flat or curved: a full turn, or a short scan (Parker weights).
+    volume
+        Grid of the image. Default: over the field of view.
+    filter, cutoff
+        As `fbp`.
+
+    Returns
+    -------
+    Tensor
+        Volumes ``(*batch, z, y, x)`` in 1/mm.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fbp`.
+    """
+    if not isinstance(geometry, ConeBeam) or isinstance(geometry, HelicalBeam):
+        raise TypeError(f"fdk takes a ConeBeam on a circle, got {geometry}")
+    sinogram = torch.as_tensor(sinogram)
+    if not sinogram.is_floating_point():
+        raise TypeError(f"sinogram must be float32 or float64, got {sinogram.dtype}")
+    if tuple(sinogram.shape[-3:]) != geometry.shape:
+        raise ValueError(
+            f"sinogram has shape {tuple(sinogram.shape)}, expected (*batch, view, row, column) "
+            f"with {geometry.shape}"
+        )
+    warn_of_truncation(sinogram, geometry.column_positions)
+    spacing, arc, cosine, after = fan_weights(geometry)
+    across = geometry.source_to_detector / (1 if geometry.detector == "curved" else cosine)
+    elevation = np.cos(np.arctan2(geometry.row_positions[:, None], across * np.ones(len(cosine))))
+    before = view_weights(geometry)[:, None, :] * (cosine * elevation)
+    filtered = filter_views(
+        sinogram * torch.from_numpy(before).to(sinogram), spacing, filter, arc=arc, cutoff=cutoff
+    )
+    filtered *= torch.from_numpy(after).to(sinogram)
+    return backproject(filtered, geometry, volume or geometry.default_volume())

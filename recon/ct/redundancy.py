@@ -1,0 +1,107 @@
+"""How often each ray was measured: the weights that make a scan cover every line once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...kernels.ct.geometry import ConeBeam, FanBeam, ParallelBeam
+
+Array = NDArray[np.float64]
+
+# Beyond this share of the columns, an offset detector is taken as meant to widen the field of
+# view (half-fan), and rays near the centre are feathered; below, as a quarter-detector shift.
+OFFSET_SHARE = 0.02
+
+
+def view_weights(geometry: ParallelBeam | FanBeam | ConeBeam) -> Array:
+    """Weights ``(view, column)`` in radians: the angle that each view stands for, times redundancy.
+
+    Along any line through the object the weights add up to what the inversion formula integrates
+    over: pi for parallel beams, and for fans the weights of a ray and its opposite add up to the
+    angular step.
+
+    Parallel views may lie at any angles: each stands for half the gaps to its neighbours, modulo
+    180°. Fans are weighted as a full scan, or as a short scan of 180° plus the fan angle (D. L.
+    Parker, Med. Phys. 9 (1982) 254). A full turn with an offset detector is feathered across the
+    central columns (G. Wang, Med. Phys. 29 (2002) 1634).
+
+    Raises
+    ------
+    ValueError
+        A fan scan that covers less than 180° plus the fan angle.
+    """
+    if isinstance(geometry, ParallelBeam):
+        position = geometry.column_positions
+        offset = _is_offset(geometry)
+        full = offset and _span(geometry.angles) > 1.9 * np.pi
+        steps = angular_steps(geometry.angles, 2 * np.pi if full else np.pi)
+        # Over a full turn each line is met twice: shares of a pair add up to one, or to a half
+        # of twice the steps where no pair is needed.
+        return steps[:, None] * (_feather(position) if full else np.ones(len(position)))
+    angles, gamma = geometry.angles, geometry.fan_angles
+    span = _span(angles)
+    step = span / len(angles)
+    if span > 2 * np.pi - 2.5 * step:
+        share = _feather(gamma) if _is_offset(geometry) else np.full(len(gamma), 0.5)
+        return angular_steps(angles, 2 * np.pi)[:, None] * share
+    needed = np.pi + 2 * float(np.abs(gamma).max())
+    if span < needed - 2.5 * step:
+        raise ValueError(
+            f"the views cover {np.rad2deg(span):.1f}°; a fan beam needs 180° plus the fan angle, "
+            f"{np.rad2deg(needed):.1f}°, or a full turn"
+        )
+    return _open_steps(angles)[:, None] * parker(angles - angles.min(), gamma, np.ptp(angles))
+
+
+def angular_steps(angles: Array, period: float) -> Array:
+    """Angle that each view stands for: half the gaps to its neighbours modulo `period`.
+
+    A gap of more than four median steps was not scanned: its sides count as a median step.
+    """
+    folded = np.mod(angles, period)
+    order = np.argsort(folded, kind="stable")
+    gaps = np.diff(folded[order], append=folded[order[0]] + period)
+    typical = np.median(gaps[gaps > 1e-9]) if np.any(gaps > 1e-9) else period
+    gaps = np.where(gaps > 4 * typical, typical, gaps)
+    steps = np.empty_like(folded)
+    steps[order] = (gaps + np.roll(gaps, 1)) / 2
+    return np.asarray(steps)
+
+
+def parker(angle: Array, gamma: Array, span: float) -> Array:
+    """Short-scan weights ``(view, column)``: a ray and its opposite add up to one.
+
+    `angle` counts from the start of a scan over `span` radians; `gamma` is the fan angle.
+    """
+    beta, g = angle[:, None], gamma[None, :]
+    half = max((span - np.pi) / 2, float(np.abs(gamma).max()) + 1e-9)
+    rise = np.sin(np.pi / 4 * beta / (half + g)) ** 2
+    fall = np.sin(np.pi / 4 * np.clip(np.pi + 2 * half - beta, 0, None) / (half - g)) ** 2
+    weight = np.where(beta < 2 * (half + g), rise, 1.0)
+    return np.asarray(np.where(beta > np.pi + 2 * g, fall, weight))
+
+
+def _open_steps(angles: Array) -> Array:
+    order = np.argsort(angles, kind="stable")
+    steps = np.empty_like(angles)
+    steps[order] = np.gradient(angles[order]) if len(angles) > 1 else np.pi
+    return steps
+
+
+def _span(angles: Array) -> float:
+    return float(np.ptp(angles)) * len(angles) / max(len(angles) - 1, 1)
+
+
+def _is_offset(geometry: ParallelBeam | FanBeam | ConeBeam) -> bool:
+    return abs(geometry.column_offset) > OFFSET_SHARE * geometry.columns
+
+
+def _feather(position: Array) -> Array:
+    """Shares of a full turn's columns: w(u) + w(-u) = 1, one where only one side is seen."""
+    reach = min(position.max(), -position.min())
+    if reach <= 0:
+        raise ValueError("the detector does not reach the central ray: nothing is seen twice")
+    side = 1.0 if position.max() > -position.min() else -1.0
+    ramp = np.clip(side * position / reach, -1, 1)
+    return np.asarray(0.5 * (1 + np.sin(np.pi / 2 * ramp)))

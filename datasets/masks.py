@@ -11,6 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# Seeds whose first point falls into the calibration square leave sigpy with that square alone:
+# then the next of these is taken.
+_ATTEMPTS, _SEED_STEP = 4, 7919
+
 
 def full(shape: Sequence[int]) -> Tensor:
     """Every sample."""
@@ -98,14 +102,23 @@ def poisson(
     plane = shape[:2]
     if acceleration == 1:
         return full(shape)
-    calib = (calibration, calibration)
-    try:
-        disc = poisson_disc(plane, acceleration, calib=calib, dtype=np.float64, seed=seed)
-    except ValueError as error:
+    for attempt in range(_ATTEMPTS):
+        try:
+            disc = poisson_disc(
+                plane,
+                acceleration,
+                calib=(calibration, calibration),
+                dtype=np.float64,
+                seed=seed + attempt * _SEED_STEP,
+            )
+            break
+        except ValueError as error:
+            failure = error
+    else:
         raise ValueError(
             f"no Poisson disc of {plane[0]} x {plane[1]} reaches an acceleration of {acceleration} "
             f"with a {calibration} x {calibration} centre: change the acceleration or calibration"
-        ) from error
+        ) from failure
     mask = torch.from_numpy(disc > 0)
     return mask if len(shape) == 2 else mask[..., None].expand(shape).clone()
 

@@ -1,4 +1,4 @@
-"""Simulated scans: values, positions, orientation, noise and seeds, by the contract's convention."""
+"""Simulated scans: values, positions, orientation, noise and seeds."""
 
 from __future__ import annotations
 
@@ -61,23 +61,22 @@ def test_values_away_from_edges_and_orientation() -> None:
     image = _direct_adjoint((scan.kspace * window).flatten(-2), _grid_trajectory((n, n)), (n, n))
     image = image[0].real
     truth = reference_image(scan).data.double()
-    assert image[64, 64 - 16] == pytest.approx(float(truth[64, 64 - 16]), abs=0.02)
-    assert image[64 - 32, 64 + 12] == pytest.approx(0.8, abs=0.03)
+    assert image[64 + 20, 64 - 16] == pytest.approx(1.0, abs=0.03)  # the stem alone
+    assert image[64 - 32, 64 + 12] == pytest.approx(0.8, abs=0.03)  # the upper bar
 
     def distance(other: Tensor) -> float:
         return float((image - other).norm() / truth.norm())
 
     assert distance(truth) < 0.3
     flips = [truth.flip(0), truth.flip(1), truth.flip(0, 1), truth.T, truth.T.flip(0)]
-    assert min(distance(flip) for flip in flips) > 0.9
+    assert min(distance(flip) for flip in flips) > 0.6
 
 
 def test_energy_is_the_image_energy() -> None:
-    scan = simulate_mr("shepp-logan", matrix=128, coils=8)
+    scan = simulate_mr(DISC, matrix=128, coils=8)
     truth = reference_image(scan).data
-    assert float(scan.kspace.abs().square().sum()) == pytest.approx(
-        float(truth.square().sum()), rel=0.03
-    )
+    energy = float(scan.kspace.abs().square().sum())
+    assert energy == pytest.approx(float(truth.square().sum()), rel=0.03)
 
 
 @pytest.mark.parametrize("kind", ["radial", "spiral"])

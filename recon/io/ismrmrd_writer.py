@@ -45,8 +45,8 @@ def write(scan: MRScan, path: Path) -> None:
     dtype = np.dtype([("head", ACQUISITION_HEADER), ("traj", layout), ("data", layout)])
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         group = file.create_group("dataset")
-        group.create_dataset("xml", shape=(1,), dtype=h5py.string_dtype())
-        group["xml"][0] = header.toXML()
+        group.create_dataset("xml", shape=(1,), dtype=h5py.string_dtype("ascii"))
+        group["xml"][0] = header.toXML().encode("ascii", "xmlcharrefreplace")
         data = group.create_dataset("data", (0,), dtype, maxshape=(None,), chunks=(_BLOCK,))
         block: list[Readout] = []
         for readout in _readouts(scan, counters):

@@ -44,7 +44,7 @@ class Stack:
 
     def step(self) -> Array | None:
         """Vector from one slice to the next in mm (LPS); None for one slice or no order."""
-        if len(self.positions) < 2 or not self.parallel:
+        if len(self.positions) < 2 or self.directions is None or not self.parallel:
             return None
         return np.asarray(self.positions[-1] - self.positions[0]) / (len(self.positions) - 1)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import spinray as sr
 
 needs_bart = pytest.mark.skipif(shutil.which("bart") is None, reason="BART is not installed")

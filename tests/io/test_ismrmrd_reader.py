@@ -10,8 +10,9 @@ import h5py
 import ismrmrd
 import numpy as np
 import pytest
-import spinray as sr
 import torch
+
+import spinray as sr
 
 RNG = np.random.default_rng(0)
 COILS = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 import spinray as sr
 from spinray.recon.io.trajectory import cycles_per_pixel
 

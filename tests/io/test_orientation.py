@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 import spinray as sr
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
@@ -52,12 +53,14 @@ def test_a_point_of_a_slice_stack(make_ismrmrd, name, oversampling):
                     read_dir=frame[0],
                     phase_dir=frame[1],
                     slice_dir=frame[2],
-                )  # fmt: skip
+                )
             )
     encoding = make_ismrmrd.encoding(
-        (nx * oversampling, ny, 1), (nx * oversampling * dx, ny * dy, 5.0),
-        (nx, ny, 1), (nx * dx, ny * dy, 5.0),
-    )  # fmt: skip
+        (nx * oversampling, ny, 1),
+        (nx * oversampling * dx, ny * dy, 5.0),
+        (nx, ny, 1),
+        (nx * dx, ny * dy, 5.0),
+    )
     scan = sr.load(make_ismrmrd(lines, encoding))
     assert scan.batch_axes == ("slice",)
     assert scan.spacing == pytest.approx((gap, dy, dx))
@@ -85,7 +88,7 @@ def test_a_point_of_a_volume_and_the_round_trip(make_ismrmrd, tmp_path, name):
                 read_dir=frame[0],
                 phase_dir=frame[1],
                 slice_dir=frame[2],
-            )  # fmt: skip
+            )
         )
     encoding = make_ismrmrd.encoding((nx, ny, nz), (nx * dx, ny * dy, nz * dz))
     scan = sr.load(make_ismrmrd(lines, encoding))
@@ -110,7 +113,7 @@ def test_crossed_slices_keep_their_order_and_say_where_they_are(make_ismrmrd):
                 read_dir=frame[0],
                 phase_dir=frame[1],
                 slice_dir=frame[2],
-            )  # fmt: skip
+            )
             for y in range(6)
         ]
     scan = sr.load(make_ismrmrd(lines))

@@ -11,10 +11,11 @@ import h5py
 import ismrmrd
 import numpy as np
 import pytest
-import spinray as sr
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import spinray as sr
 
 AXES = ("repetition", "set", "phase", "contrast", "slice")
 

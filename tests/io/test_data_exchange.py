@@ -1,0 +1,111 @@
+"""Data Exchange files as beamlines write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import spinray as sr
+
+VIEWS, ROWS, COLUMNS = 6, 3, 8
+RNG = np.random.default_rng(0)
+FRAMES = {
+    "data": RNG.integers(100, 900, (VIEWS, ROWS, COLUMNS)).astype(np.uint16),
+    "data_white": RNG.integers(900, 1100, (4, ROWS, COLUMNS)).astype(np.uint16),
+    "data_dark": RNG.integers(0, 9, (2, ROWS, COLUMNS)).astype(np.uint16),
+}
+
+
+def make(path: Path, theta: np.ndarray, units: str | None, order: tuple[int, ...] = (0, 1, 2)):
+    with h5py.File(path, "w") as file:
+        for name, frames in FRAMES.items():
+            file[f"exchange/{name}"] = frames.transpose(order)
+            axes = [("theta", "y", "x")[i] for i in order]
+            file[f"exchange/{name}"].attrs["axes"] = ":".join(axes)
+        file["exchange/theta"] = theta
+        if units:
+            file["exchange/theta"].attrs["units"] = units
+    return path
+
+
+def expected() -> np.ndarray:
+    data, white, dark = (FRAMES[name].astype(float) for name in FRAMES)
+    dark = dark.mean(axis=0)
+    lines = -np.log((data - dark) / (white.mean(axis=0) - dark))
+    return lines.swapaxes(0, 1)
+
+
+@pytest.mark.parametrize("units", ["degrees", "deg", None, "radians", "rad"])
+def test_angles_by_their_units(tmp_path, units):
+    radians = np.linspace(0, np.pi, VIEWS)
+    theta = radians if units and units.startswith("rad") else np.rad2deg(radians)
+    scan = sr.load(make(tmp_path / "scan.nxs", theta, units))
+    assert np.allclose(scan.geometry.angles, radians)
+    assert np.allclose(scan.sinogram.numpy(), expected(), atol=1e-5)
+    assert np.array_equal(scan.counts.numpy(), FRAMES["data"].swapaxes(0, 1))
+
+
+def test_sinogram_order(tmp_path):
+    scan = sr.load(make(tmp_path / "scan", np.linspace(0, 180, VIEWS), "degrees", (1, 0, 2)))
+    assert np.allclose(scan.sinogram.numpy(), expected(), atol=1e-5)
+
+
+def test_pixel_size(tmp_path):
+    path = make(tmp_path / "scan", np.linspace(0, 180, VIEWS), "degrees")
+    with h5py.File(path, "a") as file:
+        for axis, size in (("x", 1.5), ("y", 2.5)):
+            node = file.create_dataset(
+                f"measurement/instrument/detector/{axis}_actual_pixel_size", data=size
+            )
+            node.attrs["units"] = "microns"
+    scan = sr.load(path)
+    assert scan.geometry.column_spacing == pytest.approx(1.5e-3)
+    assert scan.slice_spacing == pytest.approx(2.5e-3)
+
+
+def test_real_tooth(data_dir):
+    path = data_dir / "ct_raw" / "tooth.h5"
+    scan = sr.load(path)
+    assert tuple(scan.sinogram.shape) == (2, 181, 640)
+    with h5py.File(path) as file:
+        group = file["exchange"]
+        dark, white = group["data_dark"][:].mean(axis=0), group["data_white"][:].mean(axis=0)
+        lines = -np.log((group["data"][:] - dark) / (white - dark))
+        theta = np.deg2rad(group["theta"][:])
+    assert np.allclose(scan.sinogram.numpy(), lines.swapaxes(0, 1), atol=1e-5)
+    assert np.allclose(scan.geometry.angles, theta)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"exchange/theta": None}, r"exchange/theta: missing: load\(path, angles=...\)"),
+        ({"exchange/theta": np.arange(4.0)}, r"exchange/theta: has \(4,\) angles"),
+        ({"exchange/data_white": None}, "exchange/data_white: missing"),
+        ({"exchange/data_white": np.ones((2, 3, 3))}, "exchange/data_white: has frames of"),
+        ({"exchange/data_white": np.zeros((2, ROWS, COLUMNS))}, "blank - dark must be positive"),
+        ({"exchange/data": np.ones((6, 8))}, r"exchange/data: has shape \(6, 8\)"),
+        ({"exchange/data": "text"}, "exchange/data: holds"),
+        ({"exchange/data": np.full((VIEWS, ROWS, COLUMNS), np.nan)}, "NaN"),
+        ({"exchange/theta": np.full(VIEWS, np.nan)}, "exchange/theta: makes no ParallelBeam"),
+    ],
+)
+def test_what_does_not_fit(tmp_path, change, message):
+    path = make(tmp_path / "scan", np.linspace(0, 180, VIEWS), "degrees")
+    with h5py.File(path, "a") as file:
+        for name, value in change.items():
+            del file[name]
+            if value is not None:
+                file[name] = value
+    with pytest.raises(sr.FormatError, match=message) as error:
+        sr.load(path)
+    assert str(path) in str(error.value)
+
+
+def test_angles_may_be_given(tmp_path):
+    path = make(tmp_path / "scan", np.linspace(0, 180, VIEWS), "degrees")
+    angles = np.linspace(0, 1, VIEWS)
+    assert np.array_equal(sr.load(path, angles=angles).geometry.angles, angles)

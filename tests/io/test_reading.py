@@ -1,0 +1,99 @@
+"""`load` tells formats apart by content and says what is wrong in one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+import spinray as sr
+from spinray.recon import io
+
+
+def write_npy(path):
+    with path.open("wb") as file:
+        np.save(file, np.ones((2, 4, 4), np.complex64))
+    return path
+
+
+def test_content_counts_not_the_suffix(tmp_path, make_ismrmrd):
+    lines = [make_ismrmrd.readout(np.ones((1, 8)), kspace_encode_step_1=y) for y in range(6)]
+    for name in ("scan.cfl", "scan.npy", "scan", "scan.txt"):
+        assert sr.load(make_ismrmrd(lines, name=name)).header["format"] == "ISMRMRD HDF5"
+    assert sr.load(write_npy(tmp_path / "kspace.h5")).header["format"] == "NumPy npy/npz"
+
+
+def test_formats():
+    assert io.formats() == (
+        "ISMRMRD HDF5", "fastMRI HDF5", "Data Exchange HDF5", "NumPy npy/npz", "BART cfl",
+    )  # fmt: skip
+
+
+def test_missing(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        sr.load(tmp_path / "none.h5")
+    assert str(error.value) == f"{tmp_path / 'none.h5'}: no such file or folder"
+
+
+def test_folders(tmp_path):
+    with pytest.raises(sr.FormatError, match="is a folder without files"):
+        sr.load(tmp_path)
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(sr.FormatError, match="holds no scan; formats known: ISMRMRD"):
+        sr.load(tmp_path)
+    write_npy(tmp_path / "a.npy")
+    assert sr.load(tmp_path).coils == 2
+    write_npy(tmp_path / "b.npy")
+    with pytest.raises(sr.FormatError, match=r"holds 2 scans \(a\.npy, b\.npy\): name one"):
+        sr.load(tmp_path)
+
+
+def test_no_scan(tmp_path):
+    path = tmp_path / "notes.h5"
+    path.write_text("hello")
+    with pytest.raises(sr.FormatError, match="is no scan; formats known: ISMRMRD") as error:
+        sr.load(path)
+    assert str(error.value).startswith(str(path))
+    with h5py.File(path, "w") as file:
+        file["something"] = 1
+    with pytest.raises(sr.FormatError, match="is no scan"):
+        sr.load(path)
+    path.write_bytes(b"")
+    with pytest.raises(sr.FormatError, match="is no scan"):
+        sr.load(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(sr.FormatError, match="neither a file nor a folder"):
+        sr.load(tmp_path / "pipe")
+    with pytest.raises(sr.FormatError, match="is a folder without files"):
+        sr.load(tmp_path)
+
+
+def test_unknown_options_are_named(tmp_path):
+    with pytest.raises(TypeError, match="unknown option colour for NumPy npy/npz; it has image_sh"):
+        sr.load(write_npy(tmp_path / "a.npy"), colour=1)
+
+
+def test_format_errors_are_one_line_and_survive_pickling(tmp_path):
+    import pickle
+
+    error = sr.FormatError("a.h5", "dataset/xml", "two\nlines")
+    assert str(error) == "a.h5, dataset/xml: two lines"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert isinstance(error, ValueError)
+
+
+def test_importing_is_light():
+    code = (
+        "import sys, spinray.recon.io; "
+        "print([m for m in ('torch', 'h5py', 'nibabel', 'pydicom', 'ismrmrd') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

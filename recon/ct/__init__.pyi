@@ -6,3 +6,4 @@ from .filters import ramp_filter as ramp_filter
 from .hounsfield import from_hounsfield as from_hounsfield
 from .hounsfield import to_hounsfield as to_hounsfield
 from .noise import simulate_counts as simulate_counts
+from .total_variation import tv as tv

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...kernels.ct.backprojection import backproject
-from ...kernels.ct.geometry import FanBeam, Geometry, ParallelBeam, VolumeGrid
+from ...kernels.ct.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam, VolumeGrid
 from .filters import Filter, filter_views
-from .redundancy import view_weights
+from .redundancy import is_offset, view_weights
+
+Beam = TypeVar("Beam", ParallelBeam, FanBeam, ConeBeam)
 
 
 def fbp(
@@ -60,21 +64,32 @@ def fbp(
             f"sinogram has shape {tuple(sinogram.shape)}, expected (*batch, view, column) with "
             f"{geometry.shape}"
         )
-    warn_of_truncation(sinogram, geometry.column_positions)
+    warn_of_truncation(sinogram, geometry)
     grid = volume or geometry.default_volume()
     before = view_weights(geometry)
+    sinogram, geometry = widen(sinogram * torch.from_numpy(before).to(sinogram), geometry)
     if isinstance(geometry, ParallelBeam):
-        spacing, arc, after = geometry.column_spacing, 0.0, np.ones(geometry.columns)
-    else:
-        spacing, arc, cosine, after = fan_weights(geometry)
-        before = before * cosine
-    filtered = filter_views(
-        sinogram * torch.from_numpy(before).to(sinogram), spacing, filter, arc=arc, cutoff=cutoff
-    )
+        filtered = filter_views(sinogram, geometry.column_spacing, filter, cutoff=cutoff)
+        return backproject(filtered, geometry, grid)
+    spacing, arc, cosine, after = fan_weights(geometry)
+    weighted = sinogram * torch.from_numpy(cosine).to(sinogram)
+    filtered = filter_views(weighted, spacing, filter, arc=arc, cutoff=cutoff)
     return backproject(filtered * torch.from_numpy(after).to(sinogram), geometry, grid)
 
 
-def fan_weights(geometry: FanBeam) -> tuple[float, float, np.ndarray, np.ndarray]:
+def widen(sinogram: Tensor, geometry: Beam) -> tuple[Tensor, Beam]:
+    """Add zero columns on the short side of an offset detector, where filtered views have tails."""
+    extra = int(2 * abs(geometry.column_offset))
+    if not is_offset(geometry):
+        return sinogram, geometry
+    side = extra if geometry.column_offset > 0 else -extra
+    padded = torch.nn.functional.pad(sinogram, (max(side, 0), max(-side, 0)))
+    return padded, dataclasses.replace(
+        geometry, columns=geometry.columns + extra, column_offset=geometry.column_offset - side / 2
+    )
+
+
+def fan_weights(geometry: FanBeam | ConeBeam) -> tuple[float, float, np.ndarray, np.ndarray]:
     """Sample spacing in mm, arc step, and the columns' weights before and after the filter.
 
     `backproject` divides by the squared distance from the source to the pixel, so that the
@@ -89,12 +104,14 @@ def fan_weights(geometry: FanBeam) -> tuple[float, float, np.ndarray, np.ndarray
     return spacing, 0.0, cosine, sid**2 / cosine**2
 
 
-def warn_of_truncation(sinogram: Tensor, position: np.ndarray) -> None:
+def warn_of_truncation(sinogram: Tensor, geometry: Beam) -> None:
     """Warn if the object reaches beyond the detector: edge columns above 5 % of the maximum."""
+    position = geometry.column_positions
     edge = sinogram.detach().abs()[..., [0, -1]].amax(dim=tuple(range(sinogram.ndim - 1)))
     peak = float(sinogram.detach().abs().max())
     for value, where in zip(edge, position[[0, -1]], strict=True):
-        if float(value) > 0.05 * peak:
+        short = is_offset(geometry) and abs(where) < np.abs(position).max()
+        if float(value) > 0.05 * peak and not short:
             warnings.warn(
                 f"the object reaches beyond the detector's edge at {where:.1f} mm (line integrals "
                 f"of {float(value):.3g} there): expect a bright rim and a shifted mean",

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...kernels.ct.backprojection import backproject
 from ...kernels.ct.geometry import ConeBeam, Geometry, HelicalBeam, VolumeGrid
-from .fbp import fan_weights, warn_of_truncation
+from .fbp import fan_weights, warn_of_truncation, widen
 from .filters import Filter, filter_views
 from .redundancy import view_weights
 
@@ -56,13 +56,13 @@ def fdk(
             f"sinogram has shape {tuple(sinogram.shape)}, expected (*batch, view, row, column) "
             f"with {geometry.shape}"
         )
-    warn_of_truncation(sinogram, geometry.column_positions)
+    warn_of_truncation(sinogram, geometry)
+    grid = volume or geometry.default_volume()
+    before = view_weights(geometry)[:, None, :]
+    sinogram, geometry = widen(sinogram * torch.from_numpy(before).to(sinogram), geometry)
     spacing, arc, cosine, after = fan_weights(geometry)
     across = geometry.source_to_detector / (1 if geometry.detector == "curved" else cosine)
     elevation = np.cos(np.arctan2(geometry.row_positions[:, None], across * np.ones(len(cosine))))
-    before = view_weights(geometry)[:, None, :] * (cosine * elevation)
-    filtered = filter_views(
-        sinogram * torch.from_numpy(before).to(sinogram), spacing, filter, arc=arc, cutoff=cutoff
-    )
-    filtered *= torch.from_numpy(after).to(sinogram)
-    return backproject(filtered, geometry, volume or geometry.default_volume())
+    weighted = sinogram * torch.from_numpy(cosine * elevation).to(sinogram)
+    filtered = filter_views(weighted, spacing, filter, arc=arc, cutoff=cutoff)
+    return backproject(filtered * torch.from_numpy(after).to(sinogram), geometry, grid)

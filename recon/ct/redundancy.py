@@ -33,7 +33,7 @@ def view_weights(geometry: ParallelBeam | FanBeam | ConeBeam) -> Array:
     """
     if isinstance(geometry, ParallelBeam):
         position = geometry.column_positions
-        offset = _is_offset(geometry)
+        offset = is_offset(geometry)
         full = offset and _span(geometry.angles) > 1.9 * np.pi
         steps = angular_steps(geometry.angles, 2 * np.pi if full else np.pi)
         # Over a full turn each line is met twice: shares of a pair add up to one, or to a half
@@ -43,7 +43,7 @@ def view_weights(geometry: ParallelBeam | FanBeam | ConeBeam) -> Array:
     span = _span(angles)
     step = span / len(angles)
     if span > 2 * np.pi - 2.5 * step:
-        share = _feather(gamma) if _is_offset(geometry) else np.full(len(gamma), 0.5)
+        share = _feather(gamma) if is_offset(geometry) else np.full(len(gamma), 0.5)
         return angular_steps(angles, 2 * np.pi)[:, None] * share
     needed = np.pi + 2 * float(np.abs(gamma).max())
     if span < needed - 2.5 * step:
@@ -57,13 +57,13 @@ def view_weights(geometry: ParallelBeam | FanBeam | ConeBeam) -> Array:
 def angular_steps(angles: Array, period: float) -> Array:
     """Angle that each view stands for: half the gaps to its neighbours modulo `period`.
 
-    A gap of more than four median steps was not scanned: its sides count as a median step.
+    A gap of more than four median steps and 5° was not scanned: its sides count as a median step.
     """
     folded = np.mod(angles, period)
     order = np.argsort(folded, kind="stable")
     gaps = np.diff(folded[order], append=folded[order[0]] + period)
     typical = np.median(gaps[gaps > 1e-9]) if np.any(gaps > 1e-9) else period
-    gaps = np.where(gaps > 4 * typical, typical, gaps)
+    gaps = np.where(gaps > max(4 * typical, np.deg2rad(5)), typical, gaps)
     steps = np.empty_like(folded)
     steps[order] = (gaps + np.roll(gaps, 1)) / 2
     return np.asarray(steps)
@@ -93,7 +93,8 @@ def _span(angles: Array) -> float:
     return float(np.ptp(angles)) * len(angles) / max(len(angles) - 1, 1)
 
 
-def _is_offset(geometry: ParallelBeam | FanBeam | ConeBeam) -> bool:
+def is_offset(geometry: ParallelBeam | FanBeam | ConeBeam) -> bool:
+    """Whether the detector is shifted to widen the field of view of a full turn (half-fan)."""
     return abs(geometry.column_offset) > OFFSET_SHARE * geometry.columns
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ..operators.base import LinearOperator
 from ..operators.difference import FiniteDifference
-from ..solvers.common import Callback
 from ..solvers import Term, primal_dual
+from ..solvers.common import Callback
 from ..solvers.proximal import group_soft_threshold
 
 

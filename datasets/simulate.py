@@ -99,12 +99,12 @@ def simulate_mr(
     shape = tuple(int(n) for n in _per_axis("matrix", matrix, ndim))
     extent = _per_axis("field_of_view", field_of_view, ndim)
     grid = mr_grid(shape, extent)
-    array = birdcage(coils, extent)
     samples = readout = sampled = None
     if trajectory == "cartesian":
         sampled = _mask(mask, shape, acceleration, calibration, seed)
     else:
         samples, readout = _trajectory(trajectory, shape, acceleration)
+    array = birdcage(coils, extent)
     kspace = _kspace(phantom, array, grid, samples)
     noise = None
     if snr is not None:

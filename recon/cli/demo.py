@@ -125,9 +125,10 @@ def _radial() -> Comparison:
 def _few_views(files: DemoFiles) -> Comparison:
     """A quarter of the views of a parallel-beam scan, against all of them."""
     from ..io import load
+    from ..pipelines.ct import centred
     from ..pipelines.reconstruct import reconstruct
 
-    scan = load(files.ct)
+    scan = centred(load(files.ct))
     truth = _slice(files.ct_truth or reconstruct(scan, "fbp", filter="hann"))
     few = type(scan)(scan.sinogram[..., ::4, :], scan.geometry[::4], volume=scan.volume)
     plain, result = reconstruct(few, "fbp", filter="hann"), reconstruct(few, "tv")

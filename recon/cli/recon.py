@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from ..scan import CTScan, MRScan
 
 
 def recon(
@@ -35,6 +38,10 @@ def recon(
     encoding: Annotated[
         int | None, typer.Option(help="ISMRMRD: which encoding of several (from 0).")
     ] = None,
+    center: Annotated[
+        str | None,
+        typer.Option(help="Parallel-beam CT: column of the rotation axis, or auto to find it."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Reconstruct raw files to images.
@@ -53,6 +60,7 @@ def recon(
     outputs = _outputs(inputs, output)
 
     from ..io import check_writable, load
+    from ..pipelines.ct import centred
     from ..pipelines.reconstruct import reconstruct
     from ..pipelines.registry import find
 
@@ -61,6 +69,8 @@ def recon(
     done = []
     for source, target in zip(inputs, outputs, strict=True):
         scan = load(source, **reading)
+        if center is not None:
+            scan = centred(_require_ct(source, scan), _column(center))
         if method != "auto":
             find(method, scan).parse(options)
         image = reconstruct(scan.to(device), method=method, **options)
@@ -94,6 +104,23 @@ def _split_options(words: list[str]) -> tuple[list[Path], dict[str, Any]]:
     if not inputs:
         raise ValueError("recon needs a raw FILE")
     return inputs, options
+
+
+def _require_ct(source: Path, scan: MRScan | CTScan) -> CTScan:
+    from ..scan import CTScan
+
+    if not isinstance(scan, CTScan):
+        raise ValueError(f"{source}: --center is for CT, this is an MR scan")
+    return scan
+
+
+def _column(text: str) -> float | None:
+    if text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--center must be a column number or auto, got {text!r}") from None
 
 
 def _matrix(text: str | None) -> tuple[int, ...] | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from torch import Tensor
+
+Array = NDArray[np.float64]
 
 
 def center_of_rotation(sinogram: Tensor, angles: ArrayLike) -> float:
@@ -54,7 +56,7 @@ def center_of_rotation(sinogram: Tensor, angles: ArrayLike) -> float:
     return float(fine.x)
 
 
-def _opposite_views(data: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _opposite_views(data: Array, t: Array) -> tuple[Array, Array]:
     """Views ``(pair, column)`` and their partners half a turn on, interpolated over the angle."""
     order = np.argsort(t)
     t, data = t[order], data[:, order]
@@ -74,7 +76,7 @@ def _opposite_views(data: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.nda
     return data[:, paired].reshape(-1, columns), partner.reshape(-1, columns)
 
 
-def _mismatch(first: np.ndarray, second: np.ndarray, center: float) -> float:
+def _mismatch(first: Array, second: Array, center: float) -> float:
     """Mean squared difference of a view's slope and its partner's, mirrored about `center`."""
     columns = first.shape[-1]
     position = 2 * center - np.arange(columns)
@@ -88,7 +90,7 @@ def _mismatch(first: np.ndarray, second: np.ndarray, center: float) -> float:
     return float(np.mean((smooth_first + mirrored) ** 2) / np.mean(smooth_first**2))
 
 
-def _smooth(views: np.ndarray) -> np.ndarray:
+def _smooth(views: Array) -> Array:
     padded = np.pad(views, ((0, 0), (2, 2)), mode="edge")
     kernel = np.array([1, 4, 6, 4, 1]) / 16
-    return sum(k * padded[:, i : i + views.shape[1]] for i, k in enumerate(kernel))  # type: ignore[return-value]
+    return np.asarray(sum(k * padded[:, i : i + views.shape[1]] for i, k in enumerate(kernel)))

@@ -70,12 +70,10 @@ def _reference(name: str, value: Tensor | float, counts: Tensor, ndim: int | Non
     has_frames = reading.ndim > ndim
     averaged = reading.mean(dim=-ndim - 1, keepdim=True) if has_frames else reading
     try:
-        fits = torch.broadcast_shapes(averaged.shape, counts.shape) == counts.shape
-    except RuntimeError:
-        fits = False
-    if not fits:
+        averaged.expand(counts.shape)
+    except RuntimeError as error:
         raise ValueError(
             f"{name} has shape {tuple(reading.shape)}, expected a number, (column,), (row, column) "
             f"or (*batch, frame, [row,] column) for counts {tuple(counts.shape)}"
-        )
+        ) from error
     return averaged

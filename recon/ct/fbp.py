@@ -11,11 +11,18 @@ import torch
 from torch import Tensor
 
 from ...kernels.ct.backprojection import backproject
-from ...kernels.ct.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam, VolumeGrid
+from ...kernels.ct.geometry import (
+    CircularBeam,
+    DivergentBeam,
+    FanBeam,
+    Geometry,
+    ParallelBeam,
+    VolumeGrid,
+)
 from .filters import Filter, filter_views
-from .redundancy import is_offset, view_weights
+from .redundancy import Array, is_offset, view_weights
 
-Beam = TypeVar("Beam", ParallelBeam, FanBeam, ConeBeam)
+Beam = TypeVar("Beam", bound=CircularBeam)
 
 
 def fbp(
@@ -68,7 +75,7 @@ def fbp(
     grid = volume or geometry.default_volume()
     before = view_weights(geometry)
     sinogram, geometry = widen(sinogram * torch.from_numpy(before).to(sinogram), geometry)
-    if isinstance(geometry, ParallelBeam):
+    if not isinstance(geometry, FanBeam):
         filtered = filter_views(sinogram, geometry.column_spacing, filter, cutoff=cutoff)
         return backproject(filtered, geometry, grid)
     spacing, arc, cosine, after = fan_weights(geometry)
@@ -84,12 +91,14 @@ def widen(sinogram: Tensor, geometry: Beam) -> tuple[Tensor, Beam]:
         return sinogram, geometry
     side = extra if geometry.column_offset > 0 else -extra
     padded = torch.nn.functional.pad(sinogram, (max(side, 0), max(-side, 0)))
-    return padded, dataclasses.replace(
-        geometry, columns=geometry.columns + extra, column_offset=geometry.column_offset - side / 2
-    )
+    changes: dict[str, float] = {
+        "columns": geometry.columns + extra,
+        "column_offset": geometry.column_offset - side / 2,
+    }
+    return padded, dataclasses.replace(geometry, **changes)
 
 
-def fan_weights(geometry: FanBeam | ConeBeam) -> tuple[float, float, np.ndarray, np.ndarray]:
+def fan_weights(geometry: DivergentBeam) -> tuple[float, float, Array, Array]:
     """Sample spacing in mm, arc step, and the columns' weights before and after the filter.
 
     `backproject` divides by the squared distance from the source to the pixel, so that the
@@ -104,7 +113,7 @@ def fan_weights(geometry: FanBeam | ConeBeam) -> tuple[float, float, np.ndarray,
     return spacing, 0.0, cosine, sid**2 / cosine**2
 
 
-def warn_of_truncation(sinogram: Tensor, geometry: Beam) -> None:
+def warn_of_truncation(sinogram: Tensor, geometry: CircularBeam) -> None:
     """Warn if the object reaches beyond the detector: edge columns above 5 % of the maximum."""
     position = geometry.column_positions
     edge = sinogram.detach().abs()[..., [0, -1]].amax(dim=tuple(range(sinogram.ndim - 1)))

@@ -80,4 +80,5 @@ def filter_views(
     response = ramp_filter(length, spacing, name, arc=arc, cutoff=cutoff)
     spectrum = torch.fft.rfft(sinogram, length)
     spectrum *= torch.from_numpy(response).to(sinogram)
-    return torch.fft.irfft(spectrum, length)[..., :columns]
+    filtered: Tensor = torch.fft.irfft(spectrum, length)[..., :columns]
+    return filtered

@@ -45,9 +45,11 @@ def simulate_counts(
         raise ValueError(f"electronic_noise must be at least 0 photons, got {electronic_noise}")
     if not bool(torch.isfinite(sinogram).all()):
         raise ValueError("sinogram holds NaN or infinity")
-    generator = seed
-    if not isinstance(seed, torch.Generator):
-        generator = torch.Generator(sinogram.device).manual_seed(seed)
+    generator = (
+        seed
+        if isinstance(seed, torch.Generator)
+        else torch.Generator(sinogram.device).manual_seed(seed)
+    )
     expected = (blank.double() * torch.exp(-sinogram.double())).expand(sinogram.shape)
     counts = torch.poisson(expected, generator=generator)
     if electronic_noise:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.ct.geometry import ConeBeam, FanBeam, ParallelBeam
+from ...kernels.ct.geometry import CircularBeam, DivergentBeam
 
 Array = NDArray[np.float64]
 
@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 OFFSET_SHARE = 0.02
 
 
-def view_weights(geometry: ParallelBeam | FanBeam | ConeBeam) -> Array:
+def view_weights(geometry: CircularBeam) -> Array:
     """Weights ``(view, column)`` in radians: the angle that each view stands for, times redundancy.
 
     Along any line through the object the weights add up to what the inversion formula integrates
@@ -31,7 +31,7 @@ def view_weights(geometry: ParallelBeam | FanBeam | ConeBeam) -> Array:
     ValueError
         A fan scan that covers less than 180° plus the fan angle.
     """
-    if isinstance(geometry, ParallelBeam):
+    if not isinstance(geometry, DivergentBeam):
         position = geometry.column_positions
         offset = is_offset(geometry)
         full = offset and _span(geometry.angles) > 1.9 * np.pi
@@ -93,7 +93,7 @@ def _span(angles: Array) -> float:
     return float(np.ptp(angles)) * len(angles) / max(len(angles) - 1, 1)
 
 
-def is_offset(geometry: ParallelBeam | FanBeam | ConeBeam) -> bool:
+def is_offset(geometry: CircularBeam) -> bool:
     """Whether the detector is shifted to widen the field of view of a full turn (half-fan)."""
     return abs(geometry.column_offset) > OFFSET_SHARE * geometry.columns
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
 from ...kernels.ct.geometry import FanBeam, ParallelBeam
+from ..ct import center_of_rotation
 from ..ct import fbp as filtered_backprojection
+from ..ct import fdk as feldkamp
 from ..ct import tv as solve_tv
 from ..image import Image, centred_affine
 from ..operators import XRayTransform
@@ -30,6 +33,20 @@ class FbpOptions:
 def fbp(scan: CTScan, options: FbpOptions, track: Track) -> Image:
     """Filtered back projection of parallel and fan beams."""
     return _image(scan, _fbp(scan, options.filter))
+
+
+@dataclass(frozen=True)
+class FdkOptions:
+    """Options of `fdk`."""
+
+    filter: str = option("ram-lak", "ramp filter and its window", choices=FILTERS)
+
+
+@method("fdk", "ct")
+def fdk(scan: CTScan, options: FdkOptions, track: Track) -> Image:
+    """Feldkamp, Davis and Kress: filtered back projection of circular cone beams."""
+    data = feldkamp(scan.sinogram, scan.geometry, scan.grid, filter=options.filter)
+    return _image(scan, data)
 
 
 @dataclass(frozen=True)
@@ -80,6 +97,32 @@ def tv(scan: CTScan, options: TvOptions, track: Track) -> Image:
             callback=step,
         )
     return _image(scan, data)
+
+
+def centred(scan: CTScan, column: float | None = None) -> CTScan:
+    """Put the axis of rotation of a parallel beam on a detector column.
+
+    Parameters
+    ----------
+    scan
+        A parallel-beam scan.
+    column
+        Where the axis falls, counted from 0. Default: found by `spinray.ct.center_of_rotation`.
+
+    Raises
+    ------
+    ValueError
+        Another geometry, a column off the detector, or angles that do not cover 180 degrees.
+    """
+    geometry = scan.geometry
+    if not isinstance(geometry, ParallelBeam):
+        raise ValueError(f"the axis of rotation can be set for parallel beams, this is {geometry}")
+    if column is None:
+        column = center_of_rotation(scan.sinogram, geometry.angles)
+    if not 0 <= column <= geometry.columns - 1:
+        raise ValueError(f"the axis at column {column} is off the {geometry.columns} columns")
+    offset = (geometry.columns - 1) / 2 - column
+    return scan.replace(geometry=dataclasses.replace(geometry, column_offset=offset))
 
 
 def _fbp(scan: CTScan, filter_name: str) -> Tensor:

@@ -96,9 +96,10 @@ def _choose_mri(scan: MRScan) -> tuple[str, str]:
 
 def _choose_ct(scan: CTScan) -> tuple[str, str]:
     geometry = scan.geometry
-    if not isinstance(geometry, ParallelBeam | FanBeam) or isinstance(geometry, ConeBeam):
-        return "sirt", "a geometry without an analytic formula here"
-    views, columns = geometry.shape
+    views, columns = geometry.shape[0], geometry.shape[-1]
+    if not isinstance(geometry, ParallelBeam | FanBeam | ConeBeam):
+        return "sirt", "a geometry that no analytic method takes"
     if views < columns / 4:
         return "tv", f"only {views} views for {columns} detector columns"
-    return "fbp", f"{views} views of {columns} columns are enough for the analytic formula"
+    name = "fdk" if isinstance(geometry, ConeBeam) else "fbp"
+    return name, f"{views} views for {columns} detector columns"

@@ -1,0 +1,88 @@
+"""Figures against a reference image, with the definitions of fastMRI's evaluation.
+
+The target comes first. Images are NumPy arrays or tensors, ``(y, x)`` or volumes ``(slice, y, x)``;
+the dynamic range is the volume's, not the slice's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+Array = ArrayLike | Tensor
+
+
+def nmse(target: Array, image: Array) -> float:
+    """Squared error over the squared norm of the target."""
+    return nrmse(target, image) ** 2
+
+
+def nrmse(
+    target: Array, image: Array, *, mask: Array | None = None, fit_scale: bool = False
+) -> float:
+    """Norm of the error over the norm of the target, in the whole image or inside a mask.
+
+    Parameters
+    ----------
+    target, image
+        Real or complex, of one shape.
+    mask
+        Boolean, broadcasting to that shape; default: everywhere.
+    fit_scale
+        Scale the image by the factor that fits the target best inside the mask first: for
+        reconstructions whose intensity is arbitrary.
+    """
+    t, x = _pair(target, image)
+    if mask is not None:
+        inside = np.broadcast_to(_array(mask).astype(bool), t.shape)
+        t, x = t[inside], x[inside]
+    size = float(np.linalg.norm(t))
+    if size == 0:
+        raise ValueError("the target is zero" + (" inside the mask" if mask is not None else ""))
+    if fit_scale:
+        power = np.vdot(x, x).real
+        x = x * (np.vdot(x, t) / power if power else 0)
+    return float(np.linalg.norm(t - x)) / size
+
+
+def psnr(target: Array, image: Array, *, data_range: float | None = None) -> float:
+    """Peak signal-to-noise ratio in dB; `data_range` is the target's maximum by default."""
+    from skimage.metrics import peak_signal_noise_ratio
+
+    t, x = _pair(target, image, real=True)
+    data_range = float(t.max()) if data_range is None else data_range
+    return float(peak_signal_noise_ratio(t, x, data_range=data_range))
+
+
+def ssim(target: Array, image: Array, *, data_range: float | None = None) -> float:
+    """Structural similarity: 7 x 7 uniform window, mean over slices.
+
+    `data_range` is the volume's maximum by default. Z. Wang et al., IEEE Trans Image Process 13,
+    600 (2004).
+    """
+    from skimage.metrics import structural_similarity
+
+    t, x = _pair(target, image, real=True)
+    if t.ndim not in (2, 3) or min(t.shape[-2:]) < 7:
+        raise ValueError(f"ssim takes (y, x) or (slice, y, x) of 7 or more, got {t.shape}")
+    data_range = float(t.max()) if data_range is None else data_range
+    slices = zip(t.reshape(-1, *t.shape[-2:]), x.reshape(-1, *t.shape[-2:]), strict=True)
+    values = [structural_similarity(a, b, data_range=data_range) for a, b in slices]
+    return float(np.mean(values))
+
+
+def _pair(target: Array, image: Array, *, real: bool = False) -> tuple[NDArray[Any], NDArray[Any]]:
+    t, x = _array(target), _array(image)
+    if t.shape != x.shape:
+        raise ValueError(f"target is {t.shape}, image is {x.shape}: must agree")
+    if real and (np.iscomplexobj(t) or np.iscomplexobj(x)):
+        raise TypeError(f"needs magnitudes, got {t.dtype} and {x.dtype}")
+    return t, x
+
+
+def _array(x: Array) -> NDArray[Any]:
+    array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    return array.astype(np.float64) if array.dtype.kind in "uif" else array

@@ -54,7 +54,7 @@ def psnr(target: Array, image: Array, *, data_range: float | None = None) -> flo
 
     t, x = _pair(target, image, real=True)
     data_range = float(t.max()) if data_range is None else data_range
-    return float(peak_signal_noise_ratio(t, x, data_range=data_range))
+    return float(peak_signal_noise_ratio(t, x, data_range=data_range))  # type: ignore[no-untyped-call]
 
 
 def ssim(target: Array, image: Array, *, data_range: float | None = None) -> float:
@@ -70,7 +70,10 @@ def ssim(target: Array, image: Array, *, data_range: float | None = None) -> flo
         raise ValueError(f"ssim takes (y, x) or (slice, y, x) of 7 or more, got {t.shape}")
     data_range = float(t.max()) if data_range is None else data_range
     slices = zip(t.reshape(-1, *t.shape[-2:]), x.reshape(-1, *t.shape[-2:]), strict=True)
-    values = [structural_similarity(a, b, data_range=data_range) for a, b in slices]
+    values = [
+        structural_similarity(a, b, data_range=data_range)  # type: ignore[no-untyped-call]
+        for a, b in slices
+    ]
     return float(np.mean(values))
 
 

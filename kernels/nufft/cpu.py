@@ -16,7 +16,18 @@ from numba import prange
 
 from ..threads import jit, parallel_jit
 from .fft import LANES, POINT, transform
-from .simd import every_second, fill, fold, interleave, load, next_task, repeat, store, tile
+from .simd import (
+    every_second,
+    fill,
+    fold,
+    interleave,
+    load,
+    next_task,
+    prefetch,
+    repeat,
+    store,
+    tile,
+)
 
 BLOCK = 32  # samples gathered or scattered together
 
@@ -85,6 +96,19 @@ def clear(grid, threads):
         grid[thread * share : (thread + 1) * share] = 0
 
 
+@jit
+def _prefetch(data, origin, coils, samples, order, start, stop):
+    """Ask for the next block of samples, which lie scattered in memory."""
+    for coil in range(coils):
+        base = origin + coil * samples
+        last = -1
+        for j in range(start, stop):
+            line = (base + order[j]) >> 3
+            if line != last:
+                prefetch(data, 2 * (base + order[j]))
+                last = line
+
+
 @functools.cache
 def interpolator(coils: int, wz: int, wy: int, wx: int):
     """Return the kernel for a block of `coils` and a window of ``wz x wy x wx`` cells."""
@@ -108,6 +132,7 @@ def interpolator(coils: int, wz: int, wy: int, wx: int):
                 target, valid = jobs[job, 2], jobs[job, 3]
                 for start in range(begin, end, BLOCK):
                     stop = min(start + BLOCK, end)
+                    _prefetch(data, target, valid, samples, order, stop, min(stop + BLOCK, end))
                     for j in range(start, stop):
                         w = j * taps
                         sums = fill(grid.dtype.type(0), row)
@@ -153,6 +178,7 @@ def spreader(coils: int, wz: int, wy: int, wx: int):
                 source, valid = jobs[job, 2], jobs[job, 3]
                 for start in range(begin, end, BLOCK):
                     stop = min(start + BLOCK, end)
+                    _prefetch(data, source, valid, samples, order, stop, min(stop + BLOCK, end))
                     for coil in range(coils):
                         base = source + coil * samples
                         for j in range(start, stop):
@@ -321,3 +347,58 @@ def columns(
                     q = (i if i < n else i - n) * POINT
                     re, im = load(result, q, LANES), load(result, q + LANES, LANES)
                     store(grid, p + 2 * i * stride, interleave(re, im))
+
+
+@jit
+def _factors(kernel, p, coils):
+    """Eight real factors for eight neighbouring (x, coil) from position `p` of the kernel."""
+    if coils == 8:
+        return fill(kernel[p], LANES)
+    if coils == 4:
+        return repeat(load(kernel, p, 2), 4)
+    if coils == 2:
+        return repeat(load(kernel, p, 4), 2)
+    return load(kernel, p, LANES)
+
+
+@parallel_jit
+def convolve_columns(
+    grid, outer, strides, inner, points, n, coils, kernel, frames, radices, twiddles, counter,
+    threads,
+):  # fmt: skip
+    """Transform the last axis, multiply by a real spectrum, transform back, in one pass.
+
+    kernel: ``(frame, n, outer[1], inner // coils)``; frames: the frame of each job. Otherwise as
+    `columns`, without halo.
+    """
+    half, groups, stride = points // 2, inner // LANES, strides[2]
+    line = inner // coils
+    for _ in prange(threads):
+        a, b = np.zeros(n * POINT, grid.dtype), np.zeros(n * POINT, grid.dtype)
+        while True:
+            task = next_task(counter)
+            if task >= outer[0] * outer[1] * groups:
+                break
+            plane, group = task // groups, task % groups
+            job, member = plane // outer[1], plane % outer[1]
+            p = 2 * (job * strides[0] + member * strides[1] + group * LANES)
+            a[(points - half) * POINT : (n - half) * POINT] = 0
+            for i in range(points):
+                q = (i - half + (n if i < half else 0)) * POINT
+                value = load(grid, p + 2 * i * stride, POINT)
+                store(a, q, every_second(value, 0))
+                store(a, q + LANES, every_second(value, 1))
+            spectrum = transform(a, b, n, radices, twiddles)
+            other = b if len(radices) % 2 == 0 else a
+            first = (frames[job] * n * outer[1] + member) * line + group * LANES // coils
+            for i in range(n):
+                factors = _factors(kernel, first + i * outer[1] * line, coils)
+                q = i * POINT
+                re, im = load(spectrum, q, LANES), load(spectrum, q + LANES, LANES)
+                store(spectrum, q, im * factors)  # swapped: the inverse transform follows
+                store(spectrum, q + LANES, re * factors)
+            result = transform(spectrum, other, n, radices, twiddles)
+            for i in range(points):
+                q = (i - half + (n if i < half else 0)) * POINT
+                re, im = load(result, q + LANES, LANES), load(result, q, LANES)
+                store(grid, p + 2 * i * stride, interleave(re, im))

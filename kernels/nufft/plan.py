@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arena import arena
 from .arrays import is_torch, like, on_gpu, to_numpy
 from .cpu_plan import CpuPlan
-from .window import choose
+from .fft import fast_length
+from .toeplitz import Toeplitz, toeplitz
+from .window import choose, cost
 
 LEAST_TOLERANCE = {"complex64": 1e-6, "complex128": 1e-12}
 
@@ -63,6 +66,7 @@ class Plan:
             raise NotImplementedError("the CUDA backend is not built yet")
         self._transform = CpuPlan(flat, self.image_shape, grid_shape, width, memory_limit)
         self._lock = threading.Lock()
+        self._convolution: tuple[NDArray[Any] | None, Toeplitz | None] = None, None
 
     @property
     def backend(self) -> str:
@@ -99,11 +103,34 @@ class Plan:
     def normal(self, x: Any, weights: Any = None) -> Any:
         """``A^H W A x`` for images; real weights ``(*frames, sample)`` or ``(sample,)``."""
         images, batch = self._checked("image", x, self.image_shape)
-        data = self._transform.forward(images)
-        if weights is not None:
-            data *= self._checked_weights(weights, data.real.dtype)
-        result = self._transform.adjoint(data)
+        w = None if weights is None else self._checked_weights(weights, images.real.dtype)
+        if len(self.image_shape) > 1 and self._convolution_is_cheaper():
+            result = arena.empty(images.shape, images.dtype)
+            self._toeplitz(w)(images, result)
+        else:
+            data = self._transform.forward(images)
+            result = self._transform.adjoint(data if w is None else data * w)
         return like(result.reshape(*self.frames, *batch, *self.image_shape), x)
+
+    def _convolution_is_cheaper(self) -> bool:
+        pair = cost(self._transform.width, self.image_shape, self.grid_shape, self.samples)
+        double = tuple(fast_length(2 * n) for n in self.image_shape)
+        return cost(0, self.image_shape, double, 0) < pair
+
+    def _toeplitz(self, weights: NDArray[Any] | None) -> Toeplitz:
+        """The convolution for these weights, kept for the next call with the same ones."""
+        with self._lock:
+            kept, convolution = self._convolution
+            same = (
+                kept is weights
+                if weights is None or kept is None
+                else (np.array_equal(kept, weights))
+            )
+            if convolution is None or not same:
+                accuracy = max(self.tolerance / 2, LEAST_TOLERANCE["complex128"])
+                convolution = toeplitz(self._transform, weights, accuracy)
+                self._convolution = weights, convolution
+            return convolution
 
     def _checked_weights(self, weights: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
         w = to_numpy("weights", weights)

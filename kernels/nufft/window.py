@@ -18,7 +18,7 @@ from .fft import fast_length
 MAX_WIDTH = 16
 # Measured nanoseconds of one thread and coil: a grid point in one FFT pass, one window tap in
 # interpolation and spreading (mean), and a sample's remaining work.
-COST_FFT, COST_TAP, COST_SAMPLE = 1.6, 0.12, 1.2
+COST_FFT, COST_TAP, COST_SAMPLE = 1.8, 0.12, 2.0
 # The white-noise model against the worst images measured.
 SAFETY = 2.8
 
@@ -111,7 +111,7 @@ def choose(
             continue
         grid = tuple(max(fast_length(int(np.ceil(factor * n))), 2 * width) for n in shape)
         grid = tuple(fast_length(n) for n in grid)
-        candidates.append((_cost(width, shape, grid, samples), width, grid))
+        candidates.append((cost(width, shape, grid, samples), width, grid))
     if not candidates:
         raise ValueError(
             f"no window of up to {MAX_WIDTH} points reaches tolerance={tolerance:g} at "
@@ -121,7 +121,8 @@ def choose(
     return width, grid
 
 
-def _cost(width: int, shape: tuple[int, ...], grid: tuple[int, ...], samples: int) -> float:
+def cost(width: int, shape: tuple[int, ...], grid: tuple[int, ...], samples: int) -> float:
+    """Nanoseconds of one thread for one coil, one transform and its share of the samples."""
     points = 0.0
     for axis in range(len(shape)):  # pruned: later axes hold image lines only
         points += float(np.prod(shape[:axis])) * float(np.prod(grid[axis:]))

@@ -12,7 +12,7 @@ from .errors import FormatError
 
 # A grid this many times larger than what was measured is a broken header, not acceleration.
 _LARGEST_GRID = 256
-_ALWAYS_ALLOWED = 1 << 24  # grid points
+_ALWAYS_ALLOWED = 1 << 20  # grid points
 
 
 def is_3d(layout: xsd.encodingType, head: NDArray[np.void]) -> bool:

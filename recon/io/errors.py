@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
-from xml.etree.ElementTree import ParseError
 
 # What readers and the libraries beneath them raise on bytes that they did not expect.
 _SYMPTOMS = (
-    ArithmeticError, EOFError, LookupError, OSError, ParseError, RuntimeError, TypeError,
-    ValueError, zipfile.BadZipFile,
+    ArithmeticError, EOFError, LookupError, OSError, RuntimeError, SyntaxError, TypeError,
+    ValueError, tokenize.TokenError, zipfile.BadZipFile,
 )  # fmt: skip
 
 

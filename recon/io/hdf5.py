@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FormatError, format_errors
+from .hdf5_lists import require_sound_lists
 
 # The most that deflate can shrink: a dataset declaring more than this times its stored bytes lies.
 _LARGEST_COMPRESSION = 1032
@@ -77,10 +78,12 @@ def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     stored = node.id.get_storage_size()
     properties = node.id.get_create_plist()
     ratio = _LARGEST_COMPRESSION if properties.get_nfilters() else 1
-    if node.nbytes > stored * ratio:
+    size = node.dtype.itemsize
+    chunk = size * int(np.prod(node.chunks or (0,), dtype=object))
+    if max(node.size * size, chunk) > stored * ratio:
         raise FormatError(
-            None, place, f"declares {node.shape} {node.dtype}, {node.nbytes} bytes, of which the "
-            f"file stores {stored}",
+            None, place, f"declares {node.shape} of {size} bytes each, of which the file stores "
+            f"{stored}",
         )  # fmt: skip
     return node
 
@@ -118,6 +121,8 @@ def _complex_from_pairs(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[An
 def read_text(group: h5py.Group, name: str) -> str:
     """Read a string, scalar or the first of an array; stray bytes are replaced."""
     node = dataset(group, name)
+    if h5py.check_string_dtype(node.dtype) and node.dtype.kind == "O":
+        require_sound_lists(node, {0: 1})
     with format_errors(node.file.filename, f"{node.name}".strip("/")):
         value = np.asarray(node[()], dtype=object).reshape(-1)
     if not value.size or not isinstance(value[0], (bytes, str)):

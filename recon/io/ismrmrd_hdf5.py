@@ -13,6 +13,7 @@ from ..scan import MRScan
 from .acquisitions import ACQUISITION_HEADER, Acquisitions, assemble
 from .errors import FormatError
 from .hdf5 import dataset, find, has, is_hdf5, open_hdf5, read_text
+from .hdf5_lists import require_sound_lists
 from .protocol import parse_header
 
 NAME = "ISMRMRD HDF5"
@@ -51,6 +52,7 @@ def read_acquisitions(file: h5py.File) -> Acquisitions:
     for part in ("traj", "data"):
         if h5py.check_vlen_dtype(node.dtype[part]) != np.float32:
             raise FormatError(None, place, f"{part} is {node.dtype[part]}, expected float32 lists")
+    require_sound_lists(node, {int(node.dtype.fields[part][1]): 4 for part in ("traj", "data")})
     rows = node[()]
     head = _head(rows["head"], place)
     samples = head["number_of_samples"].astype(np.int64)

@@ -54,7 +54,7 @@ def test_multi_coil(make_volume):
 def test_single_coil_with_mask_and_targets(make_volume):
     target = np.arange(2 * 6 * 6, dtype=np.float32).reshape(2, 6, 6)
     sampled = np.arange(10) % 3 == 0
-    path, kspace = make_volume(None, mask=sampled, reconstruction_esc=target)
+    path, _ = make_volume(None, mask=sampled, reconstruction_esc=target)
     scan = sr.load(path)
     assert tuple(scan.kspace.shape) == (2, 1, 16, 10)
     assert scan.image_shape == (6, 6)

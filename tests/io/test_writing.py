@@ -16,9 +16,14 @@ IMAGE = sr.Image(torch.rand(2, 4, 4))
 def test_a_failure_leaves_the_old_file(tmp_path):
     path = tmp_path / "result.h5"
     path.write_text("old")
-    with pytest.raises(RuntimeError), atomic(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+
+    def fail() -> None:
+        with atomic(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["result.h5"]
 

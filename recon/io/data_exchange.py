@@ -28,7 +28,7 @@ from ..scan import CTScan
 from .atomic import atomic
 from .beam_geometry import fields_of, kind_of, make_geometry, make_grid
 from .errors import FormatError
-from .hdf5 import as_text, dataset, find, has, is_hdf5, open_hdf5, read_array, read_text
+from .hdf5 import as_text, dataset, find, has, looks_like, open_hdf5, read_array, read_text
 
 NAME = "Data Exchange HDF5"
 _LINE_INTEGRALS = "line integrals"
@@ -38,10 +38,7 @@ _TO_MM = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "µm": 1e-3, "micron": 1e
 
 def matches(path: Path) -> bool:
     """Whether an HDF5 file has ``exchange/data``."""
-    if not is_hdf5(path):
-        return False
-    with open_hdf5(path) as file:
-        return find(file, "exchange/data") is not None
+    return looks_like(path, lambda file: find(file, "exchange/data") is not None)
 
 
 def read(path: Path, angles: Any = None) -> CTScan:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import as_tensor
 from ..scan import MRScan
 from .errors import FormatError
-from .hdf5 import as_text, find, has, is_hdf5, open_hdf5, read_array, read_text
+from .hdf5 import as_text, find, has, looks_like, open_hdf5, read_array, read_text
 from .protocol import facts, parse_header
 
 NAME = "fastMRI HDF5"
@@ -21,10 +20,7 @@ _TARGETS = ("reconstruction_rss", "reconstruction_esc")
 
 def matches(path: Path) -> bool:
     """Whether an HDF5 file has a dataset named kspace at its root."""
-    if not is_hdf5(path):
-        return False
-    with open_hdf5(path) as file:
-        return isinstance(file.get("kspace", getlink=True), h5py.HardLink)
+    return looks_like(path, lambda file: find(file, "kspace") is not None)
 
 
 def read(path: Path) -> MRScan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FormatError, format_errors
-from .hdf5_lists import require_sound_lists
+from .hdf5_lists import require_sound_heaps
 
 # The most that deflate can shrink: a dataset declaring more than this times its stored bytes lies.
 _LARGEST_COMPRESSION = 1032
@@ -21,13 +21,24 @@ _LARGEST_COMPRESSION = 1032
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """Open a file for reading; what HDF5 finds wrong with it becomes a `FormatError`."""
+    with format_errors(path, "HDF5"):
+        require_sound_heaps(path)
+        with h5py.File(path, "r") as file:
+            yield file
+
+
+def looks_like(path: Path, test: Callable[[h5py.File], bool]) -> bool:
+    """Whether a file has HDF5's signature and passes a test of its names; no data are read.
+
+    Raises
+    ------
+    FormatError
+        An HDF5 file that cannot be opened.
+    """
+    if not (path.is_file() and h5py.is_hdf5(path)):
+        return False
     with format_errors(path, "HDF5"), h5py.File(path, "r") as file:
-        yield file
-
-
-def is_hdf5(path: Path) -> bool:
-    """Whether the file has the HDF5 signature."""
-    return path.is_file() and bool(h5py.is_hdf5(path))
+        return test(file)
 
 
 def has(file: h5py.File, *names: str) -> bool:
@@ -121,8 +132,6 @@ def _complex_from_pairs(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[An
 def read_text(group: h5py.Group, name: str) -> str:
     """Read a string, scalar or the first of an array; stray bytes are replaced."""
     node = dataset(group, name)
-    if h5py.check_string_dtype(node.dtype) and node.dtype.kind == "O":
-        require_sound_lists(node, {0: 1})
     with format_errors(node.file.filename, f"{node.name}".strip("/")):
         value = np.asarray(node[()], dtype=object).reshape(-1)
     if not value.size or not isinstance(value[0], (bytes, str)):

@@ -1,15 +1,15 @@
-"""Variable-length lists of HDF5 files, checked before the library follows them.
+"""Variable-length lists and strings of HDF5 files, checked before the library follows them.
 
 HDF5 allocates what the lengths and sizes in the file say and compares later: one changed byte
-makes it ask for gigabytes. A list is kept as its length, the address of a global heap and its
-place in there (HDF5 file format specification, III.E and VIII).
+makes it ask for gigabytes, or read beyond its memory. A list is kept as its length, the address
+of a global heap and its place in there (HDF5 file format specification, III.E and VIII).
 """
 
 from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -18,44 +18,28 @@ from numpy.typing import NDArray
 
 from .errors import FormatError
 
-_DESCRIPTOR = np.dtype([("length", "<u4"), ("heap", "<u8"), ("place", "<u4")])
+_HEAP = b"GCOL\x01\0\0\0"  # signature, version, reserved
 
 
-def require_sound_lists(node: h5py.Dataset, lists: Mapping[int, int]) -> None:
-    """Check the lists of a dataset's elements.
-
-    `lists` says where the lists stand in an element, and the bytes of one of their items. Elements
-    that are behind a filter are not looked at.
+def require_sound_heaps(path: Path) -> None:
+    """Check the sizes in all global heaps of a file.
 
     Raises
     ------
     FormatError
-        Lists longer than the file, heaps whose sizes do not add up.
+        An object of a heap that reaches beyond it, a heap beyond the file.
     """
-    raw = _raw_elements(node)
-    if raw is None:
-        return
-    place = str(node.name).strip("/")
-    path = Path(node.file.filename)
-    available = path.stat().st_size
-    heaps: set[int] = set()
-    total = 0
-    for offset, size in lists.items():
-        bytes_of_lists = np.ascontiguousarray(raw[:, offset : offset + _DESCRIPTOR.itemsize])
-        found = bytes_of_lists.view(_DESCRIPTOR)[:, 0]
-        total += int(found["length"].sum(dtype=np.uint64)) * size
-        heaps.update(found["heap"][found["length"] > 0].tolist())
-    if total > available:
-        raise FormatError(None, place, f"declares lists of {total} bytes, the file has {available}")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for heap in sorted(heaps):
-            if not _sound_heap(content, heap + node.file.userblock_size):
-                raise FormatError(None, place, f"the heap at byte {heap} is broken")
+        start = content.find(_HEAP)
+        while start >= 0:
+            if not _is_sound(content, start):
+                raise FormatError(path, f"byte {start}", "a heap's sizes do not add up")
+            start = content.find(_HEAP, start + len(_HEAP))
 
 
-def _sound_heap(content: mmap.mmap, start: int) -> bool:
-    """Whether a global heap and the sizes of its objects stay within their bounds."""
-    if start + 16 > len(content) or content[start : start + 4] != b"GCOL":
+def _is_sound(content: mmap.mmap, start: int) -> bool:
+    """Whether a heap and the sizes of its objects stay within their bounds."""
+    if start + 16 > len(content):
         return False
     end = start + int(struct.unpack_from("<Q", content, start + 8)[0])
     if end > len(content):
@@ -71,9 +55,30 @@ def _sound_heap(content: mmap.mmap, start: int) -> bool:
     return True
 
 
+def require_sound_lists(node: h5py.Dataset, offsets: Sequence[int]) -> None:
+    """Check that the lists of 4-byte numbers in a dataset's elements fit into the file.
+
+    `offsets` says where the lists stand in an element. Elements behind a filter are not looked at.
+
+    Raises
+    ------
+    FormatError
+        Lists longer than the file.
+    """
+    raw = _raw_elements(node)
+    if raw is None:
+        return
+    lengths = [np.ascontiguousarray(raw[:, at : at + 4]).view("<u4") for at in offsets]
+    total = 4 * sum(int(part.sum(dtype=np.uint64)) for part in lengths)
+    available = Path(node.file.filename).stat().st_size
+    if total > available:
+        place = str(node.name).strip("/")
+        raise FormatError(None, place, f"declares lists of {total} bytes, the file has {available}")
+
+
 def _raw_elements(node: h5py.Dataset) -> NDArray[np.uint8] | None:
     """Bytes of the elements ``(element, byte)`` as stored; None where they are filtered."""
-    width = node.id.get_type().get_size()  # NumPy counts a list as a pointer
+    width = node.dtype.itemsize
     if node.id.get_create_plist().get_nfilters() or node.ndim > 1:
         return None
     if node.chunks is None:

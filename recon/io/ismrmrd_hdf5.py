@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..scan import MRScan
 from .acquisitions import ACQUISITION_HEADER, Acquisitions, assemble
 from .errors import FormatError
-from .hdf5 import dataset, find, has, is_hdf5, open_hdf5, read_text
+from .hdf5 import dataset, find, has, looks_like, open_hdf5, read_text
 from .hdf5_lists import require_sound_lists
 from .protocol import parse_header
 
@@ -21,10 +21,7 @@ NAME = "ISMRMRD HDF5"
 
 def matches(path: Path) -> bool:
     """Whether some group of an HDF5 file has readouts and an XML header."""
-    if not is_hdf5(path):
-        return False
-    with open_hdf5(path) as file:
-        return _group(file) is not None
+    return looks_like(path, lambda file: _group(file) is not None)
 
 
 def read(path: Path, encoding: int | None = None) -> MRScan:
@@ -52,7 +49,7 @@ def read_acquisitions(file: h5py.File) -> Acquisitions:
     for part in ("traj", "data"):
         if h5py.check_vlen_dtype(node.dtype[part]) != np.float32:
             raise FormatError(None, place, f"{part} is {node.dtype[part]}, expected float32 lists")
-    require_sound_lists(node, {int(node.dtype.fields[part][1]): 4 for part in ("traj", "data")})
+    require_sound_lists(node, [node.dtype.fields[part][1] for part in ("traj", "data")])
     rows = node[()]
     head = _head(rows["head"], place)
     samples = head["number_of_samples"].astype(np.int64)

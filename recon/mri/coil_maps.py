@@ -155,7 +155,7 @@ def _correlation(projection: Tensor, widths: Sequence[int]) -> Tensor:
     out = projection.new_zeros((coils, coils, *(2 * w - 1 for w in widths)))
     for position in product(*(range(w) for w in widths)):
         target = [slice(w - 1 - i, 2 * w - 1 - i) for i, w in zip(position, widths, strict=True)]
-        out[(..., *target)] += blocks[(slice(None), *position)]
+        out[(slice(None), slice(None), *target)] += blocks[(slice(None), *position)]
     return out / _volume(widths)
 
 

@@ -20,7 +20,7 @@ class Wavelet(LinearOperator):
 
     ``(*batch, *shape)`` to coefficients ``(*batch, *range_shape)``, real or complex. Axes that
     2^levels does not divide are padded with zeros, so ``W.adjoint(W(x)) == x`` always holds.
-    Coefficients lie in Mallat's order: the approximation in the corner `approximation_shape`.
+    Coefficients lie in Mallat's order: `approximation` and `finest` (diagonal detail) index them.
     Each level is one small orthonormal matrix an axis, which at image sizes outruns a filter bank.
 
     Parameters
@@ -54,9 +54,12 @@ class Wavelet(LinearOperator):
         padded = tuple(-(-n // 2**k) * 2**k for n, k in zip(shape, per_axis, strict=True))
         super().__init__(shape, padded)
         self.levels = per_axis
-        self.approximation_shape = tuple(n // 2**k for n, k in zip(padded, per_axis, strict=True))
-        sizes = {n >> k for n, up in zip(padded, per_axis, strict=True) for k in range(up)}
-        self._matrices = {n: _analysis_matrix(filters.rec_lo, n) for n in sizes}
+        sizes = list(zip(padded, per_axis, strict=True))
+        self.approximation_shape = tuple(n >> k for n, k in sizes)
+        self.approximation: Corner = _corner(self.approximation_shape)
+        self.finest: Corner = (..., *(slice(n // 2 if k else 0, None) for n, k in sizes))
+        halves = {n >> k for n, up in sizes for k in range(up)}
+        self._matrices = {n: _analysis_matrix(filters.rec_lo, n) for n in halves}
         self._cast: dict[tuple[int, torch.dtype, torch.device], Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:

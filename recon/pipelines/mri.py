@@ -90,7 +90,7 @@ class WaveletOptions:
 
     iterations: int = option(60, "FISTA steps")
     weight: float = option(
-        0.0, "weight of the wavelet coefficients' l1 norm relative to the image; 0: from the noise"
+        0.75, "weight of the wavelets' l1 norm, in units of the data's own finest coefficients"
     )
     calibration: int = option(24, "width of the k-space centre that the coil maps come from")
 
@@ -105,7 +105,7 @@ def l1_wavelet(scan: MRScan, options: WaveletOptions, track: Track) -> Image:
             A,
             volume.kspace,
             iterations=options.iterations,
-            weight=options.weight or None,
+            weight=options.weight,
             callback=step,
         )
 

@@ -1,17 +1,14 @@
-"""Total-variation reconstruction of CT by the primal-dual method."""
+"""Total-variation reconstruction of CT."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
 
 from ..operators.base import LinearOperator
-from ..operators.difference import FiniteDifference
-from ..solvers import Term, primal_dual
 from ..solvers.common import Callback
-from ..solvers.proximal import group_soft_threshold
+from ..solvers.proximal_gradient import fista
+from ..solvers.total_variation import TotalVariationProx
 
 
 def tv(
@@ -19,7 +16,7 @@ def tv(
     y: Tensor,
     *,
     weight: float = 1e-3,
-    iterations: int = 150,
+    iterations: int = 60,
     initial: Tensor | None = None,
     nonnegative: bool = True,
     callback: Callback | None = None,
@@ -52,26 +49,18 @@ def tv(
 
     References
     ----------
-    A. Chambolle and T. Pock, J Math Imaging Vis 40, 120 (2011); E. Y. Sidky et al., Phys Med Biol
-    57, 3065 (2012).
+    A. Beck, M. Teboulle, IEEE Trans Image Process 18, 2419 (2009); E. Y. Sidky, X. Pan, Phys Med
+    Biol 53, 4777 (2008).
     """
-    gradient = FiniteDifference(A.domain_shape)
-    axis = -len(A.domain_shape) - 1  # of the differences: all at one pixel shrink together
-    batch = y.shape[: y.ndim - len(A.range_shape)]
     norm = 1.02 * A.norm(dtype=y.dtype, device=y.device)
     strength = weight * norm**2 * _scale(A, y)
-
-    def shrink(v: Tensor, t: float) -> Tensor:
-        return group_soft_threshold(v, t * strength, axis)
-
-    return primal_dual(
+    return fista(
         A,
         y,
-        [Term(gradient, shrink, norm=2 * math.sqrt(len(A.domain_shape)))],
+        TotalVariationProx(A.domain_shape, strength, nonnegative=nonnegative),
         iterations=iterations,
-        nonnegative=nonnegative,
-        initial=y.new_zeros((*batch, *A.domain_shape)) if initial is None else initial,
-        norm=norm,
+        step=1 / norm**2,
+        initial=initial,
         callback=callback,
     )
 

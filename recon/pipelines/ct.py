@@ -78,13 +78,13 @@ class TvOptions:
     weight: float = option(
         1e-3, "weight of the total variation, in units that do not change with the data's scale"
     )
-    iterations: int = option(150, "primal-dual steps")
+    iterations: int = option(60, "FISTA steps")
     nonnegative: bool = option(True, "keep attenuation at or above zero")
 
 
 @method("tv", "ct")
 def tv(scan: CTScan, options: TvOptions, track: Track) -> Image:
-    """Total variation with a least-squares data term by primal-dual, for few views or low dose."""
+    """Total variation with a least-squares data term by FISTA, for few views or low dose."""
     analytic = isinstance(scan.geometry, ParallelBeam | FanBeam)
     with track("tv", options.iterations) as step:
         data = solve_tv(

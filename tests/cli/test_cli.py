@@ -1,0 +1,152 @@
+"""The command line as a user meets it: outputs, exit codes, one-line errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+import spinray as sr
+
+
+def spinray(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "spinray", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    """One raw file of each kind, made by the command line itself."""
+    folder = tmp_path_factory.mktemp("raw")
+    for words in (
+        ("mr", folder / "mr.h5", "--matrix", 48, "--coils", 4, "--acceleration", 2, "--snr", 50),
+        ("mr", folder / "spiral.h5", "--matrix", 48, "--coils", 4, "--trajectory", "spiral"),
+        ("ct", folder / "ct.h5", "--views", 60, "--columns", 64),
+    ):
+        done = spinray("simulate", *words)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("info",), ("recon",), ("simulate", "mr"), ("simulate", "ct"), ("methods",), ("demo",)],
+)
+def test_help_teaches_with_an_example(words: tuple[str, ...]) -> None:
+    done = spinray(*words, "--help")
+    assert done.returncode == 0
+    assert "spinray" in done.stdout
+    if words:
+        assert "Example" in done.stdout
+
+
+def test_info_reads_like_a_protocol(files: Path) -> None:
+    text = spinray("info", files / "mr.h5").stdout
+    for words in (
+        "48 x 48",
+        "4 coils",
+        "undersampled",
+        "field of view",
+        "method auto",
+        "l1-wavelet",
+    ):
+        assert words in text
+    facts = json.loads(spinray("info", files / "ct.h5", "--json").stdout)
+    assert facts["views"] == 60
+    assert facts["detector"] == [64]
+    assert "spiral" in spinray("info", files / "spiral.h5").stdout
+
+
+def test_info_system_is_honest_about_the_gpu() -> None:
+    facts = json.loads(spinray("info", "--system", "--json").stdout)
+    assert facts["spinray"] == sr.__version__
+    assert "no GPU figure is claimed" in facts["gpu status"]
+
+
+def test_recon_writes_an_image_and_says_how(files: Path, tmp_path: Path) -> None:
+    done = spinray("recon", files / "mr.h5", "-o", tmp_path / "a.nii.gz", "--json")
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert made["method"] == "l1-wavelet"
+    assert nibabel.load(tmp_path / "a.nii.gz").shape[:2] == (48, 48)
+    assert "\x1b" not in done.stderr  # no progress bar into a pipe
+
+
+def test_recon_takes_options_of_the_method(files: Path, tmp_path: Path) -> None:
+    target = tmp_path / "ct.npy"
+    done = spinray(
+        "recon", files / "ct.h5", "-o", target, "-m", "sirt", "--iterations", 3, "--json"
+    )
+    assert json.loads(done.stdout)["options"]["iterations"] == 3
+    assert np.load(target).ndim == 2
+    other = spinray("recon", files / "ct.h5", "-o", target, "-m", "fbp", "--filter=hann", "--json")
+    assert json.loads(other.stdout)["options"] == {"filter": "hann"}
+
+
+def test_recon_of_several_files_goes_to_a_folder(files: Path, tmp_path: Path) -> None:
+    done = spinray("recon", files / "mr.h5", files / "ct.h5", "-o", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in tmp_path.iterdir()} == {"mr.nii.gz", "ct.nii.gz"}
+
+
+def test_methods_lists_options() -> None:
+    text = spinray("methods", "tv").stdout
+    assert "tv (ct)" in text
+    assert "weight=" in text
+    listed = json.loads(spinray("methods", "--json").stdout)
+    assert {m["name"] for m in listed} == {m.name for m in sr.methods()}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("recon", "missing.h5"), "missing.h5"),
+        (("info", "text.txt"), "text.txt"),
+        (("info", "empty"), "empty"),
+        (("recon", "mr.h5", "-m", "l1-wavelets"), "did you mean 'l1-wavelet'"),
+        (("recon", "mr.h5", "-m", "sense", "--filter", "hann"), "option of fbp"),
+        (("recon", "mr.h5", "-m", "sense", "--iterations", "many"), "whole number"),
+        (("recon", "mr.h5", "-m", "sense", "--iterations"), "needs a value"),
+        (("recon", "mr.h5", "-o", "nowhere/a.nii.gz"), "nowhere"),
+        (("recon", "mr.h5", "-o", "a.jpeg"), ".nii.gz"),
+        (("recon", "cut.h5", "-o", "a.npy"), "cut.h5"),
+        (("simulate", "mr", "nowhere/a.h5"), "nowhere"),
+        (("simulate", "mr", "b.h5", "--trajectory", "rosette"), "rosette"),
+        (("methods", "magic"), "magic"),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_exit_code_2(
+    files: Path, tmp_path: Path, words: tuple[str, ...], expected: str
+) -> None:
+    (tmp_path / "text.txt").write_text("no scan here\n" * 50)
+    (tmp_path / "empty").mkdir()
+    whole = (files / "mr.h5").read_bytes()
+    (tmp_path / "mr.h5").write_bytes(whole)
+    (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 3])
+    before = set(tmp_path.rglob("*"))
+    done = spinray(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert expected in done.stderr
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_demo_runs_without_data_or_network(tmp_path: Path, monkeypatch) -> None:
+    """Its own simulated files, since every fetch is refused at once."""
+    monkeypatch.setenv("SPINRAY_DATA", "")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    from spinray.datasets import demo_data
+
+    monkeypatch.setattr(demo_data, "_NEIGHBOUR", tmp_path / "nothing")
+    from spinray.recon.cli.demo import demo
+
+    demo(tmp_path / "demo")
+    names = {p.name for p in (tmp_path / "demo").glob("*.png")}
+    assert names == {
+        f"{n}.png" for n in ("mr_cartesian", "mr_radial", "ct_few_views", "ct_low_dose")
+    }

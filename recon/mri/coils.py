@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 
-def root_sum_of_squares(coil_images: Tensor, dim: int = -3) -> Tensor:
+def root_sum_of_squares(coil_images: Tensor, ndim: int = 2) -> Tensor:
     """Combine the magnitudes of coil images: the reference image of fully sampled data.
 
     Parameters
     ----------
     coil_images
-        ``(*batch, coil, y, x)``, real or complex.
-    dim
-        The coil axis; -4 for volumes.
+        ``(*batch, coil, [z,] y, x)``, real or complex.
+    ndim
+        Axes of space: 3 for volumes.
     """
-    combined: Tensor = torch.linalg.vector_norm(coil_images, dim=dim)
+    combined: Tensor = torch.linalg.vector_norm(coil_images, dim=-ndim - 1)
     return combined

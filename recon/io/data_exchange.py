@@ -28,7 +28,7 @@ from ..scan import CTScan
 from .atomic import atomic
 from .beam_geometry import fields_of, kind_of, make_geometry, make_grid
 from .errors import FormatError
-from .hdf5 import as_text, dataset, find, has, looks_like, open_hdf5, read_array, read_text
+from .hdf5 import attribute, dataset, find, has, looks_like, open_hdf5, read_array, read_text
 
 NAME = "Data Exchange HDF5"
 _LINE_INTEGRALS = "line integrals"
@@ -58,7 +58,7 @@ def read(path: Path, angles: Any = None) -> CTScan:
         header = {"format": NAME, **_facts(file)}
         fields: dict[str, Any] = {"geometry": geometry, "header": header}
         node = file["exchange/data"]
-        if as_text(node.attrs.get("description", "")) == _LINE_INTEGRALS:
+        if attribute(node, "description", "") == _LINE_INTEGRALS:
             fields["sinogram"] = _rows_first(data) if stacked else data
         else:
             for name, key in (("counts", "data"), ("blank", "data_white"), ("dark", "data_dark")):
@@ -85,7 +85,7 @@ def _projections(file: h5py.File, name: str) -> NDArray[Any]:
     frames = read_array(file, name)
     if frames.ndim != 3 or 0 in frames.shape:
         raise FormatError(None, name, f"has shape {frames.shape}, expected (theta, y, x)")
-    axes = as_text(dataset(file, name).attrs.get("axes", "theta:y:x")).split(":")
+    axes = str(attribute(dataset(file, name), "axes", "theta:y:x")).split(":")
     order = [axis.split("_")[0].strip() for axis in axes]
     if sorted(order) == sorted(_AXES):
         frames = frames.transpose([order.index(axis) for axis in _AXES])
@@ -99,7 +99,7 @@ def _rows_first(frames: NDArray[Any]) -> NDArray[Any]:
 def _geometry(file: h5py.File, data: NDArray[Any], angles: Any) -> Geometry:
     own = find(file, "spinray/geometry")
     if isinstance(own, h5py.Group) and angles is None:
-        kind = as_text(own.attrs.get("kind", ""))
+        kind = str(attribute(own, "kind", ""))
         return make_geometry(kind, _values(own), "spinray/geometry")
     if angles is None:
         if not has(file, "exchange/theta"):
@@ -109,7 +109,7 @@ def _geometry(file: h5py.File, data: NDArray[Any], angles: Any) -> Geometry:
                 "missing: load(path, angles=...) takes them in radians",
             )
         theta = read_array(file, "exchange/theta").astype(float)
-        units = as_text(dataset(file, "exchange/theta").attrs.get("units", "degrees")).lower()
+        units = str(attribute(dataset(file, "exchange/theta"), "units", "degrees")).lower()
         angles = theta if units.startswith("rad") else np.deg2rad(theta)
     if np.shape(angles) != data.shape[:1]:
         raise FormatError(
@@ -129,7 +129,7 @@ def _pixel_size(file: h5py.File, axis: str) -> float:
         path = f"measurement/instrument/detector/{name}"
         if has(file, path):
             size = float(np.ravel(read_array(file, path))[0])
-            units = as_text(dataset(file, path).attrs.get("units", "m")).lower()
+            units = str(attribute(dataset(file, path), "units", "m")).lower()
             scale = _TO_MM.get(units.rstrip("s"), _TO_MM.get(units))
             if scale is None or not 0 < size * scale < 1e3:
                 raise FormatError(None, path, f"is {size} {units!r}, expected a length")
@@ -154,12 +154,12 @@ def _values(group: h5py.Group) -> dict[str, Any]:
 def _own(file: h5py.File, fields: dict[str, Any]) -> dict[str, Any]:
     """What the format has no place for, kept in the group ``spinray``."""
     group = file["spinray"]
-    found: dict[str, Any] = {"slice_spacing": float(group.attrs.get("slice_spacing", 1.0))}
+    found: dict[str, Any] = {"slice_spacing": float(attribute(group, "slice_spacing", 1.0))}
     volume = find(file, "spinray/volume")
     if isinstance(volume, h5py.Group):
         values = {name: tuple(np.ravel(value).tolist()) for name, value in _values(volume).items()}
         found["volume"] = make_grid(values, "spinray/volume")
-    if not bool(group.attrs.get("stack", True)):  # a single slice, without a batch axis
+    if not bool(attribute(group, "stack", True)):  # a single slice, without a batch axis
         for name in ("sinogram", "counts", "blank", "dark"):
             if name in fields and fields[name].ndim > 2:
                 found[name] = fields[name][0]

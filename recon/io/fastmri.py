@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..arrays import as_tensor
 from ..scan import MRScan
 from .errors import FormatError
-from .hdf5 import as_text, find, has, looks_like, open_hdf5, read_array, read_text
+from .hdf5 import attribute, find, has, looks_like, open_hdf5, read_array, read_text
 from .protocol import facts, parse_header
 
 NAME = "fastMRI HDF5"
@@ -38,7 +38,8 @@ def read(path: Path) -> MRScan:
         if kspace.ndim == 3:
             kspace = kspace[:, None]
         header: dict[str, Any] = {"format": NAME}
-        header |= {name: _plain(value) for name, value in file.attrs.items()}
+        found = {name: attribute(file, name, None) for name in file.attrs}
+        header |= {name: _plain(value) for name, value in found.items() if value is not None}
         targets = {name: read_array(file, name) for name in _TARGETS if has(file, name)}
         mask = read_array(file, "mask") if has(file, "mask") else None
         xml = read_text(file, "ismrmrd_header") if find(file, "ismrmrd_header") else None
@@ -89,6 +90,4 @@ def _measured(layout: Any, columns: int) -> NDArray[np.bool_] | None:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, (bytes, str)):
-        return as_text(value)
     return value.item() if isinstance(value, np.generic) else value

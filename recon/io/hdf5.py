@@ -106,25 +106,26 @@ def read_array(group: h5py.Group, name: str, kinds: str = "biuf") -> NDArray[Any
     HDF5 compounds of a real and an imaginary part under any names.
     """
     node = dataset(group, name)
+    place = str(node.name).strip("/")
     dtype = node.dtype
-    with format_errors(node.file.filename, f"{node.name}".strip("/")):
+    is_pair = (
+        dtype.names is not None
+        and [dtype[part].kind for part in dtype.names] == ["f", "f"]
+        and dtype[0] == dtype[1]
+    )
+    if ("c" if is_pair else dtype.kind) not in kinds:
+        expected = "complex numbers" if kinds == "c" else "numbers"
+        raise FormatError(None, place, f"holds {dtype}, expected {expected}")
+    with format_errors(node.file.filename, place):
         array = np.asarray(node[()])
-    if dtype.names is not None and len(dtype.names) == 2:
-        array = _complex_from_pairs(array, dtype)
-    if array.dtype.kind not in kinds:
-        expected = "complex" if kinds == "c" else "numbers"
-        raise FormatError(
-            None, f"{node.name}".strip("/"), f"holds {dtype}, expected {expected}"
-        )  # fmt: skip
+    if is_pair:
+        return _complex_from_pairs(array)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _complex_from_pairs(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    first, second = dtype.names or ("", "")
-    parts = {dtype[first], dtype[second]}
-    if len(parts) != 1 or dtype[first].kind != "f":
-        return array
-    result = np.empty(array.shape, np.result_type(dtype[first], np.complex64))
+def _complex_from_pairs(array: NDArray[Any]) -> NDArray[Any]:
+    first, second = array.dtype.names or ("", "")
+    result = np.empty(array.shape, np.result_type(array.dtype[first], np.complex64))
     result.real, result.imag = array[first], array[second]
     return result
 
@@ -132,15 +133,28 @@ def _complex_from_pairs(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[An
 def read_text(group: h5py.Group, name: str) -> str:
     """Read a string, scalar or the first of an array; stray bytes are replaced."""
     node = dataset(group, name)
-    with format_errors(node.file.filename, f"{node.name}".strip("/")):
-        value = np.asarray(node[()], dtype=object).reshape(-1)
-    if not value.size or not isinstance(value[0], (bytes, str)):
-        raise FormatError(None, f"{node.name}".strip("/"), f"holds {node.dtype}, expected text")
-    return as_text(value[0])
+    place = str(node.name).strip("/")
+    if not h5py.check_string_dtype(node.dtype) or not node.size:
+        raise FormatError(None, place, f"holds {node.shape} {node.dtype}, expected text")
+    with format_errors(node.file.filename, place):
+        return as_text(np.asarray(node[()], dtype=object).reshape(-1)[0])
+
+
+def attribute(node: h5py.Dataset | h5py.Group, name: str, default: Any) -> Any:
+    """Read an attribute that is text, a number or a few of them; others count as missing.
+
+    Types are looked at first: HDF5 crashes on some that it cannot convert.
+    """
+    if name not in node.attrs:
+        return default
+    found = node.attrs.get_id(name)
+    if h5py.check_string_dtype(found.dtype):
+        return as_text(node.attrs[name])
+    return node.attrs[name] if found.dtype.kind in "biuf" else default
 
 
 def as_text(value: object) -> str:
-    """Text of an attribute or string, whichever way it was stored."""
+    """Text of a string, whichever way it was stored."""
     if isinstance(value, np.ndarray) and value.size:
         value = value.reshape(-1)[0]
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

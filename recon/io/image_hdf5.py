@@ -11,7 +11,7 @@ import numpy as np
 from ..arrays import as_tensor
 from ..image import Image
 from .atomic import atomic
-from .hdf5 import as_text, dataset, open_hdf5, read_array
+from .hdf5 import attribute, dataset, open_hdf5, read_array
 from .metadata import as_json, from_json
 
 
@@ -30,10 +30,10 @@ def read(path: Path) -> Image:
     """Read what `write` wrote."""
     with open_hdf5(path) as file:
         data = read_array(file, "image/data", "biufc")
-        attributes = dataset(file, "image/data").attrs
+        node = dataset(file, "image/data")
         return Image(
             as_tensor(data),
-            tuple(np.ravel(attributes["spacing"]).tolist()),
-            np.asarray(attributes["affine"]),
-            from_json(as_text(attributes["metadata"])),
+            tuple(np.ravel(attribute(node, "spacing", ())).tolist()),
+            np.asarray(attribute(node, "affine", None)),
+            from_json(attribute(node, "metadata", "")),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,6 +14,7 @@ from xsdata.formats.dataclass.parsers.config import ParserConfig
 from .errors import FormatError
 
 NAMESPACE = "http://www.ismrm.org/ISMRMRD"
+logging.getLogger("xsdata").addHandler(logging.NullHandler())  # its asides are not for users
 _TAG = f"{{{NAMESPACE}}}"
 
 # Element of the header -> name of the fact in `MRScan.header`.

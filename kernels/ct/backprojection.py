@@ -13,8 +13,8 @@ import numpy as np
 from numba import njit, prange
 
 from ..threads import jit, parallel_jit
-from .footprint import CURVED, FINE, FLAT, TILE, row_positions, tile_numbers, tile_view
-from .geometry import ConeBeam, FanBeam, Geometry, ParallelBeam, VolumeGrid
+from .footprint import CURVED, FINE, TILE, row_positions, tile_numbers, tile_view
+from .geometry import CircularBeam, ConeBeam, DivergentBeam, Geometry, VolumeGrid
 from .projector import Projector, checked, like
 
 A = TypeVar("A")
@@ -43,14 +43,14 @@ def backproject(sinogram: A, geometry: Geometry, volume: VolumeGrid) -> A:
     TypeError, ValueError
         As `Projector`.
     """
-    if not isinstance(geometry, (ParallelBeam, FanBeam, ConeBeam)):
+    if not isinstance(geometry, CircularBeam):
         raise TypeError(f"backproject takes parallel, fan and cone beams, got {geometry}")
     plan = Projector(geometry, volume)
     array = checked("sinogram", sinogram, geometry.shape)
     batch = array.shape[: array.ndim - geometry.ndim]
     stack = array.reshape(-1, *geometry.shape)
-    if plan.beam[0] == FLAT:  # row_positions weights flat views with (r / d^2)^2, not 1 / r^2
-        assert not isinstance(geometry, ParallelBeam)
+    if isinstance(geometry, DivergentBeam) and geometry.detector == "flat":
+        # row_positions weights flat views with (r / d^2)^2, not 1 / r^2
         cosine = np.cos(geometry.fan_angles)
         stack = stack * (cosine**4).astype(array.dtype)
     xs, ys = plan.axes(array.dtype)

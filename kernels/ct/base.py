@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -55,7 +55,7 @@ class VolumeGrid:
     def positions(self, axis: int) -> Array:
         """Coordinates in mm of the voxel centres along one axis (counted as in `shape`)."""
         n = self.shape[axis]
-        return (np.arange(n) - (n - 1) / 2) * self.spacing[axis] + self.center[axis]
+        return np.asarray((np.arange(n) - (n - 1) / 2) * self.spacing[axis] + self.center[axis])
 
     def __repr__(self) -> str:
         center = f", centre {_times(self.center)} mm" if any(self.center) else ""
@@ -66,7 +66,7 @@ class VolumeGrid:
 class Geometry:
     """Base of all geometries: frozen values that compare by content and slice by view."""
 
-    _per_view = ("angles",)
+    _per_view: ClassVar[tuple[str, ...]] = ("angles",)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -96,7 +96,7 @@ class Geometry:
         return tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in values)
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._key() == other._key()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self._key() == other._key()
 
     def __hash__(self) -> int:
         return hash((type(self), self._key()))

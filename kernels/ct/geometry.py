@@ -28,7 +28,9 @@ from .base import (
 from .modular import ModularBeam
 
 __all__ = [
+    "CircularBeam",
     "ConeBeam",
+    "DivergentBeam",
     "FanBeam",
     "Geometry",
     "HelicalBeam",
@@ -40,8 +42,41 @@ __all__ = [
 Detector = Literal["flat", "curved"]
 
 
+class CircularBeam(Geometry):
+    """What parallel, fan and cone beams share: a row of columns that turns about the z axis."""
+
+    angles: Array
+    columns: int
+    column_spacing: float
+    column_offset: float
+
+    @property
+    def column_positions(self) -> Array:
+        """Position of each column on the detector in mm, ``(column,)``."""
+        return _positions(self.columns, self.column_spacing, self.column_offset)
+
+
+class DivergentBeam(CircularBeam):
+    """What fan and cone beams share: a source, and a detector that is flat or curved about it."""
+
+    source_to_isocenter: float
+    source_to_detector: float
+    detector: Detector
+
+    @property
+    def fan_angles(self) -> Array:
+        """Angle of each column's ray to the central ray in radians, ``(column,)``."""
+        u = self.column_positions / self.source_to_detector
+        return u if self.detector == "curved" else np.arctan(u)
+
+    @property
+    def magnification(self) -> float:
+        """source_to_detector / source_to_isocenter."""
+        return self.source_to_detector / self.source_to_isocenter
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class ParallelBeam(Geometry):
+class ParallelBeam(CircularBeam):
     """Parallel rays in a plane: line integrals at ``x cos t + y sin t`` = column position.
 
     Parameters
@@ -68,22 +103,17 @@ class ParallelBeam(Geometry):
         """``(view, column)``."""
         return len(self.angles), self.columns
 
-    @property
-    def column_positions(self) -> Array:
-        """Position of each column on the detector in mm, ``(column,)``."""
-        return _positions(self.columns, self.column_spacing, self.column_offset)
-
     def default_volume(self) -> VolumeGrid:
         """Return a square grid over all that some ray sees, pixels as wide as the columns."""
         n = _cells(2 * _reach(self), self.column_spacing)
-        return VolumeGrid((n, n), self.column_spacing)
+        return VolumeGrid((n, n), (self.column_spacing,) * 2)
 
     def __repr__(self) -> str:
         return f"ParallelBeam({_views_text(self.angles)}, {_columns_text(self)})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FanBeam(Geometry):
+class FanBeam(DivergentBeam):
     """A point source and a detector row turning in a plane; ``curved`` is equiangular.
 
     Parameters
@@ -118,27 +148,11 @@ class FanBeam(Geometry):
         """``(view, column)``."""
         return len(self.angles), self.columns
 
-    @property
-    def column_positions(self) -> Array:
-        """Position of each column on the detector in mm, ``(column,)``."""
-        return _positions(self.columns, self.column_spacing, self.column_offset)
-
-    @property
-    def fan_angles(self) -> Array:
-        """Angle of each column's ray to the central ray in radians, ``(column,)``."""
-        u = self.column_positions / self.source_to_detector
-        return u if self.detector == "curved" else np.arctan(u)
-
-    @property
-    def magnification(self) -> float:
-        """source_to_detector / source_to_isocenter."""
-        return self.source_to_detector / self.source_to_isocenter
-
     def default_volume(self) -> VolumeGrid:
         """Return a square grid over all that some ray sees, at the column pitch at isocentre."""
         pitch = self.column_spacing / self.magnification
         n = _cells(2 * _fan_radius(self), pitch)
-        return VolumeGrid((n, n), pitch)
+        return VolumeGrid((n, n), (pitch, pitch))
 
     def __repr__(self) -> str:
         return (
@@ -148,7 +162,7 @@ class FanBeam(Geometry):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ConeBeam(Geometry):
+class ConeBeam(DivergentBeam):
     """A point source and a multi-row detector on a circle about the z axis.
 
     Parameters
@@ -190,11 +204,6 @@ class ConeBeam(Geometry):
         return len(self.angles), self.rows, self.columns
 
     @property
-    def column_positions(self) -> Array:
-        """Position of each column on the detector in mm, ``(column,)``."""
-        return _positions(self.columns, self.column_spacing, self.column_offset)
-
-    @property
     def row_positions(self) -> Array:
         """Height of each row above the source's plane in mm, ``(row,)``."""
         return _positions(self.rows, self.row_spacing, self.row_offset)
@@ -203,9 +212,6 @@ class ConeBeam(Geometry):
     def source_z(self) -> Array:
         """Height of the source in each view in mm, ``(view,)``."""
         return np.zeros(len(self.angles))
-
-    fan_angles = FanBeam.fan_angles
-    magnification = FanBeam.magnification
 
     def default_volume(self) -> VolumeGrid:
         """Return a grid over all that rays at the isocentre see, at the detector's pitch there."""
@@ -266,13 +272,13 @@ def _checked_angles(angles: ArrayLike, *, helical: bool = False) -> Array:
     return array
 
 
-def _check_detector(geometry: ParallelBeam | FanBeam | ConeBeam) -> None:
+def _check_detector(geometry: CircularBeam) -> None:
     set_fields(geometry, columns=checked_count("columns", geometry.columns))
     require_positive("column_spacing", geometry.column_spacing)
     require_finite("column_offset", geometry.column_offset)
 
 
-def _check_source(geometry: FanBeam | ConeBeam) -> None:
+def _check_source(geometry: DivergentBeam) -> None:
     sid, sdd = geometry.source_to_isocenter, geometry.source_to_detector
     require_positive("source_to_isocenter", sid)
     if not (np.isfinite(sdd) and sdd > sid):
@@ -287,15 +293,15 @@ def _check_source(geometry: FanBeam | ConeBeam) -> None:
 
 
 def _positions(n: int, spacing: float, offset: float) -> Array:
-    return (np.arange(n) - (n - 1) / 2 + offset) * spacing
+    return np.asarray((np.arange(n) - (n - 1) / 2 + offset) * spacing)
 
 
-def _reach(geometry: ParallelBeam | FanBeam | ConeBeam) -> float:
+def _reach(geometry: CircularBeam) -> float:
     """Distance in mm on the detector of its farther edge from the central ray."""
     return (geometry.columns / 2 + abs(geometry.column_offset)) * geometry.column_spacing
 
 
-def _fan_radius(geometry: FanBeam | ConeBeam) -> float:
+def _fan_radius(geometry: DivergentBeam) -> float:
     """Radius in mm of the circle about the isocentre that the outermost ray touches."""
     reach = _reach(geometry) / geometry.source_to_detector
     angle = reach if geometry.detector == "curved" else np.arctan(reach)
@@ -312,10 +318,10 @@ def _views_text(angles: Array) -> str:
     return f"{len(angles)} views over {np.rad2deg(np.ptp(angles) + step):.4g}°"
 
 
-def _columns_text(geometry: ParallelBeam | FanBeam | ConeBeam) -> str:
+def _columns_text(geometry: CircularBeam) -> str:
     offset = f" offset {geometry.column_offset:g}" if geometry.column_offset else ""
     return f"{geometry.columns} columns x {geometry.column_spacing:g} mm{offset}"
 
 
-def _source_text(geometry: FanBeam | ConeBeam) -> str:
+def _source_text(geometry: DivergentBeam) -> str:
     return f"source at {geometry.source_to_isocenter:g} of {geometry.source_to_detector:g} mm"

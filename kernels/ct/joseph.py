@@ -14,8 +14,9 @@ import numpy as np
 from numba import prange
 
 from ..threads import jit, parallel_jit
+from .base import Array
 from .footprint import CURVED, PARALLEL
-from .geometry import Array, ConeBeam, FanBeam, Geometry, ModularBeam, ParallelBeam
+from .geometry import CircularBeam, ConeBeam, DivergentBeam, Geometry, ModularBeam
 
 Ray = tuple[int, int, int, float, float, float, float, float]
 
@@ -34,23 +35,23 @@ def ray_frames(geometry: Geometry) -> Array:
             geometry.column_vector,
         )
         return np.stack(vectors, axis=1)
-    assert isinstance(geometry, (ParallelBeam, FanBeam, ConeBeam))
+    assert isinstance(geometry, CircularBeam)
     zero, one = np.zeros(len(geometry)), np.ones(len(geometry))
     column = np.stack([np.cos(geometry.angles), np.sin(geometry.angles), zero], axis=1)
     ray = np.stack([-np.sin(geometry.angles), np.cos(geometry.angles), zero], axis=1)
     up = np.stack([zero, zero, one], axis=1)
     step = geometry.column_spacing
     shift = column * geometry.column_offset * step
-    if isinstance(geometry, ParallelBeam):
+    if not isinstance(geometry, DivergentBeam):
         return np.stack([ray, shift, up, column * step], axis=1)
-    sid, sdd = geometry.source_to_isocenter, geometry.source_to_detector
-    cone = isinstance(geometry, ConeBeam)
-    source = -sid * ray + (up * geometry.source_z[:, None] if cone else 0)
+    source, row_step, row_offset = -geometry.source_to_isocenter * ray, 1.0, 0.0
+    if isinstance(geometry, ConeBeam):
+        source = source + up * geometry.source_z[:, None]
+        row_step, row_offset = geometry.row_spacing, geometry.row_offset
     if geometry.detector == "curved":
         return np.stack([source, ray, up, column], axis=1)
-    rows = up * geometry.row_spacing if cone else up
-    center = source + sdd * ray + shift + (rows * geometry.row_offset if cone else 0)
-    return np.stack([source, center, rows, column * step], axis=1)
+    center = source + geometry.source_to_detector * ray + shift + up * row_offset * row_step
+    return np.stack([source, center, up * row_step, column * step], axis=1)
 
 
 @jit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,7 +31,12 @@ class ModularBeam(Geometry):
     rows: int
     columns: int
 
-    _per_view = ("source", "detector_center", "row_vector", "column_vector")
+    _per_view: ClassVar[tuple[str, ...]] = (
+        "source",
+        "detector_center",
+        "row_vector",
+        "column_vector",
+    )
 
     def __post_init__(self) -> None:
         for name in self._per_view:

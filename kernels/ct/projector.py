@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from ..threads import parallel_jit, thread_count
 from . import cone, joseph, planar
 from .footprint import CURVED, FLAT, PARALLEL, window_cells
-from .geometry import ConeBeam, FanBeam, Geometry, ModularBeam, ParallelBeam, VolumeGrid
+from .footprint import TILE as PLANAR_TILE
+from .geometry import (
+    CircularBeam,
+    ConeBeam,
+    DivergentBeam,
+    Geometry,
+    ModularBeam,
+    ParallelBeam,
+    VolumeGrid,
+)
 
 Model = Literal["separable-footprint", "joseph"]
 A = TypeVar("A")
@@ -61,7 +70,7 @@ class Projector:
             )
         self.geometry, self.volume, self.memory_limit = geometry, volume, memory_limit
         self.model: Model = "joseph" if isinstance(geometry, ModularBeam) else model
-        if isinstance(geometry, (FanBeam, ConeBeam)):
+        if isinstance(geometry, DivergentBeam):
             _require_source_outside(geometry, volume)
         if self.model == "joseph":
             self._frames = joseph.ray_frames(geometry)
@@ -71,7 +80,7 @@ class Projector:
 
     def _prepare_footprint(self) -> None:
         geometry, grid = self.geometry, self.volume
-        assert isinstance(geometry, (ParallelBeam, FanBeam, ConeBeam))
+        assert isinstance(geometry, CircularBeam)
         height = geometry.source_z if isinstance(geometry, ConeBeam) else np.zeros(len(geometry))
         turns = np.stack([np.cos(geometry.angles), np.sin(geometry.angles), height], axis=1)
         self.turns = np.ascontiguousarray(turns)
@@ -92,7 +101,7 @@ class Projector:
                 grid.spacing[0],
                 float(grid.positions(0)[0] - grid.spacing[0] / 2),
             )
-        tile = cone.TILE if grid.ndim == 3 else planar.TILE
+        tile = cone.TILE if grid.ndim == 3 else PLANAR_TILE
         self.cells = window_cells(
             self.beam, self.turns, grid.positions(-1), grid.positions(-2), tile
         )
@@ -124,7 +133,12 @@ class Projector:
         return self._run(array, self.geometry.shape, self.volume.shape, True, sinogram)
 
     def _run(
-        self, array: Floats, shape: tuple[int, ...], out_shape: tuple[int, ...], back: bool, original: A
+        self,
+        array: Floats,
+        shape: tuple[int, ...],
+        out_shape: tuple[int, ...],
+        back: bool,
+        original: A,
     ) -> A:
         batch = array.shape[: array.ndim - len(shape)]
         stack = array.reshape(-1, *shape)
@@ -178,7 +192,7 @@ class Projector:
                 slab = np.ascontiguousarray(volume[:, y : y + y_step].transpose(1, 2, 0))
                 for v in range(0, len(geometry), view_step):
                     part = (sinogram[v : v + view_step] * slope).transpose(0, 2, 1)
-                    part = np.ascontiguousarray(part) if back else np.zeroslike(part, order="C")
+                    part = np.ascontiguousarray(part) if back else np.zeros_like(part, order="C")
                     (cone.adjoint if back else cone.forward)(
                         slab, part, self.beam, self.axial, self.turns[v : v + view_step], xs,
                         ys[y : y + y_step], self.cells,
@@ -254,7 +268,7 @@ def _curve(geometry: Geometry) -> tuple[float, ...]:
     """Distance, angle a column and of the middle, row step and shift of a curved detector."""
     if _kind(geometry) != CURVED:
         return (0.0,) * 5
-    assert isinstance(geometry, (FanBeam, ConeBeam))
+    assert isinstance(geometry, DivergentBeam)
     sdd, angle = geometry.source_to_detector, geometry.column_spacing / geometry.source_to_detector
     row = geometry.row_spacing if isinstance(geometry, ConeBeam) else 1.0
     shift = geometry.row_offset * row if isinstance(geometry, ConeBeam) else 0.0
@@ -264,11 +278,11 @@ def _curve(geometry: Geometry) -> tuple[float, ...]:
 def _slopes(geometry: ConeBeam) -> Floats:
     """Length of each ray over its projection on the plane of the orbit, ``(row, column)``."""
     sdd, u = geometry.source_to_detector, geometry.column_positions
-    across = np.fulllike(u, sdd) if geometry.detector == "curved" else np.hypot(sdd, u)
+    across = np.full_like(u, sdd) if geometry.detector == "curved" else np.hypot(sdd, u)
     return np.asarray(np.hypot(1.0, geometry.row_positions[:, None] / across))
 
 
-def _require_source_outside(geometry: FanBeam | ConeBeam, volume: VolumeGrid) -> None:
+def _require_source_outside(geometry: DivergentBeam, volume: VolumeGrid) -> None:
     """Every pixel must lie on the detector's side of the source in every view."""
     half_y, half_x = (e / 2 for e in volume.extent[-2:])
     y, x = volume.center[-2:]

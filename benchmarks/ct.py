@@ -1,0 +1,223 @@
+"""Projectors and FBP against ASTRA's CPU code in one interleaved run: times, errors, JSON.
+
+    python -m benchmarks.ct [--rounds 5] [--output benchmarks/results/ct.json]
+
+Errors are relative RMSE against closed-form line integrals of ellipses, averaged over each column.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+from ct_phantoms import HEAD, image_of, line_integrals_of, relative_rmse
+
+from spinray.kernels.ct import Projector
+from spinray.kernels.ct.geometry import ConeBeam, FanBeam, ParallelBeam, VolumeGrid
+from spinray.recon import ct
+
+N = 512
+
+
+def jobs():
+    half, full = np.arange(720) * np.pi / 720, np.arange(984) * 2 * np.pi / 984
+    return {
+        "parallel": (ParallelBeam(half, 736, 0.5), VolumeGrid((N, N), 0.5)),
+        "fan flat": (FanBeam(full, 888, 1.0239, 595.0, 1085.6), VolumeGrid((N, N), 0.7)),
+        "fan curved": (
+            FanBeam(full, 888, 1.0239, 595.0, 1085.6, "curved"),
+            VolumeGrid((N, N), 0.7),
+        ),
+    }
+
+
+def astra_calls(geometry, grid, image, sinogram, kind):
+    """Forward and back projection by one of ASTRA's CPU projectors, in its pixel units."""
+    import astra
+
+    size = grid.spacing[0]
+    volume = astra.create_vol_geom(*grid.shape)
+    spacing = geometry.column_spacing / size
+    # ASTRA's angles turn the other way with its y axis, which grows upwards.
+    if isinstance(geometry, ParallelBeam):
+        beam = astra.create_proj_geom("parallel", spacing, geometry.columns, geometry.angles)
+        projector = astra.create_projector(kind, beam, volume)
+    else:
+        sid, sdd = geometry.source_to_isocenter / size, geometry.source_to_detector / size
+        beam = astra.create_proj_geom(
+            "fanflat", spacing, geometry.columns, geometry.angles, sid, sdd - sid
+        )
+        projector = astra.create_projector(f"{kind}_fanflat", beam, volume)
+    flipped = np.ascontiguousarray(image[::-1])
+
+    def forward():
+        ident, data = astra.create_sino(flipped, projector)
+        astra.data2d.delete(ident)
+        return data * size
+
+    def back():
+        ident, data = astra.create_backprojection(sinogram, projector)
+        astra.data2d.delete(ident)
+        return data
+
+    return forward, back
+
+
+def interleaved(calls, rounds):
+    """Median seconds of each call, one of each in turn."""
+    times = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(t) for name, t in times.items()}
+
+
+def planar(rounds, results):
+    for name, (geometry, grid) in jobs().items():
+        scale = grid.spacing[0] / (240 / 512) * 0.95
+        head = [(v, *(scale * s for s in rest[:4]), rest[4]) for v, *rest in HEAD]
+        image = image_of(head, grid).astype(np.float32)
+        exact = line_integrals_of(head, geometry, cells=16)
+        sinogram = exact.astype(np.float32)
+        projector = Projector(geometry, grid)
+        stack = np.repeat(image[None], 32, 0)
+        stack_sinogram = np.repeat(sinogram[None], 32, 0)
+        calls = {
+            "spinray forward": lambda: projector.forward(image),
+            "spinray back": lambda: projector.adjoint(sinogram),
+            "spinray stack forward": lambda: projector.forward(stack),
+            "spinray stack back": lambda: projector.adjoint(stack_sinogram),
+        }
+        errors = {"spinray": relative_rmse(projector.forward(image), exact)}
+        if name != "fan curved":
+            for kind in ("line", "strip") + (("linear",) if name == "parallel" else ()):
+                forward, back = astra_calls(geometry, grid, image, sinogram, kind)
+                calls[f"astra {kind} forward"], calls[f"astra {kind} back"] = forward, back
+                errors[f"astra {kind}"] = relative_rmse(forward(), exact)
+        seconds = interleaved(calls, rounds)
+        for call in ("spinray stack forward", "spinray stack back"):
+            seconds[call + " a slice"] = seconds.pop(call) / 32
+        report(results, name, seconds, errors)
+
+
+def analytic(rounds, results):
+    from skimage.transform import iradon
+
+    geometry, grid = jobs()["parallel"]
+    head = [(v, *(240 / 512 * s for s in rest[:4]), rest[4]) for v, *rest in HEAD]
+    image = image_of(head, grid)
+    sinogram = line_integrals_of(head, geometry).astype(np.float32)
+    tensor = torch.from_numpy(sinogram)
+    calls = {
+        "spinray": lambda: ct.fbp(tensor, geometry, grid),
+        "scikit-image": lambda: iradon(
+            sinogram.T, np.rad2deg(geometry.angles), output_size=N, filter_name="ramp"
+        ),
+        "astra": astra_fbp(geometry, grid, sinogram),
+    }
+    y, x = grid.positions(0)[:, None], grid.positions(1)
+    inside = (np.hypot(x, y) < 125) & (image > 0)
+    found = {
+        "spinray": calls["spinray"]().numpy(),
+        "scikit-image": calls["scikit-image"]()[::-1] / grid.spacing[0],
+        "astra": calls["astra"]()[::-1],
+    }
+    errors = {name: relative_rmse(f[inside], image[inside]) for name, f in found.items()}
+    report(results, "fbp", interleaved(calls, rounds), errors)
+
+
+def astra_fbp(geometry, grid, sinogram):
+    import astra
+
+    size = grid.spacing[0]
+    volume = astra.create_vol_geom(*grid.shape)
+    beam = astra.create_proj_geom(
+        "parallel", geometry.column_spacing / size, geometry.columns, geometry.angles
+    )
+    projector = astra.create_projector("linear", beam, volume)
+
+    def call():
+        data = astra.data2d.create("-sino", beam, sinogram)
+        out = astra.data2d.create("-vol", volume)
+        settings = astra.astra_dict("FBP")
+        settings |= {
+            "ProjectorId": projector, "ProjectionDataId": data, "ReconstructionDataId": out,
+            "FilterType": "ram-lak",
+        }  # fmt: skip
+        algorithm = astra.algorithm.create(settings)
+        astra.algorithm.run(algorithm)
+        image = astra.data2d.get(out) / size
+        astra.algorithm.delete(algorithm)
+        astra.data2d.delete([data, out])
+        return image
+
+    return call
+
+
+def cone(rounds, results):
+    """256^3 to views of 384 x 384. No peer's CPU cone beam is on PyPI for every platform."""
+    angles = np.arange(16) * 2 * np.pi / 16
+    geometry = ConeBeam(angles, 384, 384, 1.0, 1.0, 500.0, 1000.0)
+    grid = VolumeGrid((256, 256, 256), 0.5)
+    projector = Projector(geometry, grid)
+    rng = np.random.default_rng(0)
+    volume = rng.random(grid.shape, dtype=np.float32)
+    sinogram = rng.random(geometry.shape, dtype=np.float32)
+    tensor = torch.from_numpy(sinogram)
+    seconds = interleaved(
+        {
+            "spinray forward": lambda: projector.forward(volume),
+            "spinray back": lambda: projector.adjoint(sinogram),
+            "spinray fdk": lambda: ct.fdk(tensor, geometry, grid),
+        },
+        rounds,
+    )
+    report(results, "cone, a view", {k: v / len(angles) for k, v in seconds.items()}, {})
+
+
+def report(results, name, seconds, errors):
+    results[name] = {"seconds": seconds, "relative_rmse": errors}
+    print(name)
+    for call, value in seconds.items():
+        print(f"  {call:34s} {1e3 * value:9.1f} ms")
+    for call, value in errors.items():
+        print(f"  {call:34s} {value:9.2e} relative RMSE", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--only", choices=["planar", "analytic", "cone"])
+    options = parser.parse_args()
+    results = {"machine": f"{processor()}, {torch.get_num_threads()} threads"}
+    for job in (planar, analytic, cone):
+        if options.only in (None, job.__name__):
+            job(options.rounds, results)
+    if options.output:
+        options.output.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+if __name__ == "__main__":
+    main()

@@ -104,7 +104,7 @@ def _require_finite(
     rows: NDArray[np.int64],
     slabs: NDArray[np.int64],
 ) -> None:
-    if bool(torch.isfinite(torch.from_numpy(kspace).view(-1)).all()):
+    if bool(torch.isfinite(torch.from_numpy(kspace.view(np.float32))).all()):
         return
     for number, data in zip(readouts.number, readouts.data, strict=True):
         bad = ~np.isfinite(data)

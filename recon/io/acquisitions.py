@@ -56,6 +56,8 @@ class Acquisitions:
         The protocol.
     xml
         The protocol as text, for those who write it again.
+    source
+        Name of the format that they came in.
     number
         Where each readout stood in its source, for messages. Default: 0, 1, 2, ...
     """
@@ -65,6 +67,7 @@ class Acquisitions:
     trajectory: Sequence[NDArray[np.floating[Any]]]
     header: xsd.ismrmrdHeader
     xml: str = ""
+    source: str = ""
     number: NDArray[np.integer[Any]] = field(default=None)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
@@ -133,6 +136,7 @@ def assemble(acquisitions: Acquisitions, encoding: int | None = None) -> MRScan:
     imaging = imaging.select(imaging.head["encoding_space_ref"] == chosen)
     layout = acquisitions.header.encoding[chosen]
     header = {**facts(acquisitions.header), **_encoding_facts(layout), "xml": acquisitions.xml}
+    header["format"] = acquisitions.source
     header["encoding"] = chosen
     header["sample_time_us"] = float(imaging.head["sample_time_us"][0])
     if len(known) > 1:

@@ -28,8 +28,7 @@ def read(path: Path, encoding: int | None = None) -> MRScan:
     """Read the readouts and sort them; see `assemble`."""
     with open_hdf5(path) as file:
         acquisitions = read_acquisitions(file)
-    scan = assemble(acquisitions, encoding)
-    return scan.replace(header={"format": NAME, **scan.header})
+    return assemble(acquisitions, encoding)
 
 
 def read_acquisitions(file: h5py.File) -> Acquisitions:
@@ -69,6 +68,7 @@ def read_acquisitions(file: h5py.File) -> Acquisitions:
         ],
         header=parse_header(xml),
         xml=xml,
+        source=NAME,
     )
 
 

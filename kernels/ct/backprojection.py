@@ -90,18 +90,20 @@ def _planar(images: Any, views: Any, beam: Any, turns: Any, xs: Any, ys: Any, ce
         part, weight = np.empty(TILE, images.dtype), np.empty(TILE, images.dtype)
         y0, x0 = (tile // across) * TILE, (tile % across) * TILE
         x, y = xs[x0 : x0 + TILE], ys[y0 : y0 + TILE]
-        total = images[image, y0 : y0 + TILE, x0 : x0 + TILE]
-        total[:] = 0
+        sums = np.zeros((TILE, TILE), images.dtype)
         for view in range(len(turns)):
             first, last = _columns(beam, turns[view], x, y, h, p, numbers)
-            for c in range(first, last + 2):
-                seen[c - first] = views[image, view, c] if 0 <= c < columns else 0
+            seen[: last - first + 2] = 0
+            for c in range(max(first, 0), min(last + 2, columns)):
+                seen[c - first] = views[image, view, c]
             for j in range(len(y)):
                 row_positions(beam[0], p, x, y[j], cell, part, weight)
+                total = sums[j]
                 for i in range(len(x)):
                     left = seen[cell[i]]
                     value = left + part[i] * (seen[cell[i] + 1] - left)
-                    total[j, i] += weight[i] * weight[i] * value
+                    total[i] += weight[i] * weight[i] * value
+        images[image, y0 : y0 + TILE, x0 : x0 + TILE] = sums[: len(y), : len(x)]
 
 
 @parallel_jit

@@ -16,9 +16,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 
-from ..threads import jit
+from ..threads import jit, parallel_jit
 
 FINE = 8  # cells of the fine grid per column
 TILE = 32
@@ -135,16 +135,18 @@ def row_positions(kind: int, p: Any, x: Any, y: Any, cell: Any, part: Any, weigh
     if kind == PARALLEL:
         for i in range(len(x)):
             t = (x[i] * cosine + s0) * scale + offset
-            cell[i] = np.int32(t)
-            part[i] = t - cell[i]
+            whole = np.floor(t)
+            cell[i] = np.int32(whole)
+            part[i] = t - whole
             weight[i] = strength
     elif kind == FLAT:
         for i in range(len(x)):
             inverse = one / (d0 - x[i] * sine)
             z = (x[i] * cosine + s0) * inverse
             t = z * scale + offset
-            cell[i] = np.int32(t)
-            part[i] = t - cell[i]
+            whole = np.floor(t)
+            cell[i] = np.int32(whole)
+            part[i] = t - whole
             weight[i] = strength * inverse * np.sqrt(one + z * z)
     else:
         third, fifth, seventh, ninth = p[8], p[9], p[10], p[11]
@@ -153,17 +155,18 @@ def row_positions(kind: int, p: Any, x: Any, y: Any, cell: Any, part: Any, weigh
             z = (x[i] * cosine + s0) * inverse
             q = z * z
             t = z * (one - q * (third - q * (fifth - q * (seventh - q * ninth)))) * scale + offset
-            cell[i] = np.int32(t)
-            part[i] = t - cell[i]
+            whole = np.floor(t)
+            cell[i] = np.int32(whole)
+            part[i] = t - whole
             weight[i] = strength * inverse / np.sqrt(one + q)
 
 
-@jit
+@parallel_jit
 def window_cells(beam: Any, turns: Any, xs: Any, ys: Any, tile: int) -> int:
     """Fine cells that the largest shadow of a tile of the grid ``ys``, ``xs`` needs in any view."""
-    h, out, numbers = np.empty(1 << 16), np.zeros(12), np.zeros(7)
     cells = 0
-    for view in range(len(turns)):
+    for view in prange(len(turns)):
+        h, out, numbers = np.empty(1 << 12), np.zeros(12), np.zeros(7)
         for y in range(0, len(ys), tile):
             for x in range(0, len(xs), tile):
                 first, last, half = tile_view(

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from ..threads import jit, parallel_jit
+from ..threads import parallel_jit
 from .footprint import FINE, TILE, row_positions, tile_numbers, tile_view
+from .lanes import LANES, add_scaled
 
-LANES = 16  # slices of a stack that go together, innermost in memory
 VIEWS = 16  # views that share one pass over the image
 
 
@@ -97,13 +97,14 @@ def forward_stack(
     """Project ``image (block, y, x, lane)`` into ``sinogram (block, view, column, lane)``."""
     stacks, views, columns, _ = sinogram.shape
     ny, nx = image.shape[1:3]
+    pixels, rays = image.reshape(-1), sinogram.reshape(-1)
     across = (nx + TILE - 1) // TILE
     tiles = across * ((ny + TILE - 1) // TILE)
     blocks = (views + VIEWS - 1) // VIEWS
     for task in prange(stacks * blocks):
         stack, block = task // blocks, task % blocks
         h, p, numbers = tile_numbers(cells, image.dtype)
-        fine = np.empty((cells, LANES), image.dtype)
+        fine = np.empty(cells * LANES, image.dtype)
         cell = np.empty(TILE, np.int32)
         part, weight = np.empty(TILE, image.dtype), np.empty(TILE, image.dtype)
         start, stop = block * VIEWS, min((block + 1) * VIEWS, views)
@@ -115,35 +116,20 @@ def forward_stack(
             first, last, half = tile_view(beam, turns[view, 0], turns[view, 1], x, y, h, p, numbers)
             if last < 0 or first >= columns:
                 continue
-            fine[: (last - first) * FINE + 2 * half + FINE] = 0
+            fine[: ((last - first) * FINE + 2 * half + 1) * LANES] = 0
             for j in range(len(y)):
                 row_positions(beam[0], p, x, y[j], cell, part, weight)
+                at = ((stack * ny + y0 + j) * nx + x0) * LANES
                 for i in range(len(x)):
-                    pixel = image[stack, y0 + j, x0 + i]
-                    left, right = fine[cell[i]], fine[cell[i] + 1]
+                    left, pixel = cell[i] * LANES, at + i * LANES
                     w1 = weight[i] * part[i]
-                    w0 = weight[i] - w1
-                    for s in range(LANES):
-                        left[s] += w0 * pixel[s]
-                        right[s] += w1 * pixel[s]
-            for c in range(max(first, 0), min(last + 1, columns)):
-                total = sinogram[stack, view, c]
-                for k in range(0, 2 * half + 1, FINE):  # h is zero beyond 2 half + 1
-                    _add_eight(total, h, k, fine, (c - first) * FINE + k)
-
-
-@jit
-def _add_eight(total: Any, h: Any, k: int, fine: Any, row: int) -> None:
-    f = fine[row : row + 8]
-    h0, h1, h2, h3 = h[k], h[k + 1], h[k + 2], h[k + 3]
-    h4, h5, h6, h7 = h[k + 4], h[k + 5], h[k + 6], h[k + 7]
-    for s in range(LANES):
-        total[s] += (
-            (h0 * f[0, s] + h1 * f[1, s])
-            + (h2 * f[2, s] + h3 * f[3, s])
-            + (h4 * f[4, s] + h5 * f[5, s])
-            + (h6 * f[6, s] + h7 * f[7, s])
-        )
+                    add_scaled(fine, left, pixels, pixel, weight[i] - w1)
+                    add_scaled(fine, left + LANES, pixels, pixel, w1)
+            row = (stack * views + view) * columns
+            for k in range(2 * half + 1):  # columns inner: no step waits for the one before
+                for c in range(max(first, 0), min(last + 1, columns)):
+                    node = (c - first) * FINE + k
+                    add_scaled(rays, (row + c) * LANES, fine, node * LANES, h[k])
 
 
 @parallel_jit
@@ -153,37 +139,33 @@ def adjoint_stack(
     """Back project ``(block, view, column, lane)`` into ``(block, y, x, lane)``: the transpose."""
     stacks, views, columns, _ = sinogram.shape
     ny, nx = image.shape[1:3]
+    rays = sinogram.reshape(-1)
     across = (nx + TILE - 1) // TILE
     tiles = across * ((ny + TILE - 1) // TILE)
     for task in prange(stacks * tiles):
         stack, tile = task // tiles, task % tiles
         h, p, numbers = tile_numbers(cells, image.dtype)
-        fine = np.empty((cells, LANES), image.dtype)
+        fine = np.empty(cells * LANES, image.dtype)
         cell = np.empty(TILE, np.int32)
         part, weight = np.empty(TILE, image.dtype), np.empty(TILE, image.dtype)
         y0, x0 = (tile // across) * TILE, (tile % across) * TILE
         x, y = xs[x0 : x0 + TILE], ys[y0 : y0 + TILE]
-        sums = np.zeros((TILE, TILE, LANES), image.dtype)
+        sums = np.zeros(TILE * TILE * LANES, image.dtype)
         for view in range(views):
             first, last, half = tile_view(beam, turns[view, 0], turns[view, 1], x, y, h, p, numbers)
             if last < 0 or first >= columns:
                 continue
-            fine[: (last - first) * FINE + 2 * half + 1] = 0
+            fine[: ((last - first) * FINE + 2 * half + 1) * LANES] = 0
             for c in range(max(first, 0), min(last + 1, columns)):
-                value = sinogram[stack, view, c]
-                base = (c - first) * FINE
+                ray, node = ((stack * views + view) * columns + c) * LANES, (c - first) * FINE
                 for k in range(2 * half + 1):
-                    hk = h[k]
-                    node = fine[base + k]
-                    for s in range(LANES):
-                        node[s] += hk * value[s]
+                    add_scaled(fine, (node + k) * LANES, rays, ray, h[k])
             for j in range(len(y)):
                 row_positions(beam[0], p, x, y[j], cell, part, weight)
                 for i in range(len(x)):
-                    left, right = fine[cell[i]], fine[cell[i] + 1]
+                    left, pixel = cell[i] * LANES, (j * TILE + i) * LANES
                     w1 = weight[i] * part[i]
-                    w0 = weight[i] - w1
-                    total = sums[j, i]
-                    for s in range(LANES):
-                        total[s] += w0 * left[s] + w1 * right[s]
-        image[stack, y0 : y0 + TILE, x0 : x0 + TILE] = sums[: len(y), : len(x)]
+                    add_scaled(sums, pixel, fine, left, weight[i] - w1)
+                    add_scaled(sums, pixel, fine, left + LANES, w1)
+        block = sums.reshape(TILE, TILE, LANES)
+        image[stack, y0 : y0 + TILE, x0 : x0 + TILE] = block[: len(y), : len(x)]

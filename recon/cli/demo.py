@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from ...datasets import DemoFiles
     from ..image import Image
+    from ..scan import CTScan
 
 Array = NDArray[np.floating[Any]]
 
@@ -128,9 +129,15 @@ def _few_views(files: DemoFiles) -> Comparison:
     from ..pipelines.ct import centred
     from ..pipelines.reconstruct import reconstruct
 
-    scan = centred(load(files.ct))
+    scan = centred(_first_slice(load(files.ct)))
     truth = _slice(files.ct_truth or reconstruct(scan, "fbp", filter="hann"))
-    few = type(scan)(scan.sinogram[..., ::4, :], scan.geometry[::4], volume=scan.volume)
+    few = scan.replace(
+        sinogram=scan.sinogram[..., ::4, :],
+        geometry=scan.geometry[::4],
+        counts=None,
+        blank=None,
+        dark=None,
+    )
     plain, result = reconstruct(few, "fbp", filter="hann"), reconstruct(few, "tv")
     return Comparison(
         "ct_few_views",
@@ -158,6 +165,13 @@ def _low_dose() -> Comparison:
         ("truth", truth),
         result.metadata["seconds"],
     )
+
+
+def _first_slice(scan: CTScan) -> CTScan:
+    """One slice of a stack."""
+    if not scan.batch_shape:
+        return scan
+    return scan.replace(sinogram=scan.sinogram[0], counts=None, blank=None, dark=None)
 
 
 def _slice(image: Image) -> Array:

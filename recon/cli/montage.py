@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..io.atomic import atomic
 from ..metrics import nrmse, psnr, ssim
 
 Array = NDArray[np.floating[Any]]
@@ -56,7 +55,7 @@ def montage(
     everything = [*panels, reference]
     columns = len(everything)
     height, width = reference.image.shape
-    size = (2.6 * columns, 2 * 2.6 * height / width + 0.6)
+    size = (2.6 * columns, 2 * 2.6 * height / width + 0.9)
     figure, axes = plt.subplots(2, columns, figsize=size, facecolor="black", squeeze=False)
     low, high = window
     for column, panel in enumerate(everything):
@@ -81,13 +80,9 @@ def montage(
             fontsize=7,
         )
     figure.suptitle(title, color="white", fontsize=11)
-    figure.tight_layout(pad=0.4)
-    # Written whole or not at all.
-    handle, temporary = tempfile.mkstemp(suffix=".png", dir=path.parent)
-    os.close(handle)
+    figure.tight_layout(pad=0.4, rect=(0, 0, 1, 0.97))
     try:
-        figure.savefig(temporary, dpi=110, facecolor="black")
-        Path(temporary).replace(path)
+        with atomic(path) as temporary:
+            figure.savefig(temporary, dpi=110, facecolor="black")
     finally:
         plt.close(figure)
-        Path(temporary).unlink(missing_ok=True)

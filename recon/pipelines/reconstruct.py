@@ -65,7 +65,10 @@ def reconstruct(
     parsed = recipe.parse(options)
     start = time.perf_counter()
     image = recipe.run(scan, parsed, tracker(progress))
+    protocol = {k: v for k, v in scan.header.items() if isinstance(v, int | float | str)}
+    protocol.pop("xml", None)
     made = {
+        **protocol,
         "modality": {"mri": "MR", "ct": "CT"}[modality],
         "method": method,
         "reason": reason,

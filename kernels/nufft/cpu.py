@@ -27,6 +27,7 @@ from .simd import (
     repeat,
     store,
     tile,
+    transpose,
 )
 
 BLOCK = 32  # samples gathered or scattered together
@@ -207,6 +208,84 @@ def spreader(coils: int, wz: int, wy: int, wx: int):
     return spread
 
 
+@jit
+def _place(i, points, n):
+    """Where pixel `i` of a line stands in a buffer: the origin first, what is left of it last."""
+    i = min(i, points - 1) - points // 2
+    return (i + n if i < 0 else i) * POINT
+
+
+@jit
+def _read_lines(image, lines, factors, dx, points, n, buffer):
+    """Gather eight image lines into a buffer, scaled, the origin first."""
+    scaled = np.empty(POINT, buffer.dtype)
+    store(scaled, 0, factors)
+    for start in range(0, points - points % LANES, LANES):
+        p = 2 * start
+        x0, x1 = load(image, lines[0] + p, POINT), load(image, lines[1] + p, POINT)
+        x2, x3 = load(image, lines[2] + p, POINT), load(image, lines[3] + p, POINT)
+        x4, x5 = load(image, lines[4] + p, POINT), load(image, lines[5] + p, POINT)
+        x6, x7 = load(image, lines[6] + p, POINT), load(image, lines[7] + p, POINT)
+        re = transpose((
+            every_second(x0, 0), every_second(x1, 0), every_second(x2, 0), every_second(x3, 0),
+            every_second(x4, 0), every_second(x5, 0), every_second(x6, 0), every_second(x7, 0),
+        ))  # fmt: skip
+        im = transpose((
+            every_second(x0, 1), every_second(x1, 1), every_second(x2, 1), every_second(x3, 1),
+            every_second(x4, 1), every_second(x5, 1), every_second(x6, 1), every_second(x7, 1),
+        ))  # fmt: skip
+        for k in range(LANES):
+            i = start + k
+            q = _place(i, points, n)
+            store(buffer, q, re[k] * factors * dx[i])
+            store(buffer, q + LANES, im[k] * factors * dx[i])
+    for i in range(points - points % LANES, points):
+        q = _place(i, points, n)
+        for lane in range(LANES):
+            factor = scaled[lane] * dx[i]
+            buffer[q + lane] = image[lines[lane] + 2 * i] * factor
+            buffer[q + LANES + lane] = image[lines[lane] + 2 * i + 1] * factor
+
+
+@jit
+def _write_lines(image, lines, factors, dx, points, n, buffer):
+    """Transpose of `_read_lines`, real and imaginary parts swapped; lines below zero are none."""
+    scaled = np.empty(POINT, buffer.dtype)
+    store(scaled, 0, factors)
+    block = np.empty(LANES * POINT, buffer.dtype)
+    for start in range(0, points, LANES):
+        for part in range(2):
+            shift = (1 - part) * LANES
+            x = transpose((
+                load(buffer, _place(start, points, n) + shift, LANES),
+                load(buffer, _place(start + 1, points, n) + shift, LANES),
+                load(buffer, _place(start + 2, points, n) + shift, LANES),
+                load(buffer, _place(start + 3, points, n) + shift, LANES),
+                load(buffer, _place(start + 4, points, n) + shift, LANES),
+                load(buffer, _place(start + 5, points, n) + shift, LANES),
+                load(buffer, _place(start + 6, points, n) + shift, LANES),
+                load(buffer, _place(start + 7, points, n) + shift, LANES),
+            ))  # fmt: skip
+            for lane in range(LANES):
+                store(block, (2 * lane + part) * LANES, x[lane] * scaled[lane])
+        if start + LANES <= points:
+            scale = load(dx, start, LANES)
+            for lane in range(LANES):
+                re, im = (
+                    load(block, 2 * lane * LANES, LANES),
+                    load(block, (2 * lane + 1) * LANES, LANES),
+                )
+                if lines[lane] >= 0:
+                    store(image, lines[lane] + 2 * start, interleave(re * scale, im * scale))
+        else:
+            for lane in range(LANES):
+                for k in range(points - start):
+                    if lines[lane] >= 0:
+                        p, b = lines[lane] + 2 * (start + k), 2 * lane * LANES + k
+                        image[p] = block[b] * dx[start + k]
+                        image[p + 1] = block[b + LANES] * dx[start + k]
+
+
 @parallel_jit
 def rows_from_image(
     image, grid, layout, shape, halo, coils, jobs, scale, dx, radices, twiddles, counter, threads
@@ -221,25 +300,19 @@ def rows_from_image(
     groups = (rows + together - 1) // together
     for _ in prange(threads):
         a, b = np.zeros(n * POINT, grid.dtype), np.zeros(n * POINT, grid.dtype)
+        lines, factors = np.zeros(LANES, np.int64), np.zeros(LANES, grid.dtype)
         while True:
             task = next_task(counter)
             if task >= len(jobs) * groups:
                 break
             job, first = task // groups, (task % groups) * together
             a[(nx - half) * POINT : (n - half) * POINT] = 0
-            for lane in range(LANES):
-                row, coil = first + lane // coils, lane % coils
-                if row < rows and coil < jobs[job, 3]:
-                    p = 2 * (jobs[job, 1] + (coil * rows + row) * nx)
-                    factor = scale[row]
-                    for i in range(nx):
-                        q = (i - half + (n if i < half else 0)) * POINT + lane
-                        a[q] = image[p + 2 * i] * (dx[i] * factor)
-                        a[q + LANES] = image[p + 2 * i + 1] * (dx[i] * factor)
-                else:
-                    for i in range(n):
-                        a[i * POINT + lane] = 0
-                        a[i * POINT + LANES + lane] = 0
+            for lane in range(LANES):  # a lane without a line of its own repeats another's
+                row = min(first + lane // coils, rows - 1)
+                coil = min(lane % coils, jobs[job, 3] - 1)
+                lines[lane] = 2 * (jobs[job, 1] + (coil * rows + row) * nx)
+                factors[lane] = scale[row]
+            _read_lines(image, lines, load(factors, 0, LANES), dx, nx, n, a)
             result = transform(a, b, n, radices, twiddles)
             for member in range(min(together, rows - first)):
                 z, y = (first + member) // ny, (first + member) % ny
@@ -263,10 +336,11 @@ def image_from_rows(
 ):
     """Transpose of `rows_from_image`: fold the halo, transform back, crop, deapodise."""
     nz, ny, nx, n = shape
-    half, rows, together = nx // 2, nz * ny, LANES // coils
+    rows, together = nz * ny, LANES // coils
     groups = (rows + together - 1) // together
     for _ in prange(threads):
         a, b = np.zeros(n * POINT, grid.dtype), np.zeros(n * POINT, grid.dtype)
+        lines, factors = np.zeros(LANES, np.int64), np.zeros(LANES, grid.dtype)
         while True:
             task = next_task(counter)
             if task >= len(jobs) * groups:
@@ -294,13 +368,10 @@ def image_from_rows(
             result = transform(a, b, n, radices, twiddles)
             for lane in range(LANES):
                 row, coil = first + lane // coils, lane % coils
-                if row < rows and coil < jobs[job, 3]:
-                    p = 2 * (jobs[job, 1] + (coil * rows + row) * nx)
-                    factor = scale[row]
-                    for i in range(nx):
-                        q = (i - half + (n if i < half else 0)) * POINT + lane
-                        image[p + 2 * i] = result[q + LANES] * (dx[i] * factor)
-                        image[p + 2 * i + 1] = result[q] * (dx[i] * factor)
+                valid = row < rows and coil < jobs[job, 3]
+                lines[lane] = 2 * (jobs[job, 1] + (coil * rows + row) * nx) if valid else -1
+                factors[lane] = scale[min(row, rows - 1)]
+            _write_lines(image, lines, load(factors, 0, LANES), dx, nx, n, result)
 
 
 @parallel_jit
@@ -325,6 +396,7 @@ def columns(
             p = 2 * (p + (task % groups) * LANES)
             if inverse:
                 for i in range(n):
+                    prefetch(grid, p + 2 * i * stride + POINT)  # the neighbour comes next
                     value = load(grid, p + 2 * i * stride, POINT)
                     if i < halo:
                         value = value + load(grid, p + 2 * (i + n) * stride, POINT)
@@ -332,13 +404,14 @@ def columns(
                     store(a, i * POINT + LANES, every_second(value, 0))
                 result = transform(a, b, n, radices, twiddles)
                 for i in range(points):
-                    q = (i - half + (n if i < half else 0)) * POINT
+                    q = _place(i, points, n)
                     re, im = load(result, q + LANES, LANES), load(result, q, LANES)
                     store(grid, p + 2 * i * stride, interleave(re, im))
             else:
                 a[(points - half) * POINT : (n - half) * POINT] = 0
                 for i in range(points):
-                    q = (i - half + (n if i < half else 0)) * POINT
+                    q = _place(i, points, n)
+                    prefetch(grid, p + 2 * i * stride + POINT)
                     value = load(grid, p + 2 * i * stride, POINT)
                     store(a, q, every_second(value, 0))
                     store(a, q + LANES, every_second(value, 1))
@@ -384,7 +457,7 @@ def convolve_columns(
             p = 2 * (job * strides[0] + member * strides[1] + group * LANES)
             a[(points - half) * POINT : (n - half) * POINT] = 0
             for i in range(points):
-                q = (i - half + (n if i < half else 0)) * POINT
+                q = _place(i, points, n)
                 value = load(grid, p + 2 * i * stride, POINT)
                 store(a, q, every_second(value, 0))
                 store(a, q + LANES, every_second(value, 1))
@@ -399,6 +472,6 @@ def convolve_columns(
                 store(spectrum, q + LANES, re * factors)
             result = transform(spectrum, other, n, radices, twiddles)
             for i in range(points):
-                q = (i - half + (n if i < half else 0)) * POINT
+                q = _place(i, points, n)
                 re, im = load(result, q + LANES, LANES), load(result, q, LANES)
                 store(grid, p + 2 * i * stride, interleave(re, im))

@@ -13,7 +13,7 @@ from . import cpu
 from .arena import arena
 from .fft import LANES, tables
 
-CACHE = 24 << 20  # bytes of grid worked on at once: about a third-level cache
+CACHE = 4 << 20  # bytes of grid worked on at once, so that it stays in cache between passes
 
 
 class Grid:

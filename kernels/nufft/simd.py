@@ -186,6 +186,31 @@ def tile(typing_context: Any, a: Any, times: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def transpose(typing_context: Any, rows: Any) -> Any:
+    """Transpose a square: n vectors (a tuple) of n lanes, n a power of two."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        n = len(rows)
+        x = [builder.extract_value(arguments[0], i) for i in range(n)]
+        distance = n // 2
+        while distance:
+            for i in range(n):
+                if i & distance:
+                    continue
+                a, b, d = x[i], x[i + distance], distance
+                low = [lane if not lane & d else n + lane - d for lane in range(n)]
+                high = [lane + d if not lane & d else n + lane for lane in range(n)]
+                x[i], x[i + d] = _shuffle(builder, a, b, low), _shuffle(builder, a, b, high)
+            distance //= 2
+        result = ir.Constant(arguments[0].type, ir.Undefined)
+        for i in range(n):
+            result = builder.insert_value(result, x[i], i)
+        return result
+
+    return rows(rows), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def next_task(typing_context: Any, counter: Any) -> Any:
     """Take the next number from an int64 array of one counter, atomically among threads."""
 

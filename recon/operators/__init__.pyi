@@ -1,5 +1,6 @@
 from .base import LinearOperator as LinearOperator
 from .coils import CoilSensitivity as CoilSensitivity
+from .diagonal import Diagonal as Diagonal
 from .difference import FiniteDifference as FiniteDifference
 from .fourier import Fourier as Fourier
 from .nufft import NonUniformFourier as NonUniformFourier
@@ -10,6 +11,7 @@ from .xray import XRayTransform as XRayTransform
 
 __all__ = [
     "CoilSensitivity",
+    "Diagonal",
     "FiniteDifference",
     "Fourier",
     "LinearOperator",

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..image import Image
 from ..mri import density_compensation, espirit, resize, root_sum_of_squares, wavelet_sense, whiten
 from ..mri import gridding as grid_coils
-from ..operators import Fourier, Sense
+from ..operators import Diagonal, Fourier, LinearOperator, Sense
 from ..scan import MRScan
 from ..solvers import conjugate_gradient
 from ..solvers.common import Callback
@@ -50,7 +50,7 @@ def gridding(scan: MRScan, options: GriddingOptions, track: Track) -> Image:
         raise ValueError("gridding needs a trajectory, this scan is Cartesian: try rss")
 
     def solve(volume: MRScan, step: Callback) -> Tensor:
-        return root_sum_of_squares(_coil_images(volume), volume.ndim)
+        return root_sum_of_squares(_coil_images(volume, _density(volume)), volume.ndim)
 
     return _each_volume(scan, solve, track, "gridding", 1)
 
@@ -61,7 +61,7 @@ class SenseOptions:
 
     iterations: int = option(30, "conjugate gradient steps")
     regularization: float = option(
-        1e-3, "Tikhonov weight, a fraction of the largest eigenvalue of the normal operator"
+        0.1, "Tikhonov weight, relative to the mean eigenvalue of the normal operator"
     )
     calibration: int = option(24, "width of the k-space centre that the coil maps come from")
 
@@ -71,13 +71,13 @@ def sense(scan: MRScan, options: SenseOptions, track: Track) -> Image:
     """Iterative SENSE: least squares with ESPIRiT maps by conjugate gradient, any sampling."""
 
     def solve(volume: MRScan, step: Callback) -> Tensor:
-        A = _encoding(volume, options.calibration)
-        weight = options.regularization * A.norm(iterations=10) ** 2
+        A = _encoding(volume, options.calibration, _density(volume))
+        # Maps have unit length in each pixel, so the mean eigenvalue is the samples per pixel.
         return conjugate_gradient(
             A,
             volume.kspace,
             iterations=options.iterations,
-            regularization=weight,
+            regularization=options.regularization / volume.acceleration,
             callback=step,
         )
 
@@ -100,13 +100,15 @@ def l1_wavelet(scan: MRScan, options: WaveletOptions, track: Track) -> Image:
     """Compressed sensing: ESPIRiT maps and l1-regularised wavelets by FISTA, any sampling."""
 
     def solve(volume: MRScan, step: Callback) -> Tensor:
-        A = _encoding(volume, options.calibration)
+        density = _density(volume)
+        A: LinearOperator = _encoding(volume, options.calibration, density)
+        kspace = volume.kspace
+        if density is not None:
+            # Weighting evens out the eigenvalues; FISTA is slow at the edge of k-space without.
+            kspace = density.sqrt() * kspace
+            A = Diagonal(density.sqrt()) @ A
         return wavelet_sense(
-            A,
-            volume.kspace,
-            iterations=options.iterations,
-            weight=options.weight,
-            callback=step,
+            A, kspace, iterations=options.iterations, weight=options.weight, callback=step
         )
 
     return _each_volume(_whitened(scan), solve, track, "l1-wavelet", options.iterations)
@@ -120,24 +122,28 @@ def _whitened(scan: MRScan) -> MRScan:
     return scan.replace(kspace=kspace, noise=None)
 
 
-def _encoding(volume: MRScan, calibration: int) -> Sense:
+def _density(volume: MRScan) -> Tensor | None:
+    """Density compensation of a trajectory, ``(sample,)``; none is needed on a grid."""
+    if volume.trajectory is None:
+        return None
+    return density_compensation(volume.trajectory, volume.image_shape)
+
+
+def _encoding(volume: MRScan, calibration: int, density: Tensor | None) -> Sense:
     """The SENSE operator of one volume with maps from its own centre of k-space."""
+    kspace = volume.kspace
     if volume.coils == 1:
-        maps = torch.ones(
-            (1, *volume.matrix), dtype=volume.kspace.dtype, device=volume.kspace.device
-        )
+        maps = torch.ones((1, *volume.matrix), dtype=kspace.dtype, device=kspace.device)
     else:
-        kspace = volume.kspace
-        if not volume.is_cartesian:
-            kspace = Fourier(volume.matrix)(_coil_images(volume))
+        if density is not None:
+            kspace = Fourier(volume.matrix)(_coil_images(volume, density))
         maps = espirit(kspace, calibration=calibration)
     return Sense(maps, mask=volume.mask, trajectory=volume.trajectory)
 
 
-def _coil_images(volume: MRScan) -> Tensor:
+def _coil_images(volume: MRScan, density: Tensor | None) -> Tensor:
     """Gridded images ``(coil, [z,] y, x)`` of one non-Cartesian volume."""
     assert volume.trajectory is not None
-    density = density_compensation(volume.trajectory, volume.image_shape)
     return grid_coils(volume.kspace, volume.trajectory, volume.image_shape, density)
 
 

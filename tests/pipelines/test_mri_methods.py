@@ -47,16 +47,18 @@ def test_methods_improve_on_the_zero_filled_image(undersampled: sr.MRScan) -> No
     assert wavelet < sense
 
 
-@pytest.mark.parametrize("trajectory", ["radial", "spiral"])
-def test_non_cartesian_methods_find_the_phantom(trajectory: str) -> None:
-    scan = simulate_mr(matrix=96, coils=6, trajectory=trajectory, acceleration=2, snr=80, seed=2)
+@pytest.mark.parametrize(("trajectory", "acceleration"), [("radial", 2), ("spiral", 1)])
+def test_non_cartesian_methods_find_the_phantom(trajectory: str, acceleration: float) -> None:
+    scan = simulate_mr(
+        matrix=96, coils=6, trajectory=trajectory, acceleration=acceleration, snr=80, seed=2
+    )
     truth = reference_image(scan).data
     gridded = error(sr.reconstruct(scan, "gridding"), truth)
     sense = error(sr.reconstruct(scan, "sense", iterations=20), truth)
-    wavelet = error(sr.reconstruct(scan, "l1-wavelet", iterations=20), truth)
-    assert sense < 0.12
-    assert sense < gridded
-    assert wavelet < gridded
+    wavelet = error(sr.reconstruct(scan, "l1-wavelet"), truth)
+    assert gridded < 0.1
+    assert sense < 0.95 * gridded
+    assert wavelet < 0.95 * sense
 
 
 def test_scale_of_the_data_does_not_matter(undersampled: sr.MRScan) -> None:

@@ -154,8 +154,13 @@ def _correlation(projection: Tensor, widths: Sequence[int]) -> Tensor:
     blocks = projection.reshape(coils, *widths, coils, *widths)
     out = projection.new_zeros((coils, coils, *(2 * w - 1 for w in widths)))
     for position in product(*(range(w) for w in widths)):
-        target = [slice(w - 1 - i, 2 * w - 1 - i) for i, w in zip(position, widths, strict=True)]
-        out[(slice(None), slice(None), *target)] += blocks[(slice(None), *position)]
+        window = out
+        for axis, (i, w) in enumerate(zip(position, widths, strict=True)):
+            window = window.narrow(axis + 2, w - 1 - i, w)
+        block = blocks
+        for i in position:
+            block = block.select(1, i)
+        window += block
     return out / _volume(widths)
 
 

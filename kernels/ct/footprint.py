@@ -21,7 +21,7 @@ from numba import njit, prange
 from ..threads import jit, parallel_jit
 
 FINE = 8  # cells of the fine grid per column
-TILE = 32
+TILE = 32  # pixels of a tile in x and y
 PARALLEL, FLAT, CURVED = 0, 1, 2
 
 

@@ -22,6 +22,7 @@ from .geometry import (
     ParallelBeam,
     VolumeGrid,
 )
+from .lanes import LANES
 
 Model = Literal["separable-footprint", "joseph"]
 A = TypeVar("A")
@@ -154,7 +155,7 @@ class Projector:
 
     def _planar(self, images: Floats, sinograms: Floats, back: bool) -> None:
         rest = self.beam, self.turns, *self.axes(images.dtype), self.cells
-        lanes, start, count = planar.LANES, 0, len(images)
+        lanes, start, count = LANES, 0, len(images)
         # Side by side costs as much as a few single slices, whether all lanes are full or not.
         while count - start >= lanes // 4:
             stop = min(start + lanes * self._stacks(images.itemsize), count)
@@ -172,7 +173,7 @@ class Projector:
         """Stacks of 16 slices that go together: four, or what the memory limit allows."""
         if self.memory_limit is None:
             return 4
-        return int(min(max(self.memory_limit // (planar.LANES * self._item(itemsize)), 1), 4))
+        return int(min(max(self.memory_limit // (LANES * self._item(itemsize)), 1), 4))
 
     def _item(self, itemsize: int) -> int:
         return itemsize * (int(np.prod(self.volume.shape)) + int(np.prod(self.geometry.shape)))
@@ -183,6 +184,8 @@ class Projector:
         assert isinstance(geometry, ConeBeam)
         slope = _slopes(geometry).astype(volumes.dtype)
         y_step, view_step = self._pieces(volumes.itemsize)
+        _, rows, columns = geometry.shape
+        padded = -(-rows // LANES) * LANES
         for volume, sinogram in zip(volumes, sinograms, strict=True):
             if back:
                 volume[:] = 0
@@ -191,14 +194,16 @@ class Projector:
             for y in range(0, grid.shape[1], y_step):
                 slab = np.ascontiguousarray(volume[:, y : y + y_step].transpose(1, 2, 0))
                 for v in range(0, len(geometry), view_step):
-                    part = (sinogram[v : v + view_step] * slope).transpose(0, 2, 1)
-                    part = np.ascontiguousarray(part) if back else np.zeros_like(part, order="C")
+                    views = sinogram[v : v + view_step]
+                    part = np.zeros((len(views), columns, padded), volume.dtype)
+                    if back:
+                        part[..., :rows] = (views * slope).transpose(0, 2, 1)
                     (cone.adjoint if back else cone.forward)(
                         slab, part, self.beam, self.axial, self.turns[v : v + view_step], xs,
                         ys[y : y + y_step], self.cells,
                     )  # fmt: skip
                     if not back:
-                        sinogram[v : v + view_step] += part.transpose(0, 2, 1) * slope
+                        views += part[..., :rows].transpose(0, 2, 1) * slope
                 if back:
                     volume[:, y : y + y_step] = slab.transpose(2, 0, 1)
 
@@ -239,8 +244,8 @@ class Projector:
         if self.model == "joseph":
             return int(self._frames.nbytes)
         if self.volume.ndim == 2:
-            stack = planar.LANES * self._stacks(4) * self._item(4)
-            return stack + thread_count() * 4 * self.cells * planar.LANES
+            stack = LANES * self._stacks(4) * self._item(4)
+            return stack + thread_count() * 4 * self.cells * LANES
         nz, _, nx = self.volume.shape
         _, rows, columns = self.geometry.shape
         y_step, view_step = self._pieces(4)

@@ -13,6 +13,7 @@ import platform
 import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -96,10 +97,10 @@ def planar(rounds, results):
         stack = np.repeat(image[None], 32, 0)
         stack_sinogram = np.repeat(sinogram[None], 32, 0)
         calls = {
-            "spinray forward": lambda: projector.forward(image),
-            "spinray back": lambda: projector.adjoint(sinogram),
-            "spinray stack forward": lambda: projector.forward(stack),
-            "spinray stack back": lambda: projector.adjoint(stack_sinogram),
+            "spinray forward": partial(projector.forward, image),
+            "spinray back": partial(projector.adjoint, sinogram),
+            "spinray stack forward": partial(projector.forward, stack),
+            "spinray stack back": partial(projector.adjoint, stack_sinogram),
         }
         errors = {"spinray": relative_rmse(projector.forward(image), exact)}
         if name != "fan curved":

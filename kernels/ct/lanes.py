@@ -11,10 +11,9 @@ from numba.extending import intrinsic
 LANES = 16  # slices side by side, innermost in memory
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def add_scaled(
+def _add_scaled(
     typing_context: Any, target: Any, i: Any, source: Any, j: Any, weight: Any
-) -> Any:  # numba reads the signature
+) -> tuple[Any, Any]:
     """Compute ``target[i + s] += weight * source[j + s]`` for the `LANES` slices s; flat arrays.
 
     As a vector by contract: of a loop, LLVM cannot tell that the arrays do not overlap.
@@ -41,3 +40,6 @@ def add_scaled(
         return context.get_dummy_value()
 
     return types.void(target, types.intp, source, types.intp, target.dtype), codegen
+
+
+add_scaled: Any = intrinsic(_add_scaled)

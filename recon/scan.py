@@ -154,7 +154,7 @@ class MRScan(_Scan):
             raise TypeError(f"mask must be boolean, got {mask.dtype}")
         full = (*self.batch_shape, *matrix)
         try:
-            fits = torch.broadcast_shapes(mask.shape, full) == full
+            fits = torch.broadcast_shapes(mask.shape, full) == full  # type: ignore[no-untyped-call]
         except RuntimeError:
             fits = False
         if not fits:

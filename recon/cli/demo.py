@@ -89,8 +89,10 @@ def _brain(files: DemoFiles) -> Comparison:
     from ...datasets import masks
     from ..io import load
     from ..pipelines.reconstruct import reconstruct
+    from ..scan import MRScan
 
     full = load(files.mr)
+    assert isinstance(full, MRScan)
     mask = masks.poisson(full.matrix, 4.0, calibration=24, seed=0)
     scan = full.replace(kspace=full.kspace * mask, mask=mask)
     truth = _slice(files.mr_truth or reconstruct(full, "rss"))
@@ -128,8 +130,11 @@ def _few_views(files: DemoFiles) -> Comparison:
     from ..io import load
     from ..pipelines.ct import centred
     from ..pipelines.reconstruct import reconstruct
+    from ..scan import CTScan
 
-    scan = centred(_first_slice(load(files.ct)))
+    stack = load(files.ct)
+    assert isinstance(stack, CTScan)
+    scan = centred(_first_slice(stack))
     truth = _slice(files.ct_truth or reconstruct(scan, "fbp", filter="hann"))
     few = scan.replace(
         sinogram=scan.sinogram[..., ::4, :],

@@ -27,7 +27,7 @@ def info(
     """
     if system == (file is not None):
         raise ValueError("info takes a FILE, or --system")
-    if system:
+    if file is None:
         facts = system_facts()
     else:
         from ..io import load

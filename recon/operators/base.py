@@ -193,7 +193,7 @@ class Scaled(LinearOperator):
 
     def normal(self, x: Tensor) -> Tensor:
         """Apply |c|^2 A^H A."""
-        return abs(self.factor) * abs(self.factor) * self.operator.normal(x)
+        return cast(Tensor, abs(self.factor) ** 2 * self.operator.normal(x))  # type: ignore[operator]
 
 
 class _LinearMap(torch.autograd.Function):

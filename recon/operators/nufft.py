@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ...kernels.nufft import Plan
-from .base import LinearOperator, linear_map
+from .base import LinearOperator, linear_map, require_same
+from .off_resonance import TimeSegments
 
 
 class NonUniformFourier(LinearOperator):
@@ -24,12 +25,25 @@ class NonUniformFourier(LinearOperator):
         Last axis ordered as the image axes. Leading axes are frames with a trajectory each.
     image_shape : ([z,] y, x)
     tolerance : relative error of the transform
+    field_map : image_shape, Hz, and readout_time : (sample,), s
+        Off-resonance: each voxel's signal turns by ``exp(-2 pi i field_map readout_time)``. Time
+        segments are added until they reach the tolerance; the field map may need gradients.
+
+    References
+    ----------
+    Off-resonance in time segments: Fessler et al., IEEE Trans Signal Process 53, 3393 (2005).
     """
 
     trajectory: Tensor
 
     def __init__(
-        self, trajectory: Tensor, image_shape: tuple[int, ...], *, tolerance: float = 1e-3
+        self,
+        trajectory: Tensor,
+        image_shape: tuple[int, ...],
+        *,
+        tolerance: float = 1e-3,
+        field_map: Tensor | None = None,
+        readout_time: Tensor | None = None,
     ) -> None:
         trajectory = torch.as_tensor(trajectory)
         plan = Plan(trajectory, image_shape, tolerance=tolerance)
@@ -40,6 +54,13 @@ class NonUniformFourier(LinearOperator):
         else:
             self.register_buffer("trajectory", trajectory)
         self._plan, self._planned = plan, self._state()
+        if (field_map is None) != (readout_time is None):
+            raise ValueError("off-resonance needs both field_map (Hz) and readout_time (s)")
+        self.segments = None
+        if field_map is not None and readout_time is not None:
+            require_same("field_map", field_map.shape, "image_shape", plan.image_shape)
+            require_same("readout_time", readout_time.shape, "samples", (plan.samples,))
+            self.segments = TimeSegments(field_map, readout_time, tolerance)
 
     @property
     def plan(self) -> Plan:
@@ -51,15 +72,27 @@ class NonUniformFourier(LinearOperator):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply A: images to samples."""
-        return _transform(x, self.trajectory, self.plan, False)
+        plan = self.plan
+        if self.segments is None:
+            return _transform(x, self.trajectory, plan, False)
+        axis = -1 - len(self.domain_shape)
+        turned = self.segments.turn(x.unsqueeze(axis), -1)
+        parts = _transform(turned, self.trajectory, plan, False)
+        return (parts * self.segments.weights.to(parts.dtype)).sum(-2)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Apply A^H: samples to images, without density compensation."""
-        return _transform(y, self.trajectory, self.plan, True)
+        plan = self.plan
+        if self.segments is None:
+            return _transform(y, self.trajectory, plan, True)
+        parts = y.unsqueeze(-2) * self.segments.weights.to(y.dtype).conj()
+        images = _transform(parts, self.trajectory, plan, True)
+        return self.segments.turn(images, 1).sum(-1 - len(self.domain_shape))
 
     def normal(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
         """Apply A^H W A with real `weights` ``(*frames, sample)`` or ``(sample,)``, or none."""
-        if self.trajectory.requires_grad or (weights is not None and weights.requires_grad):
+        weighted = weights is not None and weights.requires_grad
+        if self.trajectory.requires_grad or weighted or self.segments is not None:
             y = self(x)
             return self.adjoint(y if weights is None else self._spread(weights, y) * y)
         plan = self.plan

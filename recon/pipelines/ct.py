@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import cast, get_args
 
 import numpy as np
 from torch import Tensor
@@ -13,13 +14,14 @@ from ..ct import center_of_rotation
 from ..ct import fbp as filtered_backprojection
 from ..ct import fdk as feldkamp
 from ..ct import tv as solve_tv
+from ..ct.filters import Filter
 from ..image import Image, centred_affine
 from ..operators import XRayTransform
 from ..scan import CTScan
 from ..solvers import sirt as solve_sirt
 from .registry import Track, method, option
 
-FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
+FILTERS: tuple[str, ...] = get_args(Filter)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class FdkOptions:
 @method("fdk", "ct")
 def fdk(scan: CTScan, options: FdkOptions, track: Track) -> Image:
     """Feldkamp, Davis and Kress: filtered back projection of circular cone beams."""
-    data = feldkamp(scan.sinogram, scan.geometry, scan.grid, filter=options.filter)
+    data = feldkamp(scan.sinogram, scan.geometry, scan.grid, filter=cast(Filter, options.filter))
     return _image(scan, data)
 
 
@@ -126,7 +128,9 @@ def centred(scan: CTScan, column: float | None = None) -> CTScan:
 
 
 def _fbp(scan: CTScan, filter_name: str) -> Tensor:
-    return filtered_backprojection(scan.sinogram, scan.geometry, scan.grid, filter=filter_name)
+    return filtered_backprojection(
+        scan.sinogram, scan.geometry, scan.grid, filter=cast(Filter, filter_name)
+    )
 
 
 def _image(scan: CTScan, data: Tensor) -> Image:

@@ -172,4 +172,4 @@ def _image(scan: MRScan, data: Tensor) -> Image:
     data = resize(data, scan.image_shape)
     slices = bool(scan.batch_axes) and scan.batch_axes[-1] == "slice"
     spacing = scan.spacing if slices else scan.spacing[-scan.ndim :]
-    return Image(data, spacing, scan.affine)
+    return Image(data, spacing, scan.affine)  # type: ignore[arg-type]

@@ -79,3 +79,62 @@ def test_plan_follows_a_trajectory_that_an_optimiser_moves() -> None:
     operator(x).abs().square().sum().backward()
     optimiser.step()
     assert torch.allclose(operator(x), _exact(x, k), atol=1e-10)
+
+
+def _field(ny: int, nx: int, hertz: float) -> torch.Tensor:
+    y, x = torch.meshgrid(
+        torch.linspace(-1, 1, ny).double(), torch.linspace(-1, 1, nx).double(), indexing="ij"
+    )
+    return hertz * (y**2 - 0.5 * x + 0.3 * y * x)
+
+
+def _exact_off_resonance(x, k, field_map, time):
+    ny, nx = x.shape[-2:]
+    n = torch.cartesian_prod(torch.arange(ny) - ny // 2, torch.arange(nx) - nx // 2).double()
+    phase = k @ n.T + time[:, None] * field_map.reshape(1, -1)
+    return x.reshape(*x.shape[:-2], -1) @ torch.exp(-2j * math.pi * phase).T / math.sqrt(ny * nx)
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-3, 1e-6])
+def test_off_resonance_reaches_its_tolerance(tolerance: float) -> None:
+    k, time = _trajectory(200, 2), torch.linspace(1e-3, 12e-3, 200).double()
+    field_map = _field(16, 14, 150.0)
+    operator = NonUniformFourier(
+        k, (16, 14), tolerance=tolerance, field_map=field_map, readout_time=time
+    )
+    x = torch.randn(2, 16, 14, dtype=torch.complex128)
+    exact = _exact_off_resonance(x, k, field_map, time)
+    assert float((operator(x) - exact).norm() / exact.norm()) <= 1.5 * tolerance
+    assert len(operator.segments.times) <= 12
+
+
+def test_off_resonance_adjoint_and_derivatives() -> None:
+    operator = NonUniformFourier(
+        _trajectory(30, 2),
+        (7, 6),
+        tolerance=1e-8,
+        field_map=_field(7, 6, 100.0),
+        readout_time=torch.linspace(0, 5e-3, 30).double(),
+    )
+    check_operator(operator, batch=(2,))
+
+
+def test_gradient_of_the_field_map() -> None:
+    k, time = _trajectory(60, 2), torch.linspace(0, 8e-3, 60).double()
+    x = torch.randn(9, 8, dtype=torch.complex128)
+    target = torch.randn(60, dtype=torch.complex128)
+    field_map = _field(9, 8, 80.0).requires_grad_()
+    operator = NonUniformFourier(k, (9, 8), tolerance=1e-9, field_map=field_map, readout_time=time)
+    (ours,) = torch.autograd.grad((operator(x) - target).abs().square().sum(), field_map)
+    exact_loss = (_exact_off_resonance(x, k, field_map, time) - target).abs().square().sum()
+    (exact,) = torch.autograd.grad(exact_loss, field_map)
+    assert float((ours - exact).norm() / exact.norm()) < 1e-4
+
+
+def test_off_resonance_needs_both_parts() -> None:
+    with pytest.raises(ValueError, match="readout_time"):
+        NonUniformFourier(_trajectory(30, 2), (7, 6), field_map=_field(7, 6, 1.0))
+    with pytest.raises(ValueError, match="field_map"):
+        NonUniformFourier(
+            _trajectory(30, 2), (7, 6), field_map=_field(6, 7, 1.0), readout_time=torch.zeros(30)
+        )

@@ -5,7 +5,7 @@
 Every tool runs once a round, in turn; times are medians over rounds. Errors are relative l2
 against a direct sum in double precision over a random subset of the outputs. Plans, tables and
 kernels are made before the clock starts; peers may write into arrays that exist already.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

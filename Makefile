@@ -42,7 +42,8 @@ lint: $(VENV)/dev
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/dev
-	@for job in nufft ct mri; do $(BIN)/python benchmarks/$$job.py || exit 1; done
+	@for job in nufft ct mri; do \
+	  $(BIN)/python -m benchmarks.$$job --output benchmarks/results/$$job.json || exit 1; done
 
 docs: $(VENV)/dev
 	@$(PIP) -e '.[docs]'

@@ -57,13 +57,13 @@ class Plan:
         if upsampling is not None and not 1.1 <= upsampling <= 4:
             raise ValueError(f"upsampling={upsampling}: expected a factor from 1.1 to 4")
         gpu = on_gpu(trajectory) if device is None else not str(device).startswith("cpu")
+        if gpu:
+            raise TypeError("the NUFFT runs on the CPU so far: move trajectory and data there")
         positions = _checked_positions(trajectory, len(self.image_shape))
         self.frames: tuple[int, ...] = positions.shape[:-2]
         self.samples: int = positions.shape[-2]
         width, grid_shape = choose(self.tolerance, self.image_shape, self.samples, upsampling)
         flat = positions.reshape(-1, self.samples, len(self.image_shape))
-        if gpu:
-            raise NotImplementedError("the CUDA backend is not built yet")
         self._transform = CpuPlan(flat, self.image_shape, grid_shape, width, memory_limit)
         self._lock = threading.Lock()
         self._convolution: tuple[NDArray[Any] | None, Toeplitz | None] = None, None

@@ -96,8 +96,8 @@ def system_facts() -> dict[str, Any]:
         built = torch.version.cuda
         facts["gpu"] = "none found" + ("" if built else ", and this torch is a CPU build")
     facts["gpu status"] = (
-        "the operators and solvers run wherever torch does; no release of Spinray has been run "
-        "on a GPU yet, so no GPU figure is claimed"
+        "the NUFFT and CT kernels run on the CPU, there are no CUDA kernels yet; nothing here "
+        "has been run on a GPU, so no GPU figure is claimed"
     )
     return facts
 

@@ -62,8 +62,8 @@ def recon(
     from ..io import check_writable, load
     from ..pipelines.ct import centred
     from ..pipelines.reconstruct import reconstruct
-    from ..pipelines.registry import find
 
+    target_device = _device(device)
     for path in outputs:
         check_writable(path)
     done = []
@@ -71,9 +71,7 @@ def recon(
         scan = load(source, **reading)
         if center is not None:
             scan = centred(_require_ct(source, scan), _column(center))
-        if method != "auto":
-            find(method, scan).parse(options)
-        image = reconstruct(scan.to(device), method=method, **options)
+        image = reconstruct(scan.to(target_device), method=method, **options)
         image.save(target)
         made = image.metadata
         done.append({"input": str(source), "output": str(target), **made})
@@ -121,6 +119,18 @@ def _column(text: str) -> float | None:
         return float(text)
     except ValueError:
         raise ValueError(f"--center must be a column number or auto, got {text!r}") from None
+
+
+def _device(text: str) -> str:
+    """The device's name, if torch has it here."""
+    import torch
+
+    try:
+        torch.empty(0, device=text)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {text}: torch cannot use it here ({reason})") from None
+    return text
 
 
 def _matrix(text: str | None) -> tuple[int, ...] | None:

@@ -63,14 +63,7 @@ def fbp(
     """
     if not isinstance(geometry, (ParallelBeam, FanBeam)):
         raise TypeError(f"fbp takes a parallel or fan beam, got {geometry}: see fdk for cone beams")
-    sinogram = torch.as_tensor(sinogram)
-    if not sinogram.is_floating_point():
-        raise TypeError(f"sinogram must be float32 or float64, got {sinogram.dtype}")
-    if tuple(sinogram.shape[-2:]) != geometry.shape:
-        raise ValueError(
-            f"sinogram has shape {tuple(sinogram.shape)}, expected (*batch, view, column) with "
-            f"{geometry.shape}"
-        )
+    sinogram = checked_sinogram(sinogram, geometry)
     warn_of_truncation(sinogram, geometry)
     grid = volume or geometry.default_volume()
     before = view_weights(geometry)
@@ -82,6 +75,20 @@ def fbp(
     weighted = sinogram * torch.from_numpy(cosine).to(sinogram)
     filtered = filter_views(weighted, spacing, filter, arc=arc, cutoff=cutoff)
     return backproject(filtered * torch.from_numpy(after).to(sinogram), geometry, grid)
+
+
+def checked_sinogram(sinogram: Tensor, geometry: CircularBeam) -> Tensor:
+    """The sinogram as a real tensor whose last axes are the geometry's, or an error."""
+    sinogram = torch.as_tensor(sinogram)
+    if not sinogram.is_floating_point():
+        raise TypeError(f"sinogram must be float32 or float64, got {sinogram.dtype}")
+    shape = geometry.shape
+    if tuple(sinogram.shape[-len(shape) :]) != shape:
+        axes = "view, column" if len(shape) == 2 else "view, row, column"
+        raise ValueError(
+            f"sinogram has shape {tuple(sinogram.shape)}, expected (*batch, {axes}) with {shape}"
+        )
+    return sinogram
 
 
 def widen(sinogram: Tensor, geometry: Beam) -> tuple[Tensor, Beam]:

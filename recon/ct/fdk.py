@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...kernels.ct.backprojection import backproject
 from ...kernels.ct.geometry import ConeBeam, Geometry, HelicalBeam, VolumeGrid
-from .fbp import fan_weights, warn_of_truncation, widen
+from .fbp import checked_sinogram, fan_weights, warn_of_truncation, widen
 from .filters import Filter, filter_views
 from .redundancy import view_weights
 
@@ -48,14 +48,7 @@ def fdk(
     """
     if not isinstance(geometry, ConeBeam) or isinstance(geometry, HelicalBeam):
         raise TypeError(f"fdk takes a ConeBeam on a circle, got {geometry}")
-    sinogram = torch.as_tensor(sinogram)
-    if not sinogram.is_floating_point():
-        raise TypeError(f"sinogram must be float32 or float64, got {sinogram.dtype}")
-    if tuple(sinogram.shape[-3:]) != geometry.shape:
-        raise ValueError(
-            f"sinogram has shape {tuple(sinogram.shape)}, expected (*batch, view, row, column) "
-            f"with {geometry.shape}"
-        )
+    sinogram = checked_sinogram(sinogram, geometry)
     warn_of_truncation(sinogram, geometry)
     grid = volume or geometry.default_volume()
     before = view_weights(geometry)[:, None, :]

@@ -115,6 +115,7 @@ def test_methods_lists_options() -> None:
         (("recon", "mr.h5", "-o", "nowhere/a.nii.gz"), "nowhere"),
         (("recon", "mr.h5", "-o", "a.jpeg"), ".nii.gz"),
         (("recon", "cut.h5", "-o", "a.npy"), "cut.h5"),
+        (("recon", "mr.h5", "-o", "a.npy", "--device", "gpu0"), "--device gpu0"),
         (("simulate", "mr", "nowhere/a.h5"), "nowhere"),
         (("simulate", "mr", "b.h5", "--trajectory", "rosette"), "rosette"),
         (("methods", "magic"), "magic"),

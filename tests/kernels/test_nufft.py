@@ -242,3 +242,8 @@ def test_bad_data() -> None:
         Plan(np.zeros((4, 10, 2)), (8, 8)).forward(np.zeros((3, 8, 8), np.complex64))
     with pytest.raises(TypeError, match="meta"):
         plan.forward(torch.zeros(8, 8, dtype=torch.complex64, device="meta"))
+
+
+def test_a_gpu_is_refused_in_words():
+    with pytest.raises(TypeError, match="runs on the CPU so far"):
+        Plan(np.zeros((4, 2)), (8, 8), device="cuda")

@@ -66,8 +66,9 @@ def _remainder(n: int) -> int:
 @jit
 def transform(a, b, n, radices, twiddles):  # type: ignore[no-untyped-def]
     """Transform eight lines of `n` points in buffer `a`; returns `a` or the scratch `b`."""
-    m, stride, t = n, 1, 0
+    m, t = n, 0
     for radix in radices:
+        stride = n // m  # no literal: Numba would compile every radix twice
         m //= radix
         if radix == 8:
             _radix8(a, b, m, stride, twiddles[t:])
@@ -80,7 +81,6 @@ def transform(a, b, n, radices, twiddles):  # type: ignore[no-untyped-def]
         else:
             _radix5(a, b, m, stride, twiddles[t:])
         t += 2 * (radix - 1) * m
-        stride *= radix
         a, b = b, a
     return a
 

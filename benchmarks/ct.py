@@ -8,11 +8,7 @@ Errors are relative RMSE against closed-form line integrals of ellipses, average
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import statistics
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +21,8 @@ from ct_phantoms import HEAD, image_of, line_integrals_of, relative_rmse
 from spinray.kernels.ct import Projector
 from spinray.kernels.ct.geometry import ConeBeam, FanBeam, ParallelBeam, VolumeGrid
 from spinray.recon import ct
+
+from .common import has, machine, medians, write
 
 N = 512
 
@@ -73,19 +71,6 @@ def astra_calls(geometry, grid, image, sinogram, kind):
     return forward, back
 
 
-def interleaved(calls, rounds):
-    """Median seconds of each call, one of each in turn."""
-    times = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for _ in range(rounds):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(t) for name, t in times.items()}
-
-
 def planar(rounds, results):
     for name, (geometry, grid) in jobs().items():
         scale = grid.spacing[0] / (240 / 512) * 0.95
@@ -103,41 +88,40 @@ def planar(rounds, results):
             "spinray stack back": partial(projector.adjoint, stack_sinogram),
         }
         errors = {"spinray": relative_rmse(projector.forward(image), exact)}
-        if name != "fan curved":
+        if has("astra") and name != "fan curved":
             for kind in ("line", "strip") + (("linear",) if name == "parallel" else ()):
                 forward, back = astra_calls(geometry, grid, image, sinogram, kind)
                 calls[f"astra {kind} forward"], calls[f"astra {kind} back"] = forward, back
                 errors[f"astra {kind}"] = relative_rmse(forward(), exact)
-        seconds = interleaved(calls, rounds)
+        seconds = medians(calls, rounds)
         for call in ("spinray stack forward", "spinray stack back"):
             seconds[call + " a slice"] = seconds.pop(call) / 32
         report(results, name, seconds, errors)
 
 
 def analytic(rounds, results):
-    from skimage.transform import iradon
-
     geometry, grid = jobs()["parallel"]
     head = [(v, *(240 / 512 * s for s in rest[:4]), rest[4]) for v, *rest in HEAD]
     image = image_of(head, grid)
     sinogram = line_integrals_of(head, geometry).astype(np.float32)
     tensor = torch.from_numpy(sinogram)
-    calls = {
-        "spinray": lambda: ct.fbp(tensor, geometry, grid),
-        "scikit-image": lambda: iradon(
-            sinogram.T, np.rad2deg(geometry.angles), output_size=N, filter_name="ramp"
-        ),
-        "astra": astra_fbp(geometry, grid, sinogram),
-    }
+    calls = {"spinray": lambda: ct.fbp(tensor, geometry, grid)}
+    found = {"spinray": calls["spinray"]().numpy()}
+    if has("skimage"):
+        from skimage.transform import iradon
+
+        degrees = np.rad2deg(geometry.angles)
+        calls["scikit-image"] = lambda: iradon(
+            sinogram.T, degrees, output_size=N, filter_name="ramp"
+        )
+        found["scikit-image"] = calls["scikit-image"]()[::-1] / grid.spacing[0]
+    if has("astra"):
+        calls["astra"] = astra_fbp(geometry, grid, sinogram)
+        found["astra"] = calls["astra"]()[::-1]
     y, x = grid.positions(0)[:, None], grid.positions(1)
     inside = (np.hypot(x, y) < 125) & (image > 0)
-    found = {
-        "spinray": calls["spinray"]().numpy(),
-        "scikit-image": calls["scikit-image"]()[::-1] / grid.spacing[0],
-        "astra": calls["astra"]()[::-1],
-    }
     errors = {name: relative_rmse(f[inside], image[inside]) for name, f in found.items()}
-    report(results, "fbp", interleaved(calls, rounds), errors)
+    report(results, "fbp", medians(calls, rounds), errors)
 
 
 def astra_fbp(geometry, grid, sinogram):
@@ -178,7 +162,7 @@ def cone(rounds, results):
     volume = rng.random(grid.shape, dtype=np.float32)
     sinogram = rng.random(geometry.shape, dtype=np.float32)
     tensor = torch.from_numpy(sinogram)
-    seconds = interleaved(
+    seconds = medians(
         {
             "spinray forward": lambda: projector.forward(volume),
             "spinray back": lambda: projector.adjoint(sinogram),
@@ -204,20 +188,12 @@ def main():
     parser.add_argument("--output", type=Path)
     parser.add_argument("--only", choices=["planar", "analytic", "cone"])
     options = parser.parse_args()
-    results = {"machine": f"{processor()}, {torch.get_num_threads()} threads"}
+    results = {"machine": machine(), "rounds": options.rounds}
     for job in (planar, analytic, cone):
         if options.only in (None, job.__name__):
             job(options.rounds, results)
     if options.output:
-        options.output.write_text(json.dumps(results, indent=1) + "\n")
-
-
-def processor():
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
+        write(options.output, results)
 
 
 if __name__ == "__main__":

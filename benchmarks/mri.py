@@ -1,6 +1,6 @@
 """MR methods against BART and SigPy on a real brain scan: image error, time, JSON.
 
-    SPINRAY_DATA=../shared/data python benchmarks/mri.py [--output FILE.json] [--rounds 3]
+    SPINRAY_DATA=FOLDER python -m benchmarks.mri [--output FILE.json] [--rounds 5]
 
 `brain8ch_full.cfl` (8 coils, 230 x 180) is undersampled by `sigpy.mri.poisson` (24 x 24
 calibration, seed 0). Error: NRMSE of the magnitude inside the object (full-data root sum of
@@ -12,11 +12,8 @@ process, files included.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import shutil
-import statistics
 import subprocess
 import tempfile
 import time
@@ -32,8 +29,10 @@ from spinray.recon.metrics import nrmse
 from spinray.recon.mri import espirit, root_sum_of_squares, wavelet_sense
 from spinray.recon.operators import Fourier, Sense
 
+from .common import has, machine, medians, write
+
 BART_WEIGHTS = (0.002, 0.003, 0.004, 0.006, 0.01)
-SIGPY_WEIGHTS = (1e-3, 2e-3, 4e-3)
+SIGPY_WEIGHTS = (1e-3, 2e-3, 4e-3, 6e-3, 8e-3, 1.2e-2)
 Complex = NDArray[np.complex64]
 
 
@@ -126,39 +125,32 @@ def run_spinray(case: Case, peers: dict[str, float]) -> dict[str, Any]:
 
 def espirit_times(kspace: Complex, folder: Path, rounds: int) -> dict[str, float]:
     """Medians of interleaved runs on the fully sampled scan."""
-    from sigpy.mri.app import EspiritCalib
-
     write_cfl(folder / "k", np.moveaxis(kspace, 0, -1)[None])
     tensor = torch.from_numpy(kspace)
-    times: dict[str, list[float]] = {"Spinray": [], "BART": [], "SigPy": []}
     espirit(tensor)
-    for _ in range(rounds):
-        times["Spinray"].append(timed(lambda: espirit(tensor))[0])
-        if shutil.which("bart"):
-            times["BART"].append(bart("ecalib", "-c0", "-m1", str(folder / "k"), str(folder / "m")))
-        app = EspiritCalib(kspace, crop=0, show_pbar=False)
-        times["SigPy"].append(timed(app.run)[0])
-    return {name: statistics.median(values) for name, values in times.items() if values}
+    calls: dict[str, Callable[[], Any]] = {"Spinray": lambda: espirit(tensor)}
+    if shutil.which("bart"):
+        calls["BART"] = lambda: bart("ecalib", "-c0", "-m1", str(folder / "k"), str(folder / "m"))
+    if has("sigpy"):
+        from sigpy.mri.app import EspiritCalib
 
-
-def machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    name = next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
-    return f"{name or platform.processor()}, {os.cpu_count()} threads"
+        calls["SigPy"] = lambda: EspiritCalib(kspace, crop=0, show_pbar=False).run()
+    return medians(calls, rounds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/mri.json"))
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of the ESPIRiT timing")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of the ESPIRiT timing")
     arguments = parser.parse_args()
     data = Path(os.environ.get("SPINRAY_DATA", "../shared/data"))
+    if not (data / "mr_kspace" / "brain8ch_full.cfl").exists():
+        print("skipped: mr_kspace/brain8ch_full.cfl is not in SPINRAY_DATA")
+        return
     kspace = read_cfl(data / "mr_kspace" / "brain8ch_full")
     kspace = np.ascontiguousarray(np.moveaxis(kspace, -1, 0))
     results: dict[str, Any] = {
         "machine": machine(),
-        "load average at start": os.getloadavg()[0],  # times of a busy machine compare badly
-        "torch": torch.__version__,
         "l1-wavelet": {},
     }
     with tempfile.TemporaryDirectory() as name:
@@ -180,8 +172,7 @@ def main() -> None:
                 print(
                     f"{acceleration:>4}x {tool:10}{row['nrmse']:8.4f}{row['seconds']:9.2f}   {rest}"
                 )
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(results, indent=1) + "\n")
+    write(arguments.output, results)
 
 
 if __name__ == "__main__":

@@ -10,16 +10,9 @@ kernels are made before the clock starts; peers may write into arrays that exist
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import importlib.util
-import json
-import os
-import platform
 import shutil
-import statistics
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +20,8 @@ import numpy as np
 import torch
 
 from spinray.kernels.nufft import Plan
+
+from .common import has, machine, medians, write
 
 GOLDEN = np.pi * (np.sqrt(5) - 1) / 2
 Calls = dict[str, Callable[[], np.ndarray]]
@@ -75,18 +70,8 @@ def adjoint_error(k: np.ndarray, y: np.ndarray, x: np.ndarray) -> float:
 
 
 def measure(calls: Calls, rounds: int, slow: int = 3) -> dict[str, float]:
-    """Median milliseconds of each call, interleaved; calls above 0.3 s run `slow` times."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for turn in range(rounds):
-        for name, call in calls.items():
-            if turn >= slow and statistics.median(times[name]) > 0.3:
-                continue
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    return {name: 1e3 * statistics.median(values) for name, values in times.items()}
+    """Median milliseconds of each call, interleaved."""
+    return {name: 1e3 * t for name, t in medians(calls, rounds, slow).items()}
 
 
 def ducc(k: np.ndarray, tolerance: float, threads: int):
@@ -131,16 +116,16 @@ def transform_peers(
     coils, shape = len(x), x.shape[1:]
     forward, adjoint = {}, {}
     y_out, x_out = np.empty_like(y), np.empty_like(x)
-    if _has("ducc0"):
+    if has("ducc0"):
         apply, transpose = ducc(k, tolerance, threads)
         forward["ducc0"] = lambda: apply(x, y_out)
         adjoint["ducc0"] = lambda: transpose(y, x_out)
-    if _has("finufft"):
+    if has("finufft"):
         for label, factor in (("finufft", 0), ("finufft 1.25", 1.25)):
             execute, transposed = finufft(k, shape, coils, tolerance, threads, factor)
             forward[label] = lambda e=execute: e(x if coils > 1 else x[0], out=_slot(y_out))
             adjoint[label] = lambda e=transposed: e(y if coils > 1 else y[0], out=_slot(x_out))
-    if others and _has("torchkbnufft"):
+    if others and has("torchkbnufft"):
         import torchkbnufft
 
         points = torch.from_numpy(2 * np.pi * k.T).float().contiguous()
@@ -151,7 +136,7 @@ def transform_peers(
         tx, ty = torch.from_numpy(x)[None], torch.from_numpy(y)[None]
         forward["torchkbnufft"] = lambda: to(tx, points)[0].numpy()
         adjoint["torchkbnufft"] = lambda: back(ty, points)[0].numpy()
-    if others and _has("sigpy"):
+    if others and has("sigpy"):
         import sigpy
 
         coordinates = (k * shape).astype(np.float32)
@@ -194,10 +179,6 @@ def bart(k, x, y) -> tuple[Callable[[], np.ndarray], Callable[[], np.ndarray]]:
 
 def _slot(out: np.ndarray) -> np.ndarray:
     return out if len(out) > 1 else out[0]
-
-
-def _has(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
 
 
 def fitted(error: Callable[[np.ndarray], float], exact_scale: np.ndarray, out: np.ndarray) -> float:
@@ -302,11 +283,11 @@ def normal_job(rounds: int):
     calls: Calls = {"spinray": lambda: plan.normal(x)}
     convolve = torch_toeplitz(plan, threads)
     calls["torch FFT Toeplitz"] = lambda: convolve(tx).numpy()
-    if _has("ducc0"):
+    if has("ducc0"):
         forward, adjoint = ducc(k, 1e-3, threads)
         y, out = np.empty((8, len(k)), np.complex64), np.empty_like(x)
         calls["ducc0 pair"] = lambda: adjoint(forward(x, y), out)
-    if _has("torchkbnufft"):
+    if has("torchkbnufft"):
         import torchkbnufft
 
         points = torch.from_numpy(2 * np.pi * k.T).float().contiguous()
@@ -333,7 +314,7 @@ def frames_job(rounds: int):
     y_out, x_out = np.empty_like(y), np.empty_like(x)
     forward: Calls = {"spinray": lambda: plan.forward(x)}
     adjoint: Calls = {"spinray": lambda: plan.adjoint(y)}
-    if _has("ducc0"):
+    if has("ducc0"):
         pairs = [ducc(k[f], 1e-3, threads) for f in range(32)]
 
         def loop_forward():
@@ -387,18 +368,18 @@ def cg_job(rounds: int):
         "torch FFT Toeplitz": lambda p: (tm.conj() * convolve(tm * p)).sum(0),
     }
     scale = 1 / 256**2
-    if _has("ducc0"):
+    if has("ducc0"):
         apply, transpose = ducc(k, 1e-3, threads)
         y, z = np.empty((8, len(k)), np.complex64), np.empty((8, 256, 256), np.complex64)
         normals["ducc0"] = lambda p: torch.from_numpy(
             (maps.conj() * transpose(apply(maps * p.numpy(), y), z)).sum(0) * scale
         )
-    if _has("finufft"):
+    if has("finufft"):
         execute, transposed = finufft(k, (256, 256), 8, 1e-3, threads, 1.25)
         normals["finufft"] = lambda p: torch.from_numpy(
             (maps.conj() * transposed(execute(maps * p.numpy()))).sum(0) * scale
         ).to(torch.complex64)
-    if _has("sigpy"):
+    if has("sigpy"):
         import sigpy.mri
 
         linear = sigpy.mri.linop.Sense(maps, coord=(k * 256).astype(np.float32))
@@ -434,22 +415,6 @@ JOBS = {
 }  # fmt: skip
 
 
-def machine() -> dict[str, object]:
-    model = platform.processor()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((li.split(":")[1].strip() for li in lines if "model name" in li), model)
-    packages = ("numpy", "torch", "numba", "ducc0", "finufft", "torchkbnufft", "sigpy")
-    return {
-        "processor": model, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-        "load": os.getloadavg()[0], "python": platform.python_version(),
-        "versions": {p: importlib.metadata.version(p) for p in packages if _has(p)},
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-        ).stdout.strip(),
-    }  # fmt: skip
-
-
 def plot(rows: list[dict], path: Path) -> None:
     """Time against coils, and time against tolerance, one line a tool."""
     import matplotlib.pyplot as plt
@@ -475,10 +440,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
+    about = machine()
     rows = [row for job in options.jobs for row in JOBS[job](options.rounds)]
     if options.output:
-        report = {"machine": machine(), "rounds": options.rounds, "rows": rows}
-        options.output.write_text(json.dumps(report, indent=1) + "\n")
+        write(options.output, {"machine": about, "rounds": options.rounds, "rows": rows})
     if options.plot:
         plot(rows, options.plot)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..recon.ct.hounsfield import WATER
 from .ellipses import Ellipse, EllipsePhantom, Ellipsoid, EllipsoidPhantom, mr_grid
 from .rays import rays
 
@@ -28,8 +29,6 @@ __all__ = [
     "shepp_logan_3d",
     "water_disc",
 ]
-
-WATER = 0.0193  # attenuation of water at 70 keV in 1/mm (NIST XCOM)
 
 # value, semi-axes (x, y, z), centre (x, y, z) in units of half the field of view with y and z
 # upward, angle in degrees: Shepp and Logan 1974 with Toft's contrast (1996), z after Kak and

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..kernels.ct.geometry import FanBeam, Geometry, ModularBeam, ParallelBeam, VolumeGrid
-from ..recon.image import Image, centred_affine
+from ..recon.image import Image, supine_affine
 from ..recon.scan import CTScan, MRScan
 from . import masks, trajectories
 from .coils import CoilSeries, birdcage
@@ -122,7 +122,7 @@ def simulate_mr(
         noise=noise,
         image_shape=shape,
         spacing=grid.spacing,
-        affine=_supine_affine(grid),
+        affine=supine_affine(grid.shape, grid.spacing, grid.center),
         readout_length=readout,
         header={"phantom": phantom, "coils": array, "snr": snr, "seed": seed},
     )
@@ -216,13 +216,12 @@ def reference_image(scan: MRScan | CTScan) -> Image:
         raise ValueError(f"no phantom in the header of {scan}: it was not simulated here")
     if isinstance(scan, MRScan):
         modality, grid = "MR", mr_grid(scan.image_shape, scan.field_of_view)
-        affine = _supine_affine(grid)
     else:
         modality, grid = "CT", scan.grid
-        affine = centred_affine(grid.shape, grid.spacing)
     if not isinstance(phantom, Tensor):
         subsamples = 8 if grid.ndim == 2 else 4
         phantom = torch.from_numpy(phantom.image(grid, subsamples=subsamples)).float()
+    affine = supine_affine(grid.shape, grid.spacing, grid.center)
     return Image(phantom, grid.spacing, affine, {"method": "phantom", "modality": modality})
 
 
@@ -233,7 +232,7 @@ def _kspace(
         from ..recon.operators import Sense
 
         maps = torch.from_numpy(array.maps(grid)).to(torch.complex64)
-        return Sense(maps, trajectory=trajectory)(phantom.to(torch.complex64))
+        return Sense(maps, trajectory=trajectory, ndim=phantom.ndim)(phantom.to(torch.complex64))
     scale = 1 / (np.sqrt(np.prod(grid.shape)) * np.prod(grid.spacing))
     if trajectory is None:
         kspace = array.cartesian_kspace(phantom, grid.shape)
@@ -299,17 +298,6 @@ def _noise(mix: Tensor, shape: Sequence[int], generator: torch.Generator) -> Ten
     white = torch.randn((len(mix), *shape), dtype=torch.complex64, generator=generator)
     noise: Tensor = torch.tensordot(mix, white, dims=1)
     return 2**0.5 * noise
-
-
-def _supine_affine(grid: VolumeGrid) -> NDArray[np.float64]:
-    """RAS+ affine of an axial grid as a radiologist views it: x to the left, y to the back."""
-    affine = np.eye(4)
-    signs = (-1.0, -1.0, 1.0)
-    for axis in range(grid.ndim):
-        row = grid.ndim - 1 - axis
-        affine[row, row] = signs[row] * grid.spacing[axis]
-        affine[row, 3] = signs[row] * grid.positions(axis)[0]
-    return affine
 
 
 def _named_geometry(name: str, views: int, columns: int, radius: float) -> Geometry:

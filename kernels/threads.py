@@ -29,6 +29,16 @@ _one_caller = threading.RLock()
 _unlocked = contextlib.nullcontext()
 
 
+def _renew_lock() -> None:
+    """Start with an open lock: a fork may have copied a closed one."""
+    global _one_caller
+    _one_caller = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 def parallel_jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a kernel with `numba.prange`, cached, run with as many threads as torch would use."""
     kernel = jit(function, parallel=True)

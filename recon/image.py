@@ -95,3 +95,24 @@ def centred_affine(shape: tuple[int, ...], spacing: tuple[float, ...]) -> NDArra
     affine = np.diag([*step, 1.0])
     affine[:3, 3] = -(size - 1) / 2 * step
     return affine
+
+
+def supine_affine(
+    shape: tuple[int, ...], spacing: tuple[float, ...], center: tuple[float, ...] = ()
+) -> NDArray[np.float64]:
+    """Affine (RAS+) of an axial grid ``([z,] y, x)`` as a radiologist views it.
+
+    The patient lies supine, head first: x grows to the left, y to the back, z to the head, which
+    is DICOM's frame (LPS). Simulated MR and all CT stand so: the CT frame is the patient's.
+
+    Parameters
+    ----------
+    shape, spacing
+        Sizes, and voxel size in mm, ``([z,] y, x)``.
+    center
+        Position in mm of the middle of the grid in that frame, the last axes of (z, y, x).
+        Default: the origin.
+    """
+    affine = centred_affine(shape, spacing)
+    affine[: len(center), 3] += center[::-1]
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import EllipsisType
 from typing import Any, Self
 
 import numpy as np
@@ -58,7 +59,8 @@ class MRScan(_Scan):
         measured; non-Cartesian ``(*batch, coil, sample)``.
     mask
         Cartesian only: bool ``([kz,] ky, kx)`` or ``(*batch, [kz,] ky, kx)`` (axes of length 1
-        broadcast), true where a sample was measured. Default: where any coil is non-zero.
+        broadcast), true where a sample was measured; k-space outside it is set to zero. Default:
+        where any coil is non-zero.
     trajectory
         Non-Cartesian: ``(*batch, sample, ndim)`` or one for all, ``(sample, ndim)``, in cycles
         per pixel in [-0.5, 0.5), last axis ordered as the image axes (z, y, x).
@@ -72,7 +74,7 @@ class MRScan(_Scan):
         Voxel size in mm, ``(z, y, x)`` or ``(y, x)``; of 2D slices z is the step between slices.
     affine
         ``(4, 4)`` from voxel index (x, y, z) of the image matrix to patient position in mm
-        (RAS+, as NIfTI). Default: the identity scaled by the spacing.
+        (RAS+, as NIfTI). Default: the spacing along the diagonal, the image centred on 0.
     batch_axes
         What the batch axes are, such as ``("repetition", "slice")``.
     readout_length
@@ -128,7 +130,11 @@ class MRScan(_Scan):
                 f"{self.ndim}"
             )
         if self.trajectory is None:
-            self._set(mask=self._checked_mask())
+            mask = self._checked_mask()
+            measured = mask.unsqueeze(-self.ndim - 1)
+            if bool(((kspace != 0) & ~measured).any()):
+                kspace = kspace * measured
+            self._set(mask=mask, kspace=kspace)
         if self.noise is not None:
             noise = as_tensor(self.noise)
             if noise.ndim != 2 or noise.shape[0] != self.coils or not noise.is_complex():
@@ -281,10 +287,11 @@ class CTScan(_Scan):
         for name in ("counts", "blank", "dark"):
             if (value := getattr(self, name)) is not None:
                 self._set(**{name: as_tensor(value)})
+        if self.counts is not None:
+            self._check_shape("counts", self.counts)
         if self.sinogram is None:
             if self.counts is None or self.blank is None:
                 raise ValueError("a CTScan needs a sinogram, or counts and a blank scan")
-            self._check_shape("counts", self.counts)
             require_finite("counts", self.counts)
             sinogram = line_integrals(
                 self.counts, self.blank, self.dark, detector_ndim=len(self.geometry.shape) - 1
@@ -298,6 +305,24 @@ class CTScan(_Scan):
         self._set(sinogram=sinogram)
         if not self.slice_spacing > 0:
             raise ValueError(f"slice_spacing must be positive mm, got {self.slice_spacing}")
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, checked again; readings and line integrals agree."""
+        readings = {"counts", "blank", "dark"}
+        if "sinogram" in changes and not readings & changes.keys():
+            changes |= dict.fromkeys(readings)
+        elif readings & changes.keys() and "sinogram" not in changes:
+            changes["sinogram"] = None
+        return super().replace(**changes)
+
+    def __getitem__(self, views: slice) -> Self:
+        """Some of the views: ``scan[::4]`` keeps every fourth."""
+        rest = [slice(None)] * (len(self.geometry.shape) - 1)
+        index: tuple[slice | EllipsisType, ...] = (..., views, *rest)
+        counts = None if self.counts is None else self.counts[index]
+        return dataclasses.replace(
+            self, geometry=self.geometry[views], sinogram=self.sinogram[index], counts=counts
+        )
 
     def _check_shape(self, name: str, data: Tensor) -> None:
         shape = self.geometry.shape

@@ -1,6 +1,10 @@
-"""The checks that every operator passes: exact adjoint, first and second derivatives."""
+"""The checks that every operator passes: adjoint, first and second derivatives, norm, copies."""
 
 from __future__ import annotations
+
+import copy
+import math
+import pickle
 
 import torch
 
@@ -14,9 +18,10 @@ def check_operator(
     domain_dtype: torch.dtype = torch.complex128,
     range_dtype: torch.dtype | None = None,
     tolerance: float = 1e-12,
+    normal_tolerance: float = 1e-10,
     seed: int = 0,
 ) -> None:
-    """Dot product <Ax, y> = <x, A^H y>, normal = A^H A, gradcheck and gradgradcheck."""
+    """Dot product <Ax, y> = <x, A^H y>, normal = A^H A, norm, copies, gradcheck, gradgradcheck."""
     generator = torch.Generator().manual_seed(seed)
     range_dtype = range_dtype or domain_dtype
     x = torch.randn((*batch, *operator.domain_shape), dtype=domain_dtype, generator=generator)
@@ -32,7 +37,9 @@ def check_operator(
     assert abs(left - right) <= tolerance * scale
     reference = operator.adjoint(ax)
     difference = operator.normal(x) - reference
-    assert float(difference.norm()) <= max(tolerance, 1e-10) * float(reference.norm())
+    assert float(difference.norm()) <= normal_tolerance * float(reference.norm())
+    _check_norm(operator, batch, domain_dtype)
+    _check_copies(operator, x, ax)
     x.requires_grad_()
     y.requires_grad_()
     assert torch.autograd.gradcheck(operator, x, fast_mode=True)
@@ -41,6 +48,32 @@ def check_operator(
     # The derivative must be the adjoint itself, not a recording of the kernel.
     (gradient,) = torch.autograd.grad(operator(x), x, y.detach())
     assert torch.allclose(gradient, ahy, rtol=1e-10, atol=1e-10 * float(ahy.abs().max()))
+
+
+def dense(
+    operator: LinearOperator, batch: tuple[int, ...] = (), dtype: torch.dtype = torch.complex128
+) -> torch.Tensor:
+    """The operator on ``(*batch, *domain_shape)`` as a matrix (range, domain), column by column."""
+    shape = (*batch, *operator.domain_shape)
+    columns = torch.eye(math.prod(shape), dtype=dtype)
+    with torch.no_grad():
+        return torch.stack([operator(x.reshape(shape)).flatten() for x in columns], 1)
+
+
+def _check_norm(operator: LinearOperator, batch: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Without options, for the operator's own dtype; against the singular values where small."""
+    norm = operator.norm(batch=batch)
+    assert norm > 0
+    if math.prod((*batch, *operator.domain_shape)) <= 130:
+        exact = float(torch.linalg.matrix_norm(dense(operator, batch, dtype), 2))
+        power = LinearOperator.norm(operator, 300, batch=batch)
+        assert 0.99 * exact <= power <= (1 + 1e-5) * exact
+        assert 0.95 * exact <= norm <= 1.5 * exact  # a subclass may give an upper bound
+
+
+def _check_copies(operator: LinearOperator, x: torch.Tensor, ax: torch.Tensor) -> None:
+    for other in (copy.deepcopy(operator), pickle.loads(pickle.dumps(operator))):
+        torch.testing.assert_close(other(x), ax, rtol=1e-12, atol=1e-12 * float(ax.abs().max()))
 
 
 def _inner(a: torch.Tensor, b: torch.Tensor) -> complex:

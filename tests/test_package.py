@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -28,6 +29,18 @@ def test_every_package_is_listed_in_pyproject() -> None:
 @pytest.mark.parametrize("name", [n for n in spinray.__all__ if n != "__version__"])
 def test_every_public_name_exists_and_says_what_it_is(name: str) -> None:
     assert getattr(spinray, name).__doc__
+
+
+def test_no_module_hides_the_function_it_holds() -> None:
+    """Importing ``package.name`` would put the module in the place of ``package``'s `name`."""
+    stubs = [path for path in ROOT.rglob("__init__.pyi") if ".venv" not in path.parts]
+    lines = [(stub, line) for stub in stubs for line in stub.read_text().splitlines()]
+    assert len(lines) > 50
+    for stub, line in lines:
+        if match := re.match(r"from \.([\w.]*) import (\w+)", line):
+            module, name = match.groups()
+            shares = module == name and (stub.parent / f"{name}.py").exists()
+            assert not shares, f"{stub}: {line}"
 
 
 def test_import_is_fast_and_leaves_torch_alone() -> None:

@@ -166,3 +166,28 @@ def test_replace_checks_again_and_scans_are_frozen() -> None:
         scan.replace(mask=torch.ones(3, 3, dtype=torch.bool))
     with pytest.raises(AttributeError):
         scan.kspace = kspace(2, 8, 8)  # type: ignore[misc]
+
+
+def test_kspace_outside_the_mask_is_not_kept() -> None:
+    """Retrospective undersampling by the mask alone: nothing may leak from what it leaves out."""
+    full, mask = kspace(2, 3, 8, 8), torch.zeros(8, 8, dtype=torch.bool)
+    mask[::2] = True
+    scan = sr.MRScan(full, mask=mask)
+    assert torch.equal(scan.kspace, full * mask)
+    rss = sr.reconstruct(scan, "rss").data
+    assert torch.equal(rss, sr.reconstruct(sr.MRScan(full * mask), "rss").data)
+    assert sr.MRScan(scan.kspace, mask=mask).kspace.data_ptr() == scan.kspace.data_ptr()
+
+
+def test_readings_and_line_integrals_stay_together() -> None:
+    counts = torch.full((12, 16), 50.0)
+    scan = sr.CTScan(geometry=geometry(), counts=counts, blank=100.0)
+    darker = scan.replace(counts=counts / 2)
+    torch.testing.assert_close(darker.sinogram, torch.full((12, 16), float(np.log(4))))
+    assert scan.replace(sinogram=scan.sinogram * 2).counts is None
+    assert scan.replace(slice_spacing=2.0).counts is scan.counts
+    with pytest.raises(ValueError, match=r"counts has shape \(10, 16\)"):
+        sr.CTScan(torch.zeros(12, 16), geometry(), counts=counts[:10])
+    some = scan[::4]
+    assert some.sinogram.shape == some.counts.shape == some.geometry.shape == (3, 16)
+    assert torch.equal(some.sinogram, scan.sinogram[::4])

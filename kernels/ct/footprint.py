@@ -56,22 +56,10 @@ def tile_view(
         Columns that the tile reaches on an unlimited detector; half width of h in fine cells.
     """
     kind, sid, sdd, spacing, middle, dx, dy = beam
-    xc, yc = 0.5 * (x[0] + x[-1]), 0.5 * (y[0] + y[-1])
-    s, d = xc * cosine + yc * sine, sid - xc * sine + yc * cosine
-    # Direction of the ray through the middle of the tile, and the detector's columns a mm there.
-    if kind == PARALLEL:
-        turn_c, turn_s, scale = cosine, sine, 1.0 / spacing
-    else:
-        r = math.hypot(s, d)
-        turn_c, turn_s = (cosine * d + sine * s) / r, (sine * d - cosine * s) / r
-        scale = sdd / (r * spacing) if kind == CURVED else sdd * r / (d * d * spacing)
-    half = footprint(0.5 * dx * abs(turn_c) * scale, 0.5 * dy * abs(turn_s) * scale, h)
-    low, high = np.inf, -np.inf
-    for i in range(4):
-        t = column_of(beam, cosine, sine, x[(i & 1) * (len(x) - 1)], y[(i >> 1) * (len(y) - 1)])
-        low, high = min(low, t), max(high, t)
-    first = math.ceil(low - (half + 1) / FINE)
-    last = math.floor(high + (half + 1) / FINE)
+    s, d, r, turn_c, turn_s, a, b = middle_ray(beam, cosine, sine, x, y)
+    half = half_width(a, b)
+    footprint(a, b, half, h)
+    first, last = columns_of(beam, cosine, sine, x, y, half)
     offset = (middle - first) * FINE + half
     if kind == PARALLEL:
         p[0], p[1], p[2], p[3] = cosine, sine, 0.0, 0.0
@@ -88,16 +76,56 @@ def tile_view(
 
 
 @jit
-def footprint(a: float, b: float, h: Any) -> int:
-    """Fill `h` with box(2a) * box(2b) * box(1) (columns) at the fine nodes; return its half width.
+def middle_ray(beam: Any, cosine: float, sine: float, x: Any, y: Any) -> tuple[float, ...]:
+    """The ray through the middle of a tile, and half the sides of a pixel seen along it.
+
+    Returns
+    -------
+    s, d, r
+        The middle across and along the central ray, and its distance, from the source.
+    turn_c, turn_s
+        Direction of the ray, as cosine and sine of a view angle.
+    a, b
+        Half of a pixel's sides x and y on the detector, in columns.
+    """
+    kind, sid, sdd, spacing, _, dx, dy = beam
+    xc, yc = 0.5 * (x[0] + x[-1]), 0.5 * (y[0] + y[-1])
+    s, d = xc * cosine + yc * sine, sid - xc * sine + yc * cosine
+    r = math.hypot(s, d)
+    if kind == PARALLEL:
+        turn_c, turn_s, scale = cosine, sine, 1.0 / spacing
+    else:
+        turn_c, turn_s = (cosine * d + sine * s) / r, (sine * d - cosine * s) / r
+        scale = sdd / (r * spacing) if kind == CURVED else sdd * r / (d * d * spacing)
+    least = 1e-3  # a side seen end on: its box must not be a delta
+    a, b = 0.5 * dx * abs(turn_c) * scale, 0.5 * dy * abs(turn_s) * scale
+    return s, d, r, turn_c, turn_s, max(a, least), max(b, least)
+
+
+@jit
+def half_width(a: float, b: float) -> int:
+    """Fine cells from the middle of a footprint to its end."""
+    return math.ceil((a + b + 0.5) * FINE)
+
+
+@jit
+def columns_of(beam: Any, cosine: float, sine: float, x: Any, y: Any, half: int) -> tuple[int, int]:
+    """First and last column that a tile reaches on an unlimited detector."""
+    low, high = np.inf, -np.inf
+    for i in range(4):
+        t = column_of(beam, cosine, sine, x[(i & 1) * (len(x) - 1)], y[(i >> 1) * (len(y) - 1)])
+        low, high = min(low, t), max(high, t)
+    return math.ceil(low - (half + 1) / FINE), math.floor(high + (half + 1) / FINE)
+
+
+@jit
+def footprint(a: float, b: float, half: int, h: Any) -> None:
+    """Fill `h` with box(2a) * box(2b) * box(1) (columns) at the fine nodes, zeros behind.
 
     The samples over all columns add up to one at any position of the pixel.
     """
-    a, b = max(a, 1e-3), max(b, 1e-3)
-    half = math.ceil((a + b + 0.5) * FINE)
     outer, inner = a + b, abs(a - b)
     scale = 1 / (8 * a * b)
-    h[2 * half + 1 : 2 * half + 1 + FINE] = 0
     h[:] = 0
     for j in range(2 * half + 1):  # the trapezoid's integral, differenced over one column
         u = (j - half) / FINE
@@ -111,7 +139,6 @@ def footprint(a: float, b: float, h: Any) -> int:
             + max(u - 0.5 - inner, 0.0) ** 2
             - max(u - 0.5 - outer, 0.0) ** 2
         ) * scale
-    return half
 
 
 @jit
@@ -166,12 +193,12 @@ def window_cells(beam: Any, turns: Any, xs: Any, ys: Any, tile: int) -> int:
     """Fine cells that the largest shadow of a tile of the grid ``ys``, ``xs`` needs in any view."""
     cells = 0
     for view in prange(len(turns)):
-        h, out, numbers = np.empty(1 << 12), np.zeros(12), np.zeros(7)
+        cosine, sine = turns[view, 0], turns[view, 1]
         for y in range(0, len(ys), tile):
             for x in range(0, len(xs), tile):
-                first, last, half = tile_view(
-                    beam, turns[view, 0], turns[view, 1],
-                    xs[x : x + tile], ys[y : y + tile], h, out, numbers,
-                )  # fmt: skip
+                tile_x, tile_y = xs[x : x + tile], ys[y : y + tile]
+                a, b = middle_ray(beam, cosine, sine, tile_x, tile_y)[5:]
+                half = half_width(a, b)
+                first, last = columns_of(beam, cosine, sine, tile_x, tile_y, half)
                 cells = max(cells, (last - first) * FINE + 2 * half + 2 * FINE)
     return cells

@@ -24,6 +24,7 @@ from .geometry import (
 )
 from .lanes import LANES
 
+MOST_CELLS = 1 << 22  # of the fine grid under a tile: some 16,000 columns a pixel
 Model = Literal["separable-footprint", "joseph"]
 A = TypeVar("A")
 Floats = NDArray[Any]
@@ -106,6 +107,11 @@ class Projector:
         self.cells = window_cells(
             self.beam, self.turns, grid.positions(-1), grid.positions(-2), tile
         )
+        if self.cells > MOST_CELLS:
+            raise ValueError(
+                f"pixels of {grid.spacing[-2:]} mm are thousands of detector columns of "
+                f"{geometry.column_spacing:g} mm wide: check the spacings of grid and detector"
+            )
 
     def forward(self, image: A) -> A:
         """Project ``(*batch, [z,] y, x)`` to line integrals ``(*batch, view, [row,] column)``.

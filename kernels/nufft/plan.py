@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import threading
 from typing import Any
 
@@ -16,6 +18,20 @@ from .toeplitz import Toeplitz, toeplitz
 from .window import choose, cost
 
 LEAST_TOLERANCE = {"complex64": 1e-6, "complex128": 1e-12}
+GREATEST_TOLERANCE = 0.1
+
+# One convolution is built at a time: each takes every thread and grids of twice the image size.
+_building = threading.Lock()
+
+
+def _renew_lock() -> None:
+    """Start with an open lock: a fork may have copied a closed one."""
+    global _building
+    _building = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Plan:
@@ -33,6 +49,8 @@ class Plan:
     upsampling : of the grid; None chooses the cheapest that reaches the tolerance
     device : where to compute; None follows the trajectory
     memory_limit : bytes the working grid may take; None allows half of what is free
+
+    Pickles and deep copies hold the arguments alone; tables are made where they are used.
 
     Raises
     ------
@@ -65,7 +83,7 @@ class Plan:
         width, grid_shape = choose(self.tolerance, self.image_shape, self.samples, upsampling)
         flat = positions.reshape(-1, self.samples, len(self.image_shape))
         self._transform = CpuPlan(flat, self.image_shape, grid_shape, width, memory_limit)
-        self._lock = threading.Lock()
+        self._options: dict[str, Any] = {"upsampling": upsampling, "memory_limit": memory_limit}
         self._convolution: tuple[NDArray[Any] | None, Toeplitz | None] = None, None
 
     @property
@@ -119,18 +137,22 @@ class Plan:
 
     def _toeplitz(self, weights: NDArray[Any] | None) -> Toeplitz:
         """The convolution for these weights, kept for the next call with the same ones."""
-        with self._lock:
-            kept, convolution = self._convolution
-            same = (
-                kept is weights
-                if weights is None or kept is None
-                else (np.array_equal(kept, weights))
-            )
-            if convolution is None or not same:
+        convolution = self._kept(weights)
+        if convolution is not None:
+            return convolution
+        with _building:
+            convolution = self._kept(weights)  # another thread may have built it meanwhile
+            if convolution is None:
                 accuracy = max(self.tolerance / 2, LEAST_TOLERANCE["complex128"])
                 convolution = toeplitz(self._transform, weights, accuracy)
                 self._convolution = weights, convolution
-            return convolution
+        return convolution
+
+    def _kept(self, weights: NDArray[Any] | None) -> Toeplitz | None:
+        kept, convolution = self._convolution
+        if weights is None or kept is None:
+            return convolution if kept is weights else None
+        return convolution if np.array_equal(kept, weights) else None
 
     def _checked_weights(self, weights: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
         w = to_numpy("weights", weights)
@@ -163,6 +185,11 @@ class Plan:
         count = int(np.prod(batch))
         return array.reshape(self._transform.frames, count, *trailing), batch
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        positions = self._transform.positions.reshape(*self.frames, self.samples, -1)
+        make = functools.partial(type(self), tolerance=self.tolerance, **self._options)
+        return make, (positions, self.image_shape)
+
     def __repr__(self) -> str:
         frames = f"{self.frames} frames, " if self.frames else ""
         return (
@@ -180,7 +207,7 @@ def _checked_shape(image_shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _checked_tolerance(tolerance: float) -> float:
-    if not 1e-12 <= tolerance <= 0.5:
+    if not LEAST_TOLERANCE["complex128"] <= tolerance <= GREATEST_TOLERANCE:
         raise ValueError(f"tolerance={tolerance}: expected a relative error from 1e-12 to 0.1")
     return float(tolerance)
 
@@ -200,7 +227,7 @@ def _checked_positions(trajectory: Any, ndim: int) -> NDArray[np.float64]:
         )
     if 0 in k.shape:
         raise ValueError(f"trajectory has shape {k.shape}: there are no samples")
-    k = np.ascontiguousarray(k, np.float64)
+    k = np.array(k, np.float64, order="C")  # a copy: tables are filled at the first transform
     low, high = float(k.min()), float(k.max())
     if not np.isfinite(low + high):
         raise ValueError(f"trajectory holds {np.count_nonzero(~np.isfinite(k))} NaN or infinite")

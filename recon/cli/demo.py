@@ -88,13 +88,13 @@ def _brain(files: DemoFiles) -> Comparison:
     """Poisson-disc undersampling of a full scan, against the full scan."""
     from ...datasets import masks
     from ..io import load
-    from ..pipelines.reconstruct import reconstruct
+    from ..pipelines.dispatch import reconstruct
     from ..scan import MRScan
 
     full = load(files.mr)
     assert isinstance(full, MRScan)
     mask = masks.poisson(full.matrix, 4.0, calibration=24, seed=0)
-    scan = full.replace(kspace=full.kspace * mask, mask=mask)
+    scan = full.replace(mask=mask)
     truth = _slice(files.mr_truth or reconstruct(full, "rss"))
     plain, result = reconstruct(scan, "rss"), reconstruct(scan, "l1-wavelet")
     return Comparison(
@@ -110,7 +110,7 @@ def _brain(files: DemoFiles) -> Comparison:
 def _radial() -> Comparison:
     """Golden-angle spokes of a phantom with noise, against the phantom."""
     from ...datasets import reference_image, simulate_mr
-    from ..pipelines.reconstruct import reconstruct
+    from ..pipelines.dispatch import reconstruct
 
     scan = simulate_mr(matrix=224, coils=8, trajectory="radial", acceleration=6, snr=25, seed=0)
     truth = _slice(reference_image(scan))
@@ -129,20 +129,14 @@ def _few_views(files: DemoFiles) -> Comparison:
     """A quarter of the views of a parallel-beam scan, against all of them."""
     from ..io import load
     from ..pipelines.ct import centred
-    from ..pipelines.reconstruct import reconstruct
+    from ..pipelines.dispatch import reconstruct
     from ..scan import CTScan
 
     stack = load(files.ct)
     assert isinstance(stack, CTScan)
     scan = centred(_first_slice(stack))
     truth = _slice(files.ct_truth or reconstruct(scan, "fbp", filter="hann"))
-    few = scan.replace(
-        sinogram=scan.sinogram[..., ::4, :],
-        geometry=scan.geometry[::4],
-        counts=None,
-        blank=None,
-        dark=None,
-    )
+    few = scan[::4]
     plain, result = reconstruct(few, "fbp", filter="hann"), reconstruct(few, "tv")
     return Comparison(
         "ct_few_views",
@@ -157,7 +151,7 @@ def _few_views(files: DemoFiles) -> Comparison:
 def _low_dose() -> Comparison:
     """A fan-beam head with few photons, against the phantom."""
     from ...datasets import reference_image, simulate_ct
-    from ..pipelines.reconstruct import reconstruct
+    from ..pipelines.dispatch import reconstruct
 
     scan = simulate_ct(views=360, columns=400, photons=2e4, seed=0)
     truth = _slice(reference_image(scan))
@@ -176,7 +170,7 @@ def _first_slice(scan: CTScan) -> CTScan:
     """One slice of a stack."""
     if not scan.batch_shape:
         return scan
-    return scan.replace(sinogram=scan.sinogram[0], counts=None, blank=None, dark=None)
+    return scan.replace(sinogram=scan.sinogram[0])
 
 
 def _slice(image: Image) -> Array:

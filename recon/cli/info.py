@@ -43,7 +43,7 @@ def info(
 
 def scan_facts(scan: MRScan | CTScan) -> dict[str, Any]:
     """What a physicist wants to know of a scan, by name."""
-    from ..pipelines.reconstruct import choose
+    from ..pipelines.dispatch import choose
     from ..scan import MRScan
 
     method, reason = choose(scan)
@@ -68,7 +68,9 @@ def scan_facts(scan: MRScan | CTScan) -> dict[str, Any]:
             "default grid": repr(scan.grid),
             "readings": "counts" if scan.counts is not None else "line integrals",
         }
-    facts |= {str(k): v for k, v in scan.header.items() if isinstance(v, str | int | float | list)}
+    # What the data show goes before what the file says; the XML is for programs.
+    said = {str(k): v for k, v in scan.header.items() if isinstance(v, str | int | float | list)}
+    facts |= {k: v for k, v in said.items() if k not in facts and k != "xml"}
     facts["method auto"] = f"{method} ({reason})"
     return facts
 

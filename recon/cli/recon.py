@@ -61,8 +61,9 @@ def recon(
 
     from ..io import check_writable, load
     from ..pipelines.ct import centred
-    from ..pipelines.reconstruct import reconstruct
+    from ..pipelines.dispatch import reconstruct
 
+    _spare_inputs([*inputs, trajectory] if trajectory else inputs, outputs)
     target_device = _device(device)
     for path in outputs:
         check_writable(path)
@@ -155,3 +156,20 @@ def _outputs(inputs: list[Path], output: Path | None) -> list[Path]:
     if len(set(targets)) < len(targets):
         raise ValueError("several of the files have the same name: reconstruct them one by one")
     return targets
+
+
+def _spare_inputs(inputs: list[Path], outputs: list[Path]) -> None:
+    """Refuse an output that would replace what is read."""
+    for output in outputs:
+        if output.exists() and any(_is_read(output, source) for source in inputs):
+            raise ValueError(f"{output}: is raw data to read, --output must be another file")
+
+
+def _is_read(file: Path, source: Path) -> bool:
+    """Whether `source` is the file, a BART pair that it is one of, or a folder with that scan."""
+    from ..io.reading import READERS
+
+    if source.is_dir():
+        return file.parent.samefile(source) and any(reader.matches(file) for reader in READERS)
+    parts = (source, source.with_suffix(".cfl"), source.with_suffix(".hdr"))
+    return any(part.exists() and file.samefile(part) for part in parts)

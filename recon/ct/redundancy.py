@@ -40,18 +40,30 @@ def view_weights(geometry: CircularBeam) -> Array:
         # of twice the steps where no pair is needed.
         return steps[:, None] * (_feather(position) if full else np.ones(len(position)))
     angles, gamma = geometry.angles, geometry.fan_angles
-    span = _span(angles)
-    step = span / len(angles)
-    if span > 2 * np.pi - 2.5 * step:
+    if _is_full_turn(angles):
         share = _feather(gamma) if is_offset(geometry) else np.full(len(gamma), 0.5)
         return angular_steps(angles, 2 * np.pi)[:, None] * share
-    needed = np.pi + 2 * float(np.abs(gamma).max())
-    if span < needed - 2.5 * step:
+    covered, needed = angular_range(geometry)
+    if covered < needed:
         raise ValueError(
-            f"the views cover {np.rad2deg(span):.1f}°; a fan beam needs 180° plus the fan angle, "
-            f"{np.rad2deg(needed):.1f}°, or a full turn"
+            f"the views cover {np.rad2deg(covered):.1f}°; a fan beam needs 180° plus the fan "
+            f"angle, {np.rad2deg(needed):.1f}°, or a full turn"
         )
     return _open_steps(angles)[:, None] * parker(angles - angles.min(), gamma, np.ptp(angles))
+
+
+def angular_range(geometry: CircularBeam) -> tuple[float, float]:
+    """Radians that the views cover, and those that analytic reconstruction needs.
+
+    Parallel beams need 180°, at any multiples of it; fans a full turn, or 180° plus the fan angle.
+    """
+    angles = geometry.angles
+    if not isinstance(geometry, DivergentBeam):
+        return float(angular_steps(angles, np.pi).sum()), 0.98 * np.pi
+    if _is_full_turn(angles):
+        return _span(angles), 0.0
+    needed = np.pi + 2 * float(np.abs(geometry.fan_angles).max())
+    return _span(angles), needed - 2.5 * _span(angles) / len(angles)
 
 
 def angular_steps(angles: Array, period: float) -> Array:
@@ -91,6 +103,10 @@ def _open_steps(angles: Array) -> Array:
 
 def _span(angles: Array) -> float:
     return float(np.ptp(angles)) * len(angles) / max(len(angles) - 1, 1)
+
+
+def _is_full_turn(angles: Array) -> bool:
+    return _span(angles) > 2 * np.pi - 2.5 * _span(angles) / len(angles)
 
 
 def is_offset(geometry: CircularBeam) -> bool:

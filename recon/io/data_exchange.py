@@ -14,6 +14,7 @@ Spinray writes has also a group ``spinray``, which other readers pass over:
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...kernels.ct.geometry import Geometry
-from ..ct.corrections import line_integrals
+from ..ct.corrections import dead_pixels, line_integrals
 from ..scan import CTScan
 from .atomic import atomic
 from .beam_geometry import fields_of, kind_of, make_geometry, make_grid
@@ -77,7 +78,16 @@ def read(path: Path, angles: Any = None) -> CTScan:
             fields |= _own(file, fields)
         else:
             fields["slice_spacing"] = _pixel_size(file, "y")
-    return CTScan(**fields)
+    return _with_dead_pixels(CTScan(**fields))
+
+
+def _with_dead_pixels(scan: CTScan) -> CTScan:
+    """Note in the header how many pixels were interpolated, if any."""
+    if scan.counts is None or scan.blank is None:
+        return scan
+    ndim = len(scan.geometry.shape) - 1
+    dead = dead_pixels(scan.counts, scan.blank, scan.dark, detector_ndim=ndim)
+    return scan.replace(header={**scan.header, "dead_pixels": dead}) if dead else scan
 
 
 def _projections(file: h5py.File, name: str) -> NDArray[Any]:
@@ -202,11 +212,18 @@ def write(scan: CTScan, path: Path) -> None:
         for key, reading in (("data_white", scan.blank), ("data_dark", scan.dark)):
             if reading is not None:
                 _write_frames(exchange, key, _frames(reading, shape, stacked), stacked)
-        if scan.blank is None or not torch.equal(
-            scan.sinogram,
-            line_integrals(scan.counts, scan.blank, scan.dark, detector_ndim=1 if stacked else 2),
-        ):
+        if not _is_that_of_the_readings(scan):
             own["sinogram"] = scan.sinogram.detach().cpu().numpy()
+
+
+def _is_that_of_the_readings(scan: CTScan) -> bool:
+    if scan.counts is None or scan.blank is None:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # dead pixels were warned of when the scan was made
+        ndim = len(scan.geometry.shape) - 1
+        found = line_integrals(scan.counts, scan.blank, scan.dark, detector_ndim=ndim)
+    return torch.equal(scan.sinogram, found)
 
 
 def _write_group(parent: h5py.Group, name: str, values: dict[str, Any]) -> h5py.Group:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+import torch
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import (
@@ -20,13 +21,12 @@ from pydicom.uid import (
 )
 
 from ..arrays import as_tensor
+from ..ct.hounsfield import WATER, to_hounsfield
 from ..image import Image
 from .atomic import atomic
 from .errors import FormatError
 from .orientation import LPS_TO_RAS
 
-# Attenuation of water at 70 keV, the mean energy of a 120 kV beam (NIST XCOM), in 1/mm.
-WATER = 0.01929
 _PERCENTILES = (0.5, 99.5)
 _CT_WINDOW = (-160.0, 240.0)  # HU: soft tissue
 
@@ -48,7 +48,7 @@ def write(
     window
         Lowest and highest value shown. Default: percentiles (MR), soft tissue (CT).
     water
-        Attenuation of water in 1/mm. Default: ``metadata["water"]``, or 0.01929 (70 keV).
+        Attenuation of water in 1/mm. Default: ``metadata["water"]``, or 0.0193 (70 keV).
 
     Returns
     -------
@@ -58,14 +58,14 @@ def write(
     Raises
     ------
     ValueError
-        Slices whose axes are not at right angles, sizes beyond 65535.
+        Slices whose axes are not at right angles, sizes beyond 65535, water below 0.
     """
     modality = "CT" if image.metadata.get("modality") == "CT" else "MR"
     values = np.nan_to_num(image.magnitude().astype(np.float64))
     comment = ""
     if modality == "CT":
         water = float(water or image.metadata.get("water", WATER))
-        values = 1000 * (values / water - 1)
+        values = to_hounsfield(torch.from_numpy(values), water).numpy()
         comment = f"Attenuation of water {water:g}/mm"
     depth = image.spatial_shape[0] if len(image.spacing) == 3 else 1
     slices = values.reshape(-1, depth, *values.shape[-2:])
@@ -115,7 +115,7 @@ def _series(image: Image, modality: str, comment: str) -> Dataset:
         d.KVP = known.get("kvp")
     else:
         d.ScanningSequence, d.SequenceVariant, d.ScanOptions = "RM", "NONE", ""
-        d.MRAcquisitionType = "3D" if known.get("ndim") == 3 else "2D"
+        d.MRAcquisitionType = {2: "2D", 3: "3D"}.get(known.get("ndim", 0), "")
         d.RepetitionTime = _number(known.get("repetition_time_ms"))
         d.EchoTime = _number(known.get("echo_time_ms"))
         d.EchoTrainLength = known.get("echo_train_length")

@@ -21,7 +21,7 @@ def espirit(
     threshold: float = 0.02,
     crop: float = 0.0,
     maps: int = 1,
-    ndim: int | None = None,
+    ndim: int = 2,
     iterations: int = 4,
 ) -> Tensor:
     """ESPIRiT sensitivity maps: eigenvectors, with eigenvalue near 1, of the calibration's kernels.
@@ -45,7 +45,7 @@ def espirit(
     maps
         Number of sets; more than one explains fields of view that fold onto themselves.
     ndim
-        Axes of space; default: all but the first.
+        Axes of space: 3 for volumes.
     iterations
         Steps of subspace iteration with the eighth power of each pixel's matrix.
 
@@ -63,7 +63,6 @@ def espirit(
     ----------
     M. Uecker et al., Magn Reson Med 71, 990 (2014).
     """
-    ndim = kspace.ndim - 1 if ndim is None else ndim
     if not kspace.is_complex() or ndim not in (2, 3) or kspace.ndim <= ndim:
         raise ValueError(
             "kspace must be complex (*batch, coil, [kz,] ky, kx), "
@@ -74,7 +73,7 @@ def espirit(
         items = [
             espirit(
                 item, calibration=calibration, kernel=kernel, threshold=threshold, crop=crop,
-                maps=maps, iterations=iterations,
+                maps=maps, ndim=ndim, iterations=iterations,
             )
             for item in kspace.reshape(-1, *kspace.shape[-ndim - 1 :])
         ]  # fmt: skip

@@ -47,7 +47,7 @@ def density_compensation(
 
 def gridding(
     kspace: Tensor,
-    trajectory: Tensor,
+    trajectory: Tensor | NonUniformFourier,
     image_shape: tuple[int, ...],
     density: Tensor | None = None,
 ) -> Tensor:
@@ -58,7 +58,7 @@ def gridding(
     kspace
         Complex ``(*batch, coil, sample)``.
     trajectory
-        ``(*batch, sample, ndim)``, or one for all ``(sample, ndim)``.
+        ``(*batch, sample, ndim)``, or one for all ``(sample, ndim)``; or its transform.
     image_shape
         ``([z,] y, x)``.
     density
@@ -73,11 +73,13 @@ def gridding(
     ----------
     J. I. Jackson et al., IEEE Trans Med Imaging 10, 473 (1991).
     """
+    encoding = trajectory
+    if not isinstance(encoding, NonUniformFourier):
+        encoding = NonUniformFourier(encoding, tuple(image_shape))
     if density is None:
-        density = density_compensation(trajectory, image_shape)
+        density = density_compensation(encoding.trajectory, image_shape)
     if density.shape[-1] != kspace.shape[-1]:
         raise ValueError(
             f"density {tuple(density.shape)} and kspace {tuple(kspace.shape)} differ in samples"
         )
-    encoding = NonUniformFourier(trajectory, tuple(image_shape))
     return encoding.adjoint(kspace * density.to(kspace.real.dtype).unsqueeze(-2))

@@ -18,11 +18,13 @@ class LinearOperator(nn.Module):
 
     A subclass sets `domain_shape` and `range_shape` (the trailing axes it acts on) and defines
     `forward` and `adjoint`. Both must be differentiable by torch; where the work happens outside
-    torch, wrap it in `linear_map`, which makes the adjoint the derivative.
+    torch, wrap it in `linear_map`, which makes the adjoint the derivative. `dtype` is what it takes
+    where nothing else is said: operators of real data, and of higher precision, set their own.
     """
 
     domain_shape: Shape
     range_shape: Shape
+    dtype: torch.dtype = torch.complex64
 
     def __init__(self, domain_shape: Shape, range_shape: Shape) -> None:
         super().__init__()
@@ -40,6 +42,13 @@ class LinearOperator(nn.Module):
     def normal(self, x: Tensor) -> Tensor:
         """Apply A^H A; subclasses override it where a faster way exists."""
         return self.adjoint(self(x))
+
+    def hold(self, name: str, tensor: Tensor) -> None:
+        """Keep a tensor that follows `.to` and `.double`; gradients flow to it as it was given."""
+        if isinstance(tensor, nn.Parameter):
+            self.register_parameter(name, tensor)
+        else:
+            self.register_buffer(name, tensor, persistent=False)
 
     @property
     def H(self) -> LinearOperator:
@@ -76,16 +85,17 @@ class LinearOperator(nn.Module):
         iterations: int = 30,
         *,
         seed: int = 0,
-        dtype: torch.dtype = torch.complex64,
+        dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         batch: Shape = (),
     ) -> float:
         """Largest singular value by power iteration on A^H A (a lower bound, tight to ~1 %).
 
-        `batch` is a leading shape for operators that need one; real operators take a real `dtype`.
+        `dtype` is the operator's own by default; `batch` is a leading shape where one is needed.
         """
         generator = torch.Generator().manual_seed(seed)
-        x = torch.randn((*batch, *self.domain_shape), dtype=dtype, generator=generator)
+        shape = (*batch, *self.domain_shape)
+        x = torch.randn(shape, dtype=dtype or self.dtype, generator=generator)
         x = x.to(device or _device_of(self))
         value = 0.0
         with torch.no_grad():
@@ -105,7 +115,7 @@ class Adjoint(LinearOperator):
 
     def __init__(self, operator: LinearOperator) -> None:
         super().__init__(operator.range_shape, operator.domain_shape)
-        self.operator = operator
+        self.operator, self.dtype = operator, operator.dtype
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply A^H."""
@@ -134,7 +144,7 @@ class Composition(LinearOperator):
             (*batch[1], *inner.range_shape),
         )
         super().__init__((*batch[1], *inner.domain_shape), (*batch[0], *outer.range_shape))
-        self.outer, self.inner = outer, inner
+        self.outer, self.inner, self.dtype = outer, inner, _shared_dtype(outer, inner)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply B, then A."""
@@ -156,7 +166,7 @@ class Sum(LinearOperator):
         require_same("A + B: domain of A", first.domain_shape, "domain of B", second.domain_shape)
         require_same("A + B: range of A", first.range_shape, "range of B", second.range_shape)
         super().__init__(first.domain_shape, first.range_shape)
-        self.first, self.second = first, second
+        self.first, self.second, self.dtype = first, second, _shared_dtype(first, second)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply A and B and add."""
@@ -170,22 +180,27 @@ class Sum(LinearOperator):
 class Scaled(LinearOperator):
     """``(c A) x`` with a number or a one-element tensor c; a tensor's gradient is kept."""
 
+    factor: complex | Tensor
+
     def __init__(self, operator: LinearOperator, factor: complex | Tensor) -> None:
         if isinstance(factor, Tensor) and factor.numel() != 1:
             raise ValueError(
                 f"c * A needs a number or a one-element tensor, got shape {tuple(factor.shape)}"
             )
         super().__init__(operator.domain_shape, operator.range_shape)
-        self.operator = operator
-        self.factor = factor
+        self.operator, self.dtype = operator, operator.dtype
+        if isinstance(factor, Tensor):
+            self.hold("factor", factor)
+        else:
+            self.factor = factor
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply A and multiply by c."""
-        return self.factor * self.operator(x)
+        return self._scalar() * self.operator(x)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Apply A^H and multiply by the conjugate of c."""
-        factor = self.factor
+        factor = self._scalar()
         conjugate = factor.conj() if isinstance(factor, Tensor) else complex(factor).conjugate()
         if isinstance(conjugate, complex) and conjugate.imag == 0:
             conjugate = conjugate.real  # a real operator stays real
@@ -193,7 +208,11 @@ class Scaled(LinearOperator):
 
     def normal(self, x: Tensor) -> Tensor:
         """Apply |c|^2 A^H A."""
-        return cast(Tensor, abs(self.factor) ** 2 * self.operator.normal(x))  # type: ignore[operator]
+        return cast(Tensor, abs(self._scalar()) ** 2 * self.operator.normal(x))  # type: ignore[operator]
+
+    def _scalar(self) -> complex | Tensor:
+        """The factor without axes, so that it adds none to the result."""
+        return self.factor.reshape(()) if isinstance(self.factor, Tensor) else self.factor
 
 
 class _LinearMap(torch.autograd.Function):
@@ -226,6 +245,12 @@ def require_trailing(name: str, x: Tensor, shape: Shape) -> None:
     if tuple(x.shape[x.ndim - len(shape) :]) != tuple(shape) or x.ndim < len(shape):
         expected = ", ".join(["*batch", *map(str, shape)])
         raise ValueError(f"{name} has shape {tuple(x.shape)}, expected ({expected})")
+
+
+def _shared_dtype(a: LinearOperator, b: LinearOperator) -> torch.dtype:
+    """What both operators take: the higher precision, real as soon as one of them is."""
+    both = torch.promote_types(a.dtype, b.dtype)
+    return both if a.dtype.is_complex and b.dtype.is_complex else both.to_real()
 
 
 def _device_of(module: nn.Module) -> torch.device:

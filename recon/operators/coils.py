@@ -17,13 +17,12 @@ class CoilSensitivity(LinearOperator):
     maps
         Complex sensitivities ``(*batch, coil, [z,] y, x)``; gradients flow to them.
     ndim
-        Axes of space; default: all of the maps' axes but the first.
+        Axes of space: 3 for volumes.
     """
 
     maps: Tensor
 
-    def __init__(self, maps: Tensor, ndim: int | None = None) -> None:
-        ndim = maps.ndim - 1 if ndim is None else ndim
+    def __init__(self, maps: Tensor, ndim: int = 2) -> None:
         if not maps.is_complex():
             raise TypeError(f"maps must be complex, got {maps.dtype}")
         if ndim < 1 or maps.ndim <= ndim:
@@ -31,7 +30,7 @@ class CoilSensitivity(LinearOperator):
                 f"maps must be (*batch, coil, + {ndim} axes of space), got {tuple(maps.shape)}"
             )
         super().__init__(maps.shape[-ndim:], maps.shape[-ndim - 1 :])
-        self.register_buffer("maps", maps, persistent=False)
+        self.hold("maps", maps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Image ``(*batch, [z,] y, x)`` to coil images ``(*batch, coil, [z,] y, x)``."""

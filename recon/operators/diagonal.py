@@ -13,9 +13,11 @@ class Diagonal(LinearOperator):
     ``(*batch, *shape)`` to the same; the gradient flows to the weights too.
     """
 
+    weights: Tensor
+
     def __init__(self, weights: Tensor) -> None:
         super().__init__(tuple(weights.shape), tuple(weights.shape))
-        self.weights = weights
+        self.hold("weights", weights)
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply by the weights."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...kernels.nufft import Plan
+from ...kernels.nufft.plan import LEAST_TOLERANCE
 from .base import LinearOperator, linear_map, require_same
 from .off_resonance import TimeSegments
 
@@ -49,11 +50,14 @@ class NonUniformFourier(LinearOperator):
         plan = Plan(trajectory, image_shape, tolerance=tolerance)
         super().__init__(plan.image_shape, (plan.samples,))
         self.tolerance = tolerance
+        if tolerance < LEAST_TOLERANCE["complex64"]:
+            self.dtype = torch.complex128
         if isinstance(trajectory, torch.nn.Parameter):
             self.register_parameter("trajectory", trajectory)
         else:
             self.register_buffer("trajectory", trajectory)
-        self._plan, self._planned = plan, self._state()
+        self._plan: Plan | None = plan
+        self._planned: tuple[int, int] | None = self._state()
         if (field_map is None) != (readout_time is None):
             raise ValueError("off-resonance needs both field_map (Hz) and readout_time (s)")
         self.segments = None
@@ -65,7 +69,7 @@ class NonUniformFourier(LinearOperator):
     @property
     def plan(self) -> Plan:
         """The plan of the trajectory as it stands: an optimiser's step makes a new one."""
-        if self._planned != self._state():
+        if self._plan is None or self._planned != self._state():
             self._plan = Plan(self.trajectory, self.domain_shape, tolerance=self.tolerance)
             self._planned = self._state()
         return self._plan
@@ -110,6 +114,10 @@ class NonUniformFourier(LinearOperator):
 
     def _state(self) -> tuple[int, int]:
         return id(self.trajectory), self.trajectory._version
+
+    def __getstate__(self) -> dict[str, Any]:
+        # the plan is of this very tensor: a copy makes its own at its first use
+        return {**self.__dict__, "_plan": None, "_planned": None}
 
 
 class _Transform(torch.autograd.Function):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from .base import LinearOperator, Shape
+from .base import LinearOperator, Shape, require_same
 from .coils import CoilSensitivity
 from .fourier import Fourier
+
+if TYPE_CHECKING:
+    from .nufft import NonUniformFourier
 
 
 class Sense(LinearOperator):
@@ -25,9 +28,13 @@ class Sense(LinearOperator):
         Cartesian: boolean ``(*batch, [kz,] ky, kx)``, true where measured; axes of length 1
         broadcast. Default: everything was measured.
     trajectory
-        ``(*batch, sample, ndim)`` in cycles per pixel, last axis ordered as the image axes.
+        ``(*batch, sample, ndim)`` in cycles per pixel, last axis ordered as the image axes; or a
+        `NonUniformFourier` operator, to share its plan among several maps.
+    weights
+        Non-Cartesian: positive ``(*batch, sample)``, such as a density compensation. The operator
+        becomes ``W^(1/2) A``: least squares weighted by W, for data multiplied by its root.
     ndim
-        Axes of space. Default: the trajectory's, else all of the maps' axes but the first.
+        Axes of space: 3 for volumes. A trajectory's last axis decides where there is one.
 
     References
     ----------
@@ -35,6 +42,7 @@ class Sense(LinearOperator):
     """
 
     mask: Tensor | None
+    weights: Tensor | None
     _shifted: Tensor | None
 
     def __init__(
@@ -42,26 +50,27 @@ class Sense(LinearOperator):
         maps: Tensor,
         *,
         mask: Tensor | None = None,
-        trajectory: Tensor | None = None,
-        ndim: int | None = None,
+        trajectory: Tensor | NonUniformFourier | None = None,
+        weights: Tensor | None = None,
+        ndim: int = 2,
     ) -> None:
         if mask is not None and trajectory is not None:
             raise ValueError("Sense takes a mask (Cartesian) or a trajectory, not both")
-        if trajectory is not None:
-            ndim = trajectory.shape[-1]
-        coils = CoilSensitivity(maps, ndim)
-        encoding: LinearOperator
-        if trajectory is not None:
+        if weights is not None and trajectory is None:
+            raise ValueError("weights are for the samples of a trajectory")
+        if isinstance(trajectory, Tensor):
             from .nufft import NonUniformFourier
 
-            encoding = NonUniformFourier(trajectory, coils.domain_shape)
-            range_shape = (coils.range_shape[0], *encoding.range_shape)
-        else:
-            encoding = Fourier(coils.domain_shape)
-            range_shape = coils.range_shape
-        super().__init__(coils.domain_shape, range_shape)
-        self.coils, self.encoding = coils, encoding
-        self.cartesian = trajectory is None
+            shape = maps.shape[maps.ndim - trajectory.shape[-1] :]
+            trajectory = NonUniformFourier(trajectory, tuple(shape))
+        if trajectory is not None:
+            ndim = len(trajectory.domain_shape)
+        coils = CoilSensitivity(maps, ndim)
+        encoding = Fourier(coils.domain_shape) if trajectory is None else trajectory
+        require_same("image_shape", encoding.domain_shape, "maps", coils.domain_shape)
+        super().__init__(coils.domain_shape, (coils.range_shape[0], *encoding.range_shape))
+        self.coils, self.encoding, self.dtype = coils, encoding, encoding.dtype
+        self.register_buffer("weights", weights, persistent=False)
         self._axes = tuple(range(-len(coils.domain_shape), 0))
         # F^H M F is a circular convolution and commutes with the shifts of the centred transform:
         # once the mask itself is shifted, the normal operator needs none.
@@ -75,18 +84,21 @@ class Sense(LinearOperator):
     def forward(self, x: Tensor) -> Tensor:
         """Image to k-space, zero where nothing was measured."""
         y = self.encoding(self.coils(x))
-        return y if self.mask is None else y * self.mask
+        return self._weighted(y if self.mask is None else y * self.mask)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """K-space to the coil-combined image."""
-        y = y if self.mask is None else y * self.mask
+        y = self._weighted(y if self.mask is None else y * self.mask)
         return self.coils.adjoint(self.encoding.adjoint(y))
+
+    def _weighted(self, y: Tensor) -> Tensor:
+        return y if self.weights is None else y * self.weights.sqrt().unsqueeze(-2)
 
     def normal(self, x: Tensor) -> Tensor:
         """Apply A^H A: without a shift (Cartesian), or by the trajectory's fast normal operator."""
         z = self.coils(x)
-        if not self.cartesian:
-            z = self.encoding.normal(z)
+        if not isinstance(self.encoding, Fourier):
+            z = self.encoding.normal(z, self.weights)
         elif self._shifted is not None:
             k = torch.fft.fftn(z, dim=self._axes, norm="ortho")
             z = torch.fft.ifftn(k.mul_(self._shifted), dim=self._axes, norm="ortho")
@@ -97,7 +109,7 @@ class Sense(LinearOperator):
 
         The bound is ``max_r sqrt(sum_c |maps|^2)``, tight where low frequencies are measured.
         """
-        if self.cartesian:
+        if isinstance(self.encoding, Fourier):
             return float(torch.linalg.vector_norm(self.coils.maps, dim=self._axes[0] - 1).max())
         return super().norm(*arguments, **options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ...kernels.ct.geometry import Geometry, VolumeGrid
@@ -28,6 +29,8 @@ class XRayTransform(LinearOperator):
     ValueError
         As `kernels.ct.Projector`.
     """
+
+    dtype = torch.float32
 
     def __init__(
         self, geometry: Geometry, volume: VolumeGrid, *, model: Model = "separable-footprint"

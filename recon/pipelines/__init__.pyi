@@ -1,4 +1,4 @@
-from .reconstruct import choose as choose
-from .reconstruct import reconstruct as reconstruct
+from .dispatch import choose as choose
+from .dispatch import reconstruct as reconstruct
 from .registry import Method as Method
 from .registry import methods as methods

@@ -6,16 +6,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import cast, get_args
 
-import numpy as np
 from torch import Tensor
 
-from ...kernels.ct.geometry import FanBeam, ParallelBeam
+from ...kernels.ct.geometry import CircularBeam, FanBeam, ParallelBeam
 from ..ct import center_of_rotation
 from ..ct import fbp as filtered_backprojection
 from ..ct import fdk as feldkamp
 from ..ct import tv as solve_tv
 from ..ct.filters import Filter
-from ..image import Image, centred_affine
+from ..ct.redundancy import angular_range
+from ..image import Image, supine_affine
 from ..operators import XRayTransform
 from ..scan import CTScan
 from ..solvers import sirt as solve_sirt
@@ -87,7 +87,8 @@ class TvOptions:
 @method("tv", "ct")
 def tv(scan: CTScan, options: TvOptions, track: Track) -> Image:
     """Total variation with a least-squares data term by FISTA, for few views or low dose."""
-    analytic = isinstance(scan.geometry, ParallelBeam | FanBeam)
+    geometry = scan.geometry
+    analytic = isinstance(geometry, ParallelBeam | FanBeam) and covers_every_ray(geometry)
     with track("tv", options.iterations) as step:
         data = solve_tv(
             XRayTransform(scan.geometry, scan.grid),
@@ -127,6 +128,12 @@ def centred(scan: CTScan, column: float | None = None) -> CTScan:
     return scan.replace(geometry=dataclasses.replace(geometry, column_offset=offset))
 
 
+def covers_every_ray(geometry: CircularBeam) -> bool:
+    """Whether the views suffice for an analytic method."""
+    covered, needed = angular_range(geometry)
+    return covered >= needed
+
+
 def _fbp(scan: CTScan, filter_name: str) -> Tensor:
     return filtered_backprojection(
         scan.sinogram, scan.geometry, scan.grid, filter=cast(Filter, filter_name)
@@ -137,10 +144,6 @@ def _image(scan: CTScan, data: Tensor) -> Image:
     """Give the grid its place in space; a single batch axis is a stack of slices."""
     grid = scan.grid
     spacing, shape = tuple(grid.spacing), tuple(grid.shape)
-    centre = np.zeros(3)
-    centre[: len(grid.center)] = tuple(grid.center)[::-1]
     if len(shape) == 2 and len(scan.batch_shape) == 1:
         spacing, shape = (scan.slice_spacing, *spacing), (data.shape[0], *shape)
-    affine = centred_affine(shape, spacing)
-    affine[:3, 3] += centre
-    return Image(data, spacing, affine)
+    return Image(data, spacing, supine_affine(shape, spacing, grid.center))

@@ -13,13 +13,22 @@ from torch import Tensor
 from ..image import Image
 from ..mri import density_compensation, espirit, resize, root_sum_of_squares, wavelet_sense, whiten
 from ..mri import gridding as grid_coils
-from ..operators import Diagonal, Fourier, LinearOperator, Sense
+from ..operators import Fourier, NonUniformFourier, Sense
 from ..scan import MRScan
 from ..solvers import conjugate_gradient
 from ..solvers.common import Callback
 from .registry import Track, method, option
 
-Solve = Callable[[MRScan, Callback], Tensor]
+
+@dataclass(frozen=True)
+class _Sampling:
+    """What depends on a trajectory alone, and is made once for all slices that share it."""
+
+    transform: NonUniformFourier
+    density: Tensor  # (sample,)
+
+
+Solve = Callable[[MRScan, _Sampling | None, Callback], Tensor]
 
 
 @dataclass(frozen=True)
@@ -49,8 +58,8 @@ def gridding(scan: MRScan, options: GriddingOptions, track: Track) -> Image:
     if scan.is_cartesian:
         raise ValueError("gridding needs a trajectory, this scan is Cartesian: try rss")
 
-    def solve(volume: MRScan, step: Callback) -> Tensor:
-        return root_sum_of_squares(_coil_images(volume, _density(volume)), volume.ndim)
+    def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
+        return root_sum_of_squares(_coil_images(volume, sampling), volume.ndim)
 
     return _each_volume(scan, solve, track, "gridding", 1)
 
@@ -70,8 +79,8 @@ class SenseOptions:
 def sense(scan: MRScan, options: SenseOptions, track: Track) -> Image:
     """Iterative SENSE: least squares with ESPIRiT maps by conjugate gradient, any sampling."""
 
-    def solve(volume: MRScan, step: Callback) -> Tensor:
-        A = _encoding(volume, options.calibration, _density(volume))
+    def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
+        A = _encoding(volume, options.calibration, sampling)
         # Maps have unit length in each pixel, so the mean eigenvalue is the samples per pixel.
         return conjugate_gradient(
             A,
@@ -99,14 +108,10 @@ class WaveletOptions:
 def l1_wavelet(scan: MRScan, options: WaveletOptions, track: Track) -> Image:
     """Compressed sensing: ESPIRiT maps and l1-regularised wavelets by FISTA, any sampling."""
 
-    def solve(volume: MRScan, step: Callback) -> Tensor:
-        density = _density(volume)
-        A: LinearOperator = _encoding(volume, options.calibration, density)
-        kspace = volume.kspace
-        if density is not None:
-            # Weighting evens out the eigenvalues; FISTA is slow at the edge of k-space without.
-            kspace = density.sqrt() * kspace
-            A = Diagonal(density.sqrt()) @ A
+    def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
+        # Weighting evens out the eigenvalues; FISTA is slow at the edge of k-space without.
+        A = _encoding(volume, options.calibration, sampling, weighted=True)
+        kspace = volume.kspace if sampling is None else sampling.density.sqrt() * volume.kspace
         return wavelet_sense(
             A, kspace, iterations=options.iterations, weight=options.weight, callback=step
         )
@@ -116,55 +121,89 @@ def l1_wavelet(scan: MRScan, options: WaveletOptions, track: Track) -> Image:
 
 def _whitened(scan: MRScan) -> MRScan:
     """The scan with uncorrelated noise of unit variance, if it brought a noise measurement."""
-    if scan.noise is None:
+    noise = scan.noise
+    if noise is None:
         return scan
-    kspace = whiten(scan.kspace, scan.noise, ndim=scan.ndim if scan.is_cartesian else 1)
-    return scan.replace(kspace=kspace, noise=None)
+
+    def white(part: MRScan) -> Tensor:
+        return whiten(part.kspace, noise, ndim=part.ndim if part.is_cartesian else 1)
+
+    header = dict(scan.header)
+    if (reference := header.get("calibration")) is not None:
+        header["calibration"] = reference.replace(kspace=white(reference))
+    return scan.replace(kspace=white(scan), noise=None, header=header)
 
 
-def _density(volume: MRScan) -> Tensor | None:
-    """Density compensation of a trajectory, ``(sample,)``; none is needed on a grid."""
+def _sampling(volume: MRScan) -> _Sampling | None:
+    """Transform and density compensation of a trajectory; none is needed on a grid."""
     if volume.trajectory is None:
         return None
-    return density_compensation(volume.trajectory, volume.image_shape)
+    return _Sampling(
+        NonUniformFourier(volume.trajectory, volume.image_shape),
+        density_compensation(volume.trajectory, volume.image_shape),
+    )
 
 
-def _encoding(volume: MRScan, calibration: int, density: Tensor | None) -> Sense:
-    """The SENSE operator of one volume with maps from its own centre of k-space."""
+def _encoding(
+    volume: MRScan, calibration: int, sampling: _Sampling | None, *, weighted: bool = False
+) -> Sense:
+    """The SENSE operator of one volume, maps from its calibration scan or its own centre."""
     kspace = volume.kspace
     if volume.coils == 1:
         maps = torch.ones((1, *volume.matrix), dtype=kspace.dtype, device=kspace.device)
     else:
-        if density is not None:
-            kspace = Fourier(volume.matrix)(_coil_images(volume, density))
-        maps = espirit(kspace, calibration=calibration)
-    return Sense(maps, mask=volume.mask, trajectory=volume.trajectory)
+        reference = volume.header.get("calibration", volume)
+        kspace = reference.kspace
+        if not reference.is_cartesian:
+            own = sampling if reference is volume else _sampling(reference)
+            kspace = Fourier(reference.matrix)(_coil_images(reference, own))
+        kspace = resize(kspace, volume.matrix)
+        maps = espirit(kspace, calibration=calibration, ndim=volume.ndim)
+    if sampling is None:
+        return Sense(maps, mask=volume.mask, ndim=volume.ndim)
+    weights = sampling.density if weighted else None
+    return Sense(maps, trajectory=sampling.transform, weights=weights)
 
 
-def _coil_images(volume: MRScan, density: Tensor | None) -> Tensor:
+def _coil_images(volume: MRScan, sampling: _Sampling | None) -> Tensor:
     """Gridded images ``(coil, [z,] y, x)`` of one non-Cartesian volume."""
-    assert volume.trajectory is not None
-    return grid_coils(volume.kspace, volume.trajectory, volume.image_shape, density)
+    assert sampling is not None
+    return grid_coils(volume.kspace, sampling.transform, volume.image_shape, sampling.density)
 
 
 def _each_volume(scan: MRScan, solve: Solve, track: Track, label: str, steps: int) -> Image:
     """Solve every slice, repetition, ... on its own and put the results back in order."""
+    volumes, trajectory, sampling = [], None, None
     with track(label, steps * math.prod(scan.batch_shape)) as step:
-        volumes = [solve(volume, step) for volume in _volumes(scan)]
+        for volume in _volumes(scan):
+            if volume.trajectory is not trajectory:
+                trajectory, sampling = volume.trajectory, _sampling(volume)
+            volumes.append(solve(volume, sampling, step))
     data = torch.stack(volumes).reshape(*scan.batch_shape, *volumes[0].shape)
     return _image(scan, data)
 
 
 def _volumes(scan: MRScan) -> Iterator[MRScan]:
     for index in product(*map(range, scan.batch_shape)):
-        mask, trajectory = scan.mask, scan.trajectory
-        if mask is not None:
-            mask = mask.expand(*scan.batch_shape, *scan.matrix)[index]
-        if trajectory is not None and trajectory.ndim > 2:
-            trajectory = trajectory[index]
-        yield scan.replace(
-            kspace=scan.kspace[index], mask=mask, trajectory=trajectory, batch_axes=()
-        )
+        volume = _volume(scan, index)
+        if (reference := scan.header.get("calibration")) is not None:
+            # A calibration scan has no repetitions, say, but slices as the scan itself has them.
+            place = dict(zip(scan.batch_axes, index, strict=False))
+            sizes = zip(reference.batch_axes, reference.batch_shape, strict=False)
+            own = tuple(min(place.get(axis, 0), size - 1) for axis, size in sizes)
+            header = {**scan.header, "calibration": _volume(reference, own)}
+            volume = volume.replace(header=header)
+        yield volume
+
+
+def _volume(scan: MRScan, index: tuple[int, ...]) -> MRScan:
+    """One item of the batch."""
+    mask, trajectory = scan.mask, scan.trajectory
+    if mask is not None:
+        mask = mask.expand(*scan.batch_shape, *scan.matrix)[index]
+    if trajectory is not None and trajectory.ndim > 2:
+        trajectory = trajectory[index]
+    return scan.replace(kspace=scan.kspace[index], mask=mask, trajectory=trajectory, batch_axes=())
 
 
 def _image(scan: MRScan, data: Tensor) -> Image:

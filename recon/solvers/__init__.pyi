@@ -5,7 +5,7 @@ from .proximal import group_soft_threshold as group_soft_threshold
 from .proximal import non_negative as non_negative
 from .proximal import soft_threshold as soft_threshold
 from .proximal_gradient import fista as fista
-from .sirt import sirt as sirt
+from .simultaneous import sirt as sirt
 from .total_variation import TotalVariationProx as TotalVariationProx
 
 __all__ = [

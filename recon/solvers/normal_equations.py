@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..operators.base import LinearOperator, linear_map
+from ..operators.base import LinearOperator, Map, linear_map
 from .common import Callback, item_dot
 
 
@@ -21,8 +21,9 @@ def conjugate_gradient(
 ) -> Tensor:
     """Minimise ``|A x - y|^2 + regularization |x|^2``; each batch item has its own step sizes.
 
-    Gradients flow to `y` (and through it, to whatever made it) by solving the same equations
-    again, exact at convergence, without memory for the iterations; not to A or `initial`.
+    Gradients flow to `y` and `initial` (and through them, to whatever made them) by solving the
+    same equations again, exact at convergence, without memory for the iterations; not to A. That
+    to `initial` is what the iterations left of its influence: zero at convergence.
 
     Parameters
     ----------
@@ -40,43 +41,56 @@ def conjugate_gradient(
         Stop when every item's residual of the normal equations has fallen to this part of
         ``|A^H y|``; 0 never looks (and never waits for a GPU).
     callback
-        ``callback(iteration, x, change)`` after each iteration, `change` being that residual.
+        ``callback(iteration, x, change)`` after each iteration, `change` being that residual; not
+        called by the solve that gradients take.
 
     References
     ----------
     M. R. Hestenes, E. Stiefel, J Res Natl Bur Stand 49, 409 (1952).
     """
-
-    def solve(rhs: Tensor, start: Tensor | None = None) -> Tensor:
-        return _solve(A, rhs, start, iterations, regularization, tolerance, callback)
-
-    if initial is None:
-        return linear_map(y, lambda v: solve(A.adjoint(v)), lambda g: A(solve(g)))
-    with torch.no_grad():
-        return solve(A.adjoint(y), initial)
-
-
-def _solve(
-    A: LinearOperator,
-    rhs: Tensor,
-    initial: Tensor | None,
-    iterations: int,
-    regularization: float,
-    tolerance: float,
-    callback: Callback | None,
-) -> Tensor:
-    """Solve ``(A^H A + regularization) x = rhs`` in place on three vectors besides `rhs`."""
     ndim = len(A.domain_shape)
 
     def system(v: Tensor) -> Tensor:
         out = A.normal(v)
         return out.add_(v, alpha=regularization) if regularization else out
 
-    x = torch.zeros_like(rhs) if initial is None else initial.clone()
-    r = rhs.clone() if initial is None else rhs - system(x)
+    def solve(rhs: Tensor) -> Tensor:
+        return _solve(system, rhs, ndim, iterations, tolerance, *next(first, ()))
+
+    # Each map hides A from autograd: a part of the gradient to A would be worse than none.
+    rhs = linear_map(y, A.adjoint, A)
+    scale = item_dot(rhs.detach(), rhs.detach(), ndim)
+    watched = callback if initial is None else _shifted(callback, initial.detach())
+    first = iter([(scale, watched)])  # gradients solve for themselves, unwatched
+    if initial is None:
+        return linear_map(rhs, solve, solve)
+    return initial + linear_map(rhs - linear_map(initial, system, system), solve, solve)
+
+
+def _shifted(callback: Callback | None, initial: Tensor) -> Callback | None:
+    """The callback of x for the solve of ``x - initial``."""
+    if callback is None:
+        return None
+    return lambda iteration, x, residual: callback(iteration, initial + x, residual)
+
+
+def _solve(
+    system: Map,
+    rhs: Tensor,
+    ndim: int,
+    iterations: int,
+    tolerance: float,
+    scale: Tensor | None = None,
+    callback: Callback | None = None,
+) -> Tensor:
+    """Solve ``system(x) = rhs`` from zero, in place on three vectors besides `rhs`.
+
+    `scale` is what squared residuals are measured by, for each item; default: that of `rhs`.
+    """
+    x, r = torch.zeros_like(rhs), rhs.clone()
     p = r.clone()
     rr = item_dot(r, r, ndim)
-    scale = item_dot(rhs, rhs, ndim)
+    scale = rr if scale is None else scale
     tiny = torch.finfo(rr.dtype).tiny
     for iteration in range(iterations):
         q = system(p)

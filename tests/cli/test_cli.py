@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import torch
 
 import spinray as sr
 
@@ -21,7 +22,7 @@ def spinray(*words: object, cwd: Path | None = None) -> subprocess.CompletedProc
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> Path:
-    """One raw file of each kind, made by the command line itself."""
+    """One raw file of each kind, made by the command line itself, and a BART pair."""
     folder = tmp_path_factory.mktemp("raw")
     for words in (
         ("mr", folder / "mr.h5", "--matrix", 48, "--coils", 4, "--acceleration", 2, "--snr", 50),
@@ -30,6 +31,7 @@ def files(tmp_path_factory) -> Path:
     ):
         done = spinray("simulate", *words)
         assert done.returncode == 0, done.stderr
+    sr.save(sr.MRScan(torch.ones(1, 8, 8, dtype=torch.complex64)), folder / "bart.cfl")
     return folder
 
 
@@ -59,7 +61,20 @@ def test_info_reads_like_a_protocol(files: Path) -> None:
     facts = json.loads(spinray("info", files / "ct.h5", "--json").stdout)
     assert facts["views"] == 60
     assert facts["detector"] == [64]
-    assert "spiral" in spinray("info", files / "spiral.h5").stdout
+
+
+def test_info_keeps_what_it_found_and_leaves_out_the_xml(files: Path) -> None:
+    """The file's header says "spiral" of the trajectory, and holds its XML."""
+    header = sr.load(files / "spiral.h5").header
+    assert header["trajectory"] == "spiral"
+    assert "xml" in header
+    text = spinray("info", files / "spiral.h5").stdout
+    assert "2D spiral, 16 interleaves" in text
+    assert "<" not in text
+    facts = json.loads(spinray("info", files / "spiral.h5", "--json").stdout)
+    assert facts["trajectory"].startswith("2D spiral, 16 interleaves")
+    assert "xml" not in facts
+    assert facts["format"] == header["format"]
 
 
 def test_info_system_is_honest_about_the_gpu() -> None:
@@ -115,6 +130,14 @@ def test_methods_lists_options() -> None:
         (("recon", "mr.h5", "-o", "nowhere/a.nii.gz"), "nowhere"),
         (("recon", "mr.h5", "-o", "a.jpeg"), ".nii.gz"),
         (("recon", "cut.h5", "-o", "a.npy"), "cut.h5"),
+        (("recon", "mr.h5", "-o", "mr.h5"), "mr.h5: is raw data"),
+        (("recon", "mr.h5", "-o", "link.h5"), "link.h5: is raw data"),
+        (("recon", "cut.h5", "mr.h5", "-o", "mr.h5"), "existing folder"),
+        (("recon", "bart.cfl", "-o", "bart.hdr"), "bart.hdr: is raw data"),
+        (("recon", "bart.hdr", "-o", "bart.cfl"), "bart.cfl: is raw data"),
+        (("recon", "bart", "-o", "bart.cfl"), "bart.cfl: is raw data"),
+        (("recon", "folder", "-o", "folder/mr.h5"), "folder/mr.h5: is raw data"),
+        (("recon", "bart", "--trajectory", "k.npy", "-o", "k.npy"), "k.npy: is raw data"),
         (("recon", "mr.h5", "-o", "a.npy", "--device", "gpu0"), "--device gpu0"),
         (("simulate", "mr", "nowhere/a.h5"), "nowhere"),
         (("simulate", "mr", "b.h5", "--trajectory", "rosette"), "rosette"),
@@ -129,12 +152,19 @@ def test_bad_input_ends_in_one_line_and_exit_code_2(
     whole = (files / "mr.h5").read_bytes()
     (tmp_path / "mr.h5").write_bytes(whole)
     (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 3])
-    before = set(tmp_path.rglob("*"))
+    (tmp_path / "link.h5").symlink_to("mr.h5")
+    (tmp_path / "folder").mkdir()
+    for name, source in (("folder/mr.h5", "mr.h5"), ("bart.cfl",) * 2, ("bart.hdr",) * 2):
+        (tmp_path / name).write_bytes((files / source).read_bytes())
+    np.save(tmp_path / "k.npy", np.zeros((4, 2)))
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
     done = spinray(*words, cwd=tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert expected in done.stderr
-    assert set(tmp_path.rglob("*")) == before
+    after = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    assert after == before
+    assert (tmp_path / "link.h5").is_symlink()
 
 
 def test_demo_runs_without_data_or_network(tmp_path: Path, monkeypatch) -> None:

@@ -46,8 +46,8 @@ def test_clear_errors():
     counts = torch.ones(4, 6)
     with pytest.raises(ValueError, match="blank"):
         ct.line_integrals(counts, None)
-    with pytest.raises(ValueError, match="1 of 6"):
-        ct.line_integrals(counts, torch.tensor([1.0, 1, 0, 1, 1, 1]))
+    with pytest.raises(ValueError, match="5 of 6"):
+        ct.line_integrals(counts, torch.tensor([0.0, 1, 0, 0, 0, 0]))
     with pytest.raises(ValueError, match=r"blank has shape \(5,\)"):
         ct.line_integrals(counts, torch.ones(5))
     with pytest.raises(ValueError, match="NaN"):

@@ -18,6 +18,8 @@ FRAMES = {
     "data_dark": RNG.integers(0, 9, (2, ROWS, COLUMNS)).astype(np.uint16),
 }
 
+BLIND_ROW = np.full((2, ROWS, COLUMNS), 1000.0) * [[[1], [0], [1]]]
+
 
 def make(path: Path, theta: np.ndarray, units: str | None, order: tuple[int, ...] = (0, 1, 2)):
     with h5py.File(path, "w") as file:
@@ -86,7 +88,9 @@ def test_real_tooth(data_dir):
         ({"exchange/theta": np.arange(4.0)}, r"exchange/theta: has \(4,\) angles"),
         ({"exchange/data_white": None}, "exchange/data_white: missing"),
         ({"exchange/data_white": np.ones((2, 3, 3))}, "exchange/data_white: has frames of"),
-        ({"exchange/data_white": np.zeros((2, ROWS, COLUMNS))}, "blank - dark must be positive"),
+        ({"exchange/data_white": np.zeros((2, ROWS, COLUMNS))}, "blank and dark exchanged"),
+        ({"exchange/data_white": BLIND_ROW}, "1 of 3 rows have none"),
+        ({"exchange/data_white": np.full((2, ROWS, COLUMNS), np.nan)}, "NaN"),
         ({"exchange/data": np.ones((6, 8))}, r"exchange/data: has shape \(6, 8\)"),
         ({"exchange/data": "text"}, "exchange/data: holds"),
         ({"exchange/data": np.full((VIEWS, ROWS, COLUMNS), np.nan)}, "NaN"),
@@ -103,6 +107,57 @@ def test_what_does_not_fit(tmp_path, change, message):
     with pytest.raises(sr.FormatError, match=message) as error:
         sr.load(path)
     assert str(path) in str(error.value)
+
+
+DEAD = ((0, 3), (0, 4), (1, 0), (2, COLUMNS - 1))  # row and column
+
+
+def make_dead(path: Path) -> Path:
+    """A neighbouring pair inside a row, and one pixel at either edge."""
+    make(path, np.linspace(0, 180, VIEWS), "degrees")
+    with h5py.File(path, "a") as file:
+        for row, column in DEAD:
+            for key in ("data_white", "data_dark"):
+                file[f"exchange/{key}"][:, row, column] = 5
+    return path
+
+
+def test_dead_pixels_are_interpolated(tmp_path):
+    with pytest.warns(UserWarning, match="4 of 24 detector pixels are dead"):
+        scan = sr.load(make_dead(tmp_path / "scan"))
+    lines = expected()
+    lines[0, :, 3] = (2 * lines[0, :, 2] + lines[0, :, 5]) / 3
+    lines[0, :, 4] = (lines[0, :, 2] + 2 * lines[0, :, 5]) / 3
+    lines[1, :, 0], lines[2, :, -1] = lines[1, :, 1], lines[2, :, -2]
+    assert np.allclose(scan.sinogram.numpy(), lines, atol=1e-5)
+    assert scan.header["dead_pixels"] == len(DEAD)
+    assert "dead_pixels" not in sr.load(make(tmp_path / "sound", np.arange(6.0), None)).header
+
+
+def test_dead_pixels_of_a_detector_with_rows(tmp_path):
+    """Cone beam: the same pixels, ``(view, row, column)``."""
+    with pytest.warns(UserWarning, match="dead"):
+        stack = sr.load(make_dead(tmp_path / "scan"))
+    cone = sr.ConeBeam(
+        np.arange(VIEWS), rows=ROWS, columns=COLUMNS, row_spacing=1.0, column_spacing=1.0,
+        source_to_isocenter=100.0, source_to_detector=150.0,
+    )  # fmt: skip
+    counts, blank, dark = (
+        reading.swapaxes(0, 1) for reading in (stack.counts, stack.blank, stack.dark)
+    )
+    with pytest.warns(UserWarning, match="4 of 24"):
+        scan = sr.CTScan(geometry=cone, counts=counts, blank=blank, dark=dark)
+    assert np.array_equal(scan.sinogram.numpy(), stack.sinogram.swapaxes(0, 1).numpy())
+
+
+def test_dead_pixels_are_warned_of_once(tmp_path, recwarn):
+    with pytest.warns(UserWarning, match="dead"):
+        scan = sr.load(make_dead(tmp_path / "scan"))
+    recwarn.clear()
+    sr.save(scan, tmp_path / "again.h5")
+    assert not recwarn
+    with h5py.File(tmp_path / "again.h5") as file:
+        assert "spinray/sinogram" not in file
 
 
 def test_angles_may_be_given(tmp_path):

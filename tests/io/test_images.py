@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image as Picture
 
 import spinray as sr
+from spinray.datasets import reference_image, simulate_ct, simulate_mr
+from spinray.recon.ct.hounsfield import WATER
 
 OBLIQUE, _ = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))
 FRAMES = {
@@ -77,7 +79,7 @@ def test_dciodvfy_finds_no_errors(tmp_path, modality):
         "modality": modality, "method": "fbp", "repetition_time_ms": 500.0, "echo_time_ms": 5.0,
         "field_strength_t": 3.0, "patient_position": "HFS",
     }  # fmt: skip
-    for metadata in (known, {"modality": modality}):
+    for metadata in (known, {**known, "ndim": 3}, {"modality": modality}):
         image = sr.Image(image.data * 1e-3, image.spacing, image.affine, metadata)
         path = image.save(tmp_path / "image.dcm")
         run = subprocess.run(["dciodvfy", "-new", path], capture_output=True, text=True)
@@ -94,6 +96,63 @@ def test_ct_in_hounsfield_units(tmp_path):
     d = pydicom.dcmread(tmp_path / "ct.dcm")
     assert "water 0.02/mm" in d.DerivationDescription
     assert d.RescaleType == "HU"
+
+
+def test_water_of_a_ct_is_that_of_to_hounsfield(tmp_path):
+    scan = simulate_ct("water", geometry="parallel", views=8, columns=32)
+    image = reference_image(scan)
+    assert float(image.data.max()) == pytest.approx(WATER)
+    again = sr.load_image(image.save(tmp_path / "water.dcm"))
+    step = float(pydicom.dcmread(tmp_path / "water.dcm").RescaleSlope)
+    assert np.allclose(again.data, sr.ct.to_hounsfield(image.data), atol=step)
+    assert float(again.data.max()) == pytest.approx(0, abs=step)
+
+
+def letter_of(modality: str) -> sr.Image:
+    if modality == "CT":
+        scan = simulate_ct("letter-f", geometry="parallel", views=120, columns=64, photons=None)
+        return sr.reconstruct(scan, "fbp")
+    return sr.reconstruct(simulate_mr("letter-f", matrix=(60, 64), coils=1), "rss")
+
+
+@pytest.mark.parametrize("modality", ["MR", "CT"])
+def test_an_upright_letter_is_one_in_the_patient(tmp_path, modality):
+    """Its top bar is anterior and its bars point to the left, as a radiologist sees an F."""
+    image = letter_of(modality)
+    d = pydicom.dcmread(image.save(tmp_path / "letter.dcm"))
+    assert np.allclose(np.array(d.ImageOrientationPatient, float), [1, 0, 0, 0, 1, 0])
+    nifti = nibabel.load(image.save(tmp_path / "letter.nii"))
+    assert nibabel.aff2axcodes(nifti.affine) == ("L", "P", "S")
+    values = image.magnitude()
+    slope = float(d.RescaleSlope)
+    shown = d.pixel_array * slope + float(d.RescaleIntercept)
+    if modality == "CT":
+        values = sr.ct.to_hounsfield(image.data).numpy()
+    assert np.allclose(shown, values, atol=slope)
+    stored = np.asarray(nifti.dataobj)[:, :, 0].T
+    assert np.array_equal(stored, image.data.numpy())
+    # Places in the phantom (x to the left, y to the back, in mm) and what is there.
+    dy, dx = (float(s) for s in d.PixelSpacing)
+    for (x, y), inside in {(-30, 60): 1.0, (45, -60): 0.8, (18, -5): 0.6, (45, 60): 0.0}.items():
+        column, row = ((x, y) - np.array(d.ImagePositionPatient[:2], float)) / (dx, dy)
+        i, j, _, _ = np.linalg.solve(nifti.affine, [-x, -y, 0, 1])
+        assert (i, j) == pytest.approx((column, row), abs=1e-3)
+        assert abs(image.data)[round(row), round(column)] == pytest.approx(inside, abs=0.15)
+
+
+def test_the_truth_lies_where_the_image_does():
+    grid = sr.VolumeGrid((40, 50), (6.0, 5.0), center=(10.0, -20.0))
+    scan = simulate_ct("letter-f", geometry="parallel", views=60, columns=64, volume=grid)
+    assert np.array_equal(reference_image(scan).affine, sr.reconstruct(scan, "fbp").affine)
+
+
+@pytest.mark.parametrize(("matrix", "kind"), [((32, 32), "2D"), ((8, 32, 32), "3D")])
+def test_dicom_says_how_the_encoding_went(tmp_path, matrix, kind):
+    phantom = "shepp-logan" if kind == "2D" else "shepp-logan-3d"
+    image = sr.reconstruct(simulate_mr(phantom, matrix=matrix, coils=1), "rss")
+    assert pydicom.dcmread(image.save(tmp_path / "image.dcm")).MRAcquisitionType == kind
+    unknown = sr.Image(image.data, image.spacing).save(tmp_path / "unknown.dcm")
+    assert pydicom.dcmread(unknown).MRAcquisitionType == ""
 
 
 def test_a_sheared_slice_is_no_dicom(tmp_path):

@@ -56,10 +56,26 @@ def test_the_edge_is_wrapped_to_the_same_frequency():
     )
 
 
-@pytest.mark.parametrize("reach", [np.pi, 400.0])
-def test_other_units_are_refused(reach):
+@pytest.mark.parametrize("size", [8, 12, 48, 64, 96, 128, 192, 256])
+@pytest.mark.parametrize("reach", [np.pi, np.pi * (1 - 1 / 48)])
+def test_radians_are_refused(size, reach):
+    with pytest.raises(sr.FormatError, match="divide radians per pixel by 2 pi"):
+        cycles_per_pixel(np.array([[reach, -reach / 2], [-reach / 3, reach]]), (size, size))
+
+
+@pytest.mark.parametrize(("reach", "size"), [(400.0, 256), (2.0, 48), (40.0, 256)])
+def test_other_units_are_refused(reach, size):
     with pytest.raises(sr.FormatError, match="expected cycles per pixel"):
-        cycles_per_pixel(np.array([[reach, -reach / 2]]), (256, 256))
+        cycles_per_pixel(np.array([[reach, -reach / 2]]), (size, size))
+
+
+@pytest.mark.parametrize("matrix", [(6, 6), (12, 8), (48, 48), (96, 64), (256, 256), (8, 256)])
+@pytest.mark.parametrize("filled", [0.6, 0.97, 1.0])
+def test_multiples_of_the_field_of_views_inverse(matrix, filled):
+    """Zero to the edge along the longest axis, a tenth of it along the other."""
+    part = np.where(np.array(matrix) == max(matrix), filled, 0.1)
+    k = np.linspace(0, 0.49, 7)[:, None] * part
+    assert np.allclose(cycles_per_pixel(k * matrix, matrix), k)
 
 
 def test_batches_have_their_own_trajectories(make_ismrmrd):

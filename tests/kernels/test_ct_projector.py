@@ -199,3 +199,18 @@ def test_clear_errors():
         Projector(GEOMETRIES["helical"][0], grid)
     with pytest.raises(ValueError, match="inside or beside the volume"):
         Projector(GEOMETRIES["fan flat"][0], VolumeGrid((300, 300)))
+
+
+@pytest.mark.parametrize("ratio", [40, 1000, 10_000])
+def test_pixels_far_wider_than_columns(ratio):
+    """A micrometre detector, and a grid whose spacing the user forgot."""
+    grid = VolumeGrid((8, 8), 1.0)
+    geometry = ParallelBeam([0.0, 0.3], 64, 1 / ratio)
+    sinogram = Projector(geometry, grid).forward(np.ones(grid.shape))
+    assert np.allclose(sinogram[0], 8.0)
+    assert np.allclose(sinogram[1], 8 / np.cos(0.3), rtol=1e-3)
+
+
+def test_absurd_spacings_are_refused():
+    with pytest.raises(ValueError, match="thousands of detector columns"):
+        Projector(ParallelBeam([0.0], 64, 1e-6), VolumeGrid((64, 64)))

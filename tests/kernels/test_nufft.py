@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
 from typing import Any
 
 import numpy as np
@@ -136,16 +138,49 @@ def test_spreading_gives_the_same_bits_on_any_number_of_threads() -> None:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_normal_is_the_gram_matrix(weighted: bool) -> None:
+@pytest.mark.parametrize("convolved", [False, True])
+@pytest.mark.parametrize("shape", [(33,), (14, 19), (15, 8), (6, 7, 9), (1, 8, 5)])
+def test_normal_is_the_gram_matrix(monkeypatch, shape, convolved, weighted) -> None:
+    monkeypatch.setattr(Plan, "_convolution_is_cheaper", lambda plan: convolved)
     rng = np.random.default_rng(4)
-    k, shape = rng.uniform(-0.5, 0.5, (400, 2)), (14, 19)
+    k = rng.uniform(-0.5, 0.5, (400, len(shape)))
     w = rng.uniform(0, 1, 400) if weighted else None
     exact = _matrix(k, shape)
     x = _random(rng, (8, *shape), "complex64")
     gram = exact.conj().T @ ((np.ones(400) if w is None else w)[:, None] * exact)
     expected = (x.reshape(8, -1) @ gram.T).reshape(x.shape)
-    error = np.linalg.norm(Plan(k, shape).normal(x, w) - expected) / np.linalg.norm(expected)
+    plan = Plan(k, shape)
+    error = np.linalg.norm(plan.normal(x, w) - expected) / np.linalg.norm(expected)
     assert error <= 1e-3
+    built = plan._convolution[1] is not None
+    assert built == (convolved and len(shape) > 1)  # there is none in 1D
+
+
+def test_convolution_is_that_of_the_weights_given(monkeypatch) -> None:
+    monkeypatch.setattr(Plan, "_convolution_is_cheaper", lambda plan: True)
+    rng = np.random.default_rng(4)
+    k, w = rng.uniform(-0.5, 0.5, (2, 300, 2)), rng.uniform(0, 1, (2, 300))
+    x, plan = _random(rng, (2, 3, 12, 11), "complex128"), Plan(k, (12, 11), tolerance=1e-9)
+    for weights in (None, w, w[0], w, None):
+        y = plan.forward(x)
+        y = y if weights is None else y * weights.reshape(-1, 1, 300)
+        assert np.allclose(plan.normal(x, weights), plan.adjoint(y), atol=1e-7)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])
+def test_copies_give_the_same_and_carry_no_tables(copied: Any) -> None:
+    rng = np.random.default_rng(4)
+    k, x = rng.uniform(-0.5, 0.5, (2, 300, 2)), _random(rng, (2, 3, 12, 11), "complex64")
+    plan = Plan(k, (12, 11), tolerance=1e-4, upsampling=1.5, memory_limit=10**7)
+    empty = len(pickle.dumps(plan))
+    expected = plan.forward(x), plan.normal(x)
+    assert len(pickle.dumps(plan)) == empty
+    k[:] = 0  # the plan is of the positions that it was given
+    other = copied(plan)
+    assert repr(other) == repr(plan)
+    assert all(map(np.array_equal, (other.forward(x), other.normal(x)), expected))
+    double = x.astype("complex128")  # its table was not made before k changed
+    assert np.allclose(plan.forward(double), expected[0], atol=1e-4)
 
 
 def _torch_with_gradient(x: np.ndarray) -> torch.Tensor:
@@ -217,6 +252,7 @@ def test_bad_trajectory(trajectory: np.ndarray, message: str) -> None:
     [
         ({"tolerance": 1e-14}, ValueError, "tolerance"),
         ({"tolerance": -1}, ValueError, "tolerance"),
+        ({"tolerance": 0.11}, ValueError, "from 1e-12 to 0.1"),
         ({"upsampling": 0.9}, ValueError, "upsampling"),
         ({"tolerance": 1e-12, "upsampling": 1.1}, ValueError, "no window"),
     ],

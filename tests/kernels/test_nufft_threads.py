@@ -6,9 +6,11 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ import torch
 
 from spinray.kernels import threads
 from spinray.kernels.nufft import Plan
+from spinray.kernels.nufft import plan as plan_module
 
 RNG = np.random.default_rng(0)
 K = RNG.uniform(-0.5, 0.5, (3000, 2))
@@ -71,6 +74,39 @@ def test_forked_workers_after_a_parallel_call() -> None:
     for worker in workers:
         worker.join(timeout=60)
         assert worker.exitcode == 0
+
+
+def _locked_normal(queue: multiprocessing.Queue) -> None:
+    queue.put(float(np.abs(Plan(K, (32, 32)).normal(X)).max()))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("owner", [(threads, "_one_caller"), (plan_module, "_building")])
+def test_a_fork_leaves_no_lock_closed(monkeypatch: pytest.MonkeyPatch, owner: Any) -> None:
+    expected = float(np.abs(Plan(K, (32, 32)).normal(X)).max())
+    monkeypatch.setattr(threads, "_layer_is_reentrant", lambda: False)
+    monkeypatch.setattr(Plan, "_convolution_is_cheaper", lambda plan: True)
+    lock, taken, done = getattr(*owner), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            taken.set()
+            done.wait()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    taken.wait()
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    worker = context.Process(target=_locked_normal, args=(queue,), daemon=True)
+    try:
+        worker.start()
+        assert queue.get(timeout=20) == pytest.approx(expected, rel=1e-3)
+    finally:
+        done.set()
+        other.join()
+        worker.kill()
+        worker.join()
 
 
 def test_thread_count_follows_torch() -> None:

@@ -34,7 +34,7 @@ def test_recovers_smooth_maps(shape):
     maps, image, disc = smooth_coils(shape, coils=6 if len(shape) == 2 else 3)
     kspace = Fourier(shape)(maps * image)
     options = {"calibration": 20, "kernel": 4, "threshold": 0.01} if len(shape) == 3 else {}
-    found = espirit(kspace, **options)
+    found = espirit(kspace, ndim=len(shape), **options)
     assert found.shape == kspace.shape
     assert float(angle(found, maps)[disc].quantile(0.99)) < 1.0
     torch.testing.assert_close(
@@ -94,9 +94,17 @@ def test_two_sets_explain_a_folded_field_of_view():
 def test_batch():
     maps, image, _ = smooth_coils((32, 36), coils=3)
     kspace = Fourier((32, 36))(maps * image)
-    both = espirit(torch.stack([kspace, kspace.flip(0)]), ndim=2)
+    both = espirit(torch.stack([kspace, kspace.flip(0)]))  # slices, not a volume
     torch.testing.assert_close(both[0], espirit(kspace))
     assert both.shape == (2, 3, 32, 36)
+
+
+def test_batch_of_volumes():
+    maps, image, _ = smooth_coils((14, 12, 16), coils=3)
+    kspace = Fourier((14, 12, 16))(maps * image)
+    options = {"ndim": 3, "calibration": 8, "kernel": 3}
+    both = espirit(torch.stack([kspace, kspace.flip(0)]), **options)
+    torch.testing.assert_close(both[0], espirit(kspace, **options))
 
 
 def test_no_centre_is_an_error():

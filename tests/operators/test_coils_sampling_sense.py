@@ -2,7 +2,13 @@ import pytest
 import torch
 from helpers import check_operator
 
-from spinray.recon.operators import CoilSensitivity, Fourier, Sampling, Sense
+from spinray.recon.operators import (
+    CoilSensitivity,
+    Fourier,
+    NonUniformFourier,
+    Sampling,
+    Sense,
+)
 
 
 def random(*shape, seed=0):
@@ -12,7 +18,7 @@ def random(*shape, seed=0):
 
 @pytest.mark.parametrize("shape", [(5, 6), (3, 4, 5)])
 def test_coils_adjoint_and_derivatives(shape):
-    check_operator(CoilSensitivity(random(3, *shape)), batch=(2,))
+    check_operator(CoilSensitivity(random(3, *shape), len(shape)), batch=(2,))
 
 
 def test_coils_with_a_batch_of_maps():
@@ -48,20 +54,47 @@ def test_sampling():
 def test_sense_is_sampling_fourier_coils(shape):
     maps, x = random(3, *shape), random(2, *shape, seed=1)
     mask = torch.rand(shape, generator=torch.Generator().manual_seed(0)) < 0.5
-    A = Sense(maps, mask=mask)
-    parts = Sampling(mask[None], shape=(3, *shape)) @ Fourier(shape) @ CoilSensitivity(maps)
+    A = Sense(maps, mask=mask, ndim=len(shape))
+    coils = CoilSensitivity(maps, len(shape))
+    parts = Sampling(mask[None], shape=(3, *shape)) @ Fourier(shape) @ coils
     assert parts.range_shape == A.range_shape == (3, *shape)
     torch.testing.assert_close(A(x), parts(x))
     torch.testing.assert_close(A.normal(x), parts.adjoint(parts(x)))
     check_operator(A, batch=(2,))
     check_operator(parts, batch=(2,))
-    check_operator(Sense(maps))
+    check_operator(Sense(maps, ndim=len(shape)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "frames"), [((5, 6), ()), ((3, 4, 5), ()), ((5, 6), (2,))], ids=["2D", "3D", "frames"]
+)
+def test_sense_along_a_trajectory(shape, frames):
+    generator = torch.Generator().manual_seed(0)
+    k = torch.rand(*frames, 40, len(shape), dtype=torch.float64, generator=generator) - 0.5
+    maps = random(*frames, 3, *shape)
+    A = Sense(maps, trajectory=k)
+    assert (A.domain_shape, A.range_shape) == (shape, (3, 40))
+    # the transform is good to 1e-3, and so is its fast normal operator
+    check_operator(A, batch=frames, normal_tolerance=3e-3)
+
+
+def test_two_axes_of_space_unless_told_otherwise():
+    maps, x = random(4, 3, 5, 6), random(4, 5, 6, seed=1)
+    for A in (CoilSensitivity(maps), Sense(maps)):
+        assert A.domain_shape == (5, 6)
+        assert A(x).shape == (4, 3, 5, 6)
+    assert Sense(maps, ndim=3).domain_shape == (3, 5, 6)
+
+
+def test_maps_train_as_a_parameter():
+    A = Sense(torch.nn.Parameter(random(3, 5, 6)))
+    assert [name for name, _ in A.named_parameters()] == ["coils.maps"]
 
 
 def test_sense_with_a_batch_of_maps_and_masks():
     maps, x = random(2, 3, 5, 6), random(2, 5, 6, seed=1)
     mask = torch.rand(2, 5, 6, generator=torch.Generator().manual_seed(0)) < 0.5
-    A = Sense(maps, mask=mask, ndim=2)
+    A = Sense(maps, mask=mask)
     check_operator(A, batch=(2,))
     torch.testing.assert_close(A.normal(x)[1], Sense(maps[1], mask=mask[1]).normal(x[1]))
 
@@ -81,3 +114,20 @@ def test_sense_rejects_a_wrong_mask():
         Sense(maps, mask=torch.ones(5, 6))
     with pytest.raises(ValueError, match="not both"):
         Sense(maps, mask=torch.ones(5, 6).bool(), trajectory=torch.zeros(4, 2))
+
+
+def test_sense_with_weights_and_a_shared_transform():
+    """W^(1/2) A, whose normal operator is the weighted Toeplitz convolution."""
+    maps, trajectory = random(3, 12, 10), torch.rand(2, 50, 2).double() - 0.5
+    transform = NonUniformFourier(trajectory, (12, 10), tolerance=1e-9)
+    weights = torch.rand(2, 50).double() + 0.1
+    A = Sense(maps, trajectory=transform, weights=weights)
+    assert A.encoding is transform
+    x = random(2, 12, 10)
+    plain = Sense(maps, trajectory=trajectory)
+    torch.testing.assert_close(A(x), weights.sqrt()[:, None] * plain(x), rtol=5e-3, atol=5e-3)
+    check_operator(A, batch=(2,))
+    with pytest.raises(ValueError, match="weights are for the samples"):
+        Sense(maps, weights=weights)
+    with pytest.raises(ValueError, match="image_shape"):
+        Sense(random(3, 12, 12), trajectory=transform)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -79,6 +80,27 @@ def test_plan_follows_a_trajectory_that_an_optimiser_moves() -> None:
     operator(x).abs().square().sum().backward()
     optimiser.step()
     assert torch.allclose(operator(x), _exact(x, k), atol=1e-10)
+
+
+def test_copies_follow_their_own_trajectory() -> None:
+    k = torch.nn.Parameter(_trajectory(30, 2))
+    operator = NonUniformFourier(k, (8, 8), tolerance=1e-11)
+    with torch.no_grad():
+        k.mul_(0.5)  # the plan is of the old one when the copy is made
+    x = torch.randn(8, 8, dtype=torch.complex128)
+    twin = copy.deepcopy(operator)
+    assert twin._plan is None  # made at the first use, for the tensor of the copy
+    assert torch.allclose(twin(x), _exact(x, k), atol=1e-10)
+    with torch.no_grad():
+        twin.trajectory.mul_(0.5)
+    assert torch.allclose(twin(x), _exact(x, 0.5 * k), atol=1e-10)
+    assert torch.allclose(operator(x), _exact(x, k), atol=1e-10)
+
+
+def test_norm_takes_the_precision_that_the_tolerance_needs() -> None:
+    k = _trajectory(30, 2)
+    fine, coarse = (NonUniformFourier(k, (8, 8), tolerance=t) for t in (1e-9, 1e-3))
+    assert fine.norm() == pytest.approx(coarse.norm(), rel=0.01)
 
 
 def _field(ny: int, nx: int, hertz: float) -> torch.Tensor:

@@ -11,6 +11,8 @@ import torch
 import spinray as sr
 from spinray.datasets import reference_image, simulate_mr
 
+PHANTOMS = ("shepp-logan", "head")
+
 
 def error(image: sr.Image, truth: torch.Tensor) -> float:
     """NRMSE of the magnitude with the scale fitted, where the phantom is."""
@@ -112,3 +114,59 @@ def test_real_brain_at_4x(data_dir) -> None:
     x, t = image.data.abs()[inside], truth[inside]
     nrmse = (x * (x @ t) / (x @ x) - t).norm() / t.norm()
     assert nrmse < 0.0417
+
+
+def test_maps_come_from_a_separate_calibration_scan() -> None:
+    """No centre of its own, one calibration scan for each slice, none for each repetition."""
+    slices = [simulate_mr(matrix=64, coils=8, phantom=name, snr=80, seed=3) for name in PHANTOMS]
+    full = torch.stack([scan.kspace for scan in slices])
+    truth = [reference_image(scan).data for scan in slices]
+    mask = torch.zeros(64, 64, dtype=torch.bool)
+    mask[::2] = True
+    centre = torch.zeros(64, 64, dtype=torch.bool)
+    centre[20:44, 20:44] = True
+    reference = sr.MRScan(full, mask=centre, batch_axes=("slice",))
+    scan = sr.MRScan(
+        torch.stack([full, full]), mask=mask, batch_axes=("repetition", "slice"),
+        noise=simulate_mr(matrix=64, coils=8, snr=80, seed=3).noise,
+        header={"calibration": reference},
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="fully sampled centre"):
+        sr.reconstruct(scan.replace(header={}), "sense")
+    image = sr.reconstruct(scan, "sense", regularization=1e-3)
+    assert image.data.shape[:2] == (2, 2)
+    for repetition in range(2):
+        for i in range(2):
+            one = sr.Image(image.data[repetition, i], image.spacing, None)
+            assert error(one, truth[i]) < 0.12
+
+
+def test_slices_share_what_their_trajectory_needs(monkeypatch) -> None:
+    """One density compensation for a stack that was measured along one trajectory."""
+    from spinray.recon.pipelines import mri
+
+    one = simulate_mr(matrix=32, coils=4, trajectory="radial", seed=3)
+    stack = one.replace(kspace=one.kspace.expand(3, *one.kspace.shape), batch_axes=("slice",))
+    made = []
+    monkeypatch.setattr(
+        mri,
+        "density_compensation",
+        lambda *arguments: made.append(1) or sr.mri.density_compensation(*arguments),
+    )
+    for name in ("gridding", "sense", "l1-wavelet"):
+        options = {} if name == "gridding" else {"iterations": 3}
+        stacked = sr.reconstruct(stack, name, **options).data
+        assert len(made) == 1
+        torch.testing.assert_close(stacked[2], sr.reconstruct(one, name, **options).data)
+        made.clear()
+
+
+@pytest.mark.parametrize("name", ["sense", "l1-wavelet"])
+def test_volumes(name: str) -> None:
+    scan = simulate_mr(
+        phantom="shepp-logan-3d", matrix=(12, 40, 40), coils=6, mask="equispaced", acceleration=2,
+        calibration=12,
+    )  # fmt: skip
+    truth = reference_image(scan).data
+    plain = error(sr.reconstruct(scan, "rss"), truth)
+    assert error(sr.reconstruct(scan, name, calibration=12), truth) < 0.8 * plain

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from spinray.recon.operators import FiniteDifference
+from spinray.recon.operators import Diagonal, FiniteDifference
 from spinray.recon.operators.base import LinearOperator
 from spinray.recon.solvers import (
     Term,
@@ -69,6 +69,63 @@ def test_conjugate_gradient_gradient():
         return conjugate_gradient(A, y, iterations=20, regularization=0.3, tolerance=1e-14)
 
     assert torch.autograd.gradcheck(solve, y)
+
+
+@pytest.mark.parametrize("iterations", [20, 3])
+def test_conjugate_gradient_gradient_from_a_first_guess(iterations):
+    A, y = problem(batch=(2,))
+    x0 = torch.randn(2, 8, dtype=y.dtype, generator=torch.Generator().manual_seed(3))
+    y.requires_grad_()
+    x0.requires_grad_()
+
+    def solve(y, x0):
+        return conjugate_gradient(
+            A, y, iterations=iterations, regularization=0.3, tolerance=0, initial=x0
+        )
+
+    if iterations == 20:  # converged
+        assert torch.autograd.gradcheck(solve, (y, x0))
+        assert torch.autograd.gradgradcheck(solve, (y, x0))
+    by_y, by_guess = torch.autograd.grad(solve(y, x0).abs().square().sum(), (y, x0))
+    assert float(by_y.norm()) > 0.1
+    assert float(by_guess.norm()) < 1e-9 if iterations == 20 else float(by_guess.norm()) > 1e-4
+
+
+def test_conjugate_gradient_gives_no_part_of_the_gradient_to_the_operator():
+    weights = torch.rand(8, dtype=torch.float64, requires_grad=True)
+    A, y = Diagonal(weights), torch.rand(8, dtype=torch.float64, requires_grad=True)
+    for initial in (None, torch.rand(8, dtype=torch.float64)):
+        x = conjugate_gradient(A, y, regularization=0.1, initial=initial)
+        by_y, by_weights = torch.autograd.grad(x.sum(), (y, weights), allow_unused=True)
+        assert by_weights is None
+        torch.testing.assert_close(by_y, (weights / (weights**2 + 0.1)).detach())
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_conjugate_gradient_calls_back_with_x_and_never_from_backward(warm):
+    A, y = problem()
+    initial = torch.ones(3, 8, dtype=y.dtype) if warm else None
+    y.requires_grad_()
+    seen = []
+    x = conjugate_gradient(
+        A, y, iterations=4, tolerance=0, initial=initial,
+        callback=lambda i, x, change: seen.append((i, x.clone())),
+    )  # fmt: skip
+    assert [i for i, _ in seen] == [0, 1, 2, 3]
+    torch.testing.assert_close(seen[-1][1], x.detach())
+    two = conjugate_gradient(A, y.detach(), iterations=2, tolerance=0, initial=initial)
+    torch.testing.assert_close(seen[1][1], two)
+    (first,) = torch.autograd.grad(x.abs().square().sum(), y, create_graph=True)
+    first.abs().square().sum().backward()
+    assert len(seen) == 4
+
+
+def test_conjugate_gradient_measures_a_warm_start_by_the_data():
+    A, y = problem()
+    x = conjugate_gradient(A, y, iterations=30, tolerance=1e-12)
+    seen = []
+    conjugate_gradient(A, y, initial=x, callback=lambda i, x, change: seen.append(change))
+    assert len(seen) == 1
 
 
 def lasso_is_optimal(A, y, x, weight):

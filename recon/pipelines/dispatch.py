@@ -7,7 +7,10 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from ...kernels.ct.geometry import ConeBeam, FanBeam, ParallelBeam, VolumeGrid
+import numpy as np
+
+from ...kernels.ct.geometry import CircularBeam, ConeBeam, HelicalBeam, VolumeGrid
+from ..ct.redundancy import angular_range
 from ..image import Image
 from ..scan import CTScan, MRScan
 from .progress import tracker
@@ -69,6 +72,7 @@ def reconstruct(
     protocol.pop("xml", None)
     made = {
         **protocol,
+        **({"ndim": scan.ndim} if isinstance(scan, MRScan) else {}),
         "modality": {"mri": "MR", "ct": "CT"}[modality],
         "method": method,
         "reason": reason,
@@ -100,8 +104,11 @@ def _choose_mri(scan: MRScan) -> tuple[str, str]:
 def _choose_ct(scan: CTScan) -> tuple[str, str]:
     geometry = scan.geometry
     views, columns = geometry.shape[0], geometry.shape[-1]
-    if not isinstance(geometry, ParallelBeam | FanBeam | ConeBeam):
+    if isinstance(geometry, HelicalBeam) or not isinstance(geometry, CircularBeam):
         return "sirt", "a geometry that no analytic method takes"
+    covered, needed = angular_range(geometry)
+    if covered < needed:
+        return "tv", f"the views cover {np.rad2deg(covered):.0f}° of {np.rad2deg(needed):.0f}°"
     if views < columns / 4:
         return "tv", f"only {views} views for {columns} detector columns"
     name = "fdk" if isinstance(geometry, ConeBeam) else "fbp"

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...kernels.ct.backprojection import backproject
 from ...kernels.ct.geometry import ConeBeam, Geometry, HelicalBeam, VolumeGrid
-from .fbp import checked_sinogram, fan_weights, warn_of_truncation, widen
+from .filtered_backprojection import checked_sinogram, fan_weights, warn_of_truncation, widen
 from .filters import Filter, filter_views
 from .redundancy import view_weights
 

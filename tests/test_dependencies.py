@@ -10,7 +10,7 @@ from importlib.metadata import packages_distributions
 from itertools import chain
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def imported() -> dict[str, Path]:

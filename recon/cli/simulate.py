@@ -32,8 +32,9 @@ def mr(
     """
     from ...datasets import simulate_mr
     from ..io import check_writable, save
+    from ..scan import MRScan
 
-    check_writable(output)
+    check_writable(output, MRScan)
     scan = simulate_mr(
         matrix=matrix,
         coils=coils,
@@ -63,8 +64,9 @@ def ct(
     """
     from ...datasets import simulate_ct
     from ..io import check_writable, save
+    from ..scan import CTScan
 
-    check_writable(output)
+    check_writable(output, CTScan)
     scan = simulate_ct(geometry=geometry, views=views, columns=columns, photons=photons, seed=seed)
     save(scan, output)
     typer.echo(f"{output}: {scan}", err=True)

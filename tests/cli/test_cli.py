@@ -181,3 +181,11 @@ def test_demo_runs_without_data_or_network(tmp_path: Path, monkeypatch) -> None:
     assert names == {
         f"{n}.png" for n in ("mr_cartesian", "mr_radial", "ct_few_views", "ct_low_dose")
     }
+
+
+def test_simulated_bart_files_load(tmp_path: Path) -> None:
+    done = spinray("simulate", "mr", str(tmp_path / "a.cfl"), "--matrix", "32", "--coils", "2")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.hdr").exists()
+    shown = spinray("info", str(tmp_path / "a.cfl"))
+    assert "32 x 32 matrix, 2 coils" in shown.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -17,3 +18,17 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip("no real scanner data here: set SPINRAY_DATA to a folder that has it")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests for a card are skipped where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked and not _has_card():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU with CuPy here"))
+
+
+def _has_card() -> bool:
+    import torch
+
+    return torch.cuda.is_available() and importlib.util.find_spec("cupy") is not None

@@ -38,6 +38,19 @@ def to_numpy(name: str, x: Any) -> NDArray[Any]:
     return np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
 
 
-def like(result: NDArray[Any], x: Any) -> Any:
-    """Return a NumPy result as the kind of array that `x` is."""
-    return sys.modules["torch"].from_numpy(result) if is_torch(x) else result
+def to_cuda(name: str, x: Any, device: Any) -> Any:
+    """Return a CuPy array or CUDA tensor as a contiguous tensor, without a copy if it is one."""
+    if not on_gpu(x):
+        raise TypeError(f"{name} is on the CPU, the plan on {device}: move one of them")
+    torch = sys.modules["torch"]
+    tensor = x.detach() if is_torch(x) else torch.from_dlpack(x)
+    if tensor.device != device:
+        raise TypeError(f"{name} is on {tensor.device}, the plan on {device}: move one of them")
+    return tensor.resolve_conj().resolve_neg().contiguous()
+
+
+def like(result: Any, x: Any) -> Any:
+    """Return a result (NumPy on the CPU, torch on the GPU) as the kind of array that `x` is."""
+    if is_torch(x):
+        return result if is_torch(result) else sys.modules["torch"].from_numpy(result)
+    return sys.modules["cupy"].from_dlpack(result) if on_gpu(x) else result

@@ -11,7 +11,8 @@ from ..threads import thread_count
 from . import cpu
 from .arena import arena
 from .grid import Grid, counter
-from .window import best_window
+from .toeplitz import Toeplitz
+from .window import best_window, choose
 
 # Cells of a tile edge by dimension: at least the halo, so that tiles of one colour never touch.
 EDGE = (1024, 32, 16)
@@ -130,6 +131,18 @@ class CpuPlan:
                 )  # fmt: skip
             self._grid.to_image(target, grid, block, jobs)
         return images
+
+    def toeplitz(self, weights: NDArray[Any] | None, tolerance: float) -> Toeplitz:
+        """The convolution that ``A^H W A`` is, from one adjoint at twice the image size."""
+        double = tuple(2 * n for n in self.shape)
+        width, grid_shape = choose(tolerance, double, self.samples)
+        large = CpuPlan(self.positions, double, grid_shape, width, None)
+        shape = (self.frames, 1, self.samples)
+        w = np.ones(shape) if weights is None else np.broadcast_to(weights, shape)
+        dtype = np.complex64 if tolerance >= 1e-5 else np.complex128
+        psf = large.adjoint(np.ascontiguousarray(w, dtype))[:, 0]
+        psf *= np.sqrt(np.prod(double)) / np.prod(self.shape)
+        return Toeplitz(psf, self.shape)
 
     def _launches(self, coils: int, dtype: np.dtype[Any]) -> list[tuple[int, NDArray[np.int64]]]:
         return self._grid.launches(self.frames, coils, self.samples, dtype.itemsize)

@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arena import arena
-from .arrays import is_torch, like, on_gpu, to_numpy
+from .arrays import is_torch, like, on_gpu, to_cuda, to_numpy
 from .cpu_plan import CpuPlan
 from .fft import fast_length
-from .toeplitz import Toeplitz, toeplitz
 from .window import choose, cost
 
 LEAST_TOLERANCE = {"complex64": 1e-6, "complex128": 1e-12}
@@ -74,37 +72,44 @@ class Plan:
         self.tolerance = _checked_tolerance(tolerance)
         if upsampling is not None and not 1.1 <= upsampling <= 4:
             raise ValueError(f"upsampling={upsampling}: expected a factor from 1.1 to 4")
-        gpu = on_gpu(trajectory) if device is None else not str(device).startswith("cpu")
-        if gpu:
-            raise TypeError("the NUFFT runs on the CPU so far: move trajectory and data there")
         positions = _checked_positions(trajectory, len(self.image_shape))
         self.frames: tuple[int, ...] = positions.shape[:-2]
         self.samples: int = positions.shape[-2]
         width, grid_shape = choose(self.tolerance, self.image_shape, self.samples, upsampling)
         flat = positions.reshape(-1, self.samples, len(self.image_shape))
-        self._transform = CpuPlan(flat, self.image_shape, grid_shape, width, memory_limit)
-        self._options: dict[str, Any] = {"upsampling": upsampling, "memory_limit": memory_limit}
-        self._convolution: tuple[NDArray[Any] | None, Toeplitz | None] = None, None
+        arguments = flat, self.image_shape, grid_shape, width, memory_limit
+        self._device = _gpu_of(trajectory) if device is None else _gpu_named(device)
+        self._transform: Any = CpuPlan(*arguments)
+        if self._device is not None:
+            from .cuda_plan import CudaPlan
+
+            self._transform = CudaPlan(*arguments, self._device)
+        self._options: dict[str, Any] = {
+            "upsampling": upsampling,
+            "memory_limit": memory_limit,
+            "device": self._device or "cpu",
+        }
+        self._convolution: tuple[Any, Any] = None, None
 
     @property
     def backend(self) -> str:
         """What computes: "numba" on the CPU, "cuda" on an NVIDIA GPU."""
-        return self._transform.backend
+        return str(self._transform.backend)
 
     @property
     def memory(self) -> int:
         """Bytes that a complex64 call needs beside its input and output, for any coil count."""
-        return self._transform.memory()
+        return int(self._transform.memory())
 
     @property
     def width(self) -> int:
         """Window width in grid cells."""
-        return self._transform.width
+        return int(self._transform.width)
 
     @property
     def grid_shape(self) -> tuple[int, ...]:
         """Shape of the oversampled grid."""
-        return self._transform.grid_shape
+        return tuple(self._transform.grid_shape)
 
     def forward(self, x: Any) -> Any:
         """Images ``(*frames, *batch, *image_shape)`` to samples ``(*frames, *batch, sample)``."""
@@ -121,10 +126,9 @@ class Plan:
     def normal(self, x: Any, weights: Any = None) -> Any:
         """``A^H W A x`` for images; real weights ``(*frames, sample)`` or ``(sample,)``."""
         images, batch = self._checked("image", x, self.image_shape)
-        w = None if weights is None else self._checked_weights(weights, images.real.dtype)
+        w = None if weights is None else self._checked_weights(weights, images)
         if len(self.image_shape) > 1 and self._convolution_is_cheaper():
-            result = arena.empty(images.shape, images.dtype)
-            self._toeplitz(w)(images, result)
+            result = self._toeplitz(w)(images)
         else:
             data = self._transform.forward(images)
             result = self._transform.adjoint(data if w is None else data * w)
@@ -135,7 +139,7 @@ class Plan:
         double = tuple(fast_length(2 * n) for n in self.image_shape)
         return cost(0, self.image_shape, double, 0) < pair
 
-    def _toeplitz(self, weights: NDArray[Any] | None) -> Toeplitz:
+    def _toeplitz(self, weights: Any) -> Any:
         """The convolution for these weights, kept for the next call with the same ones."""
         convolution = self._kept(weights)
         if convolution is not None:
@@ -144,44 +148,52 @@ class Plan:
             convolution = self._kept(weights)  # another thread may have built it meanwhile
             if convolution is None:
                 accuracy = max(self.tolerance / 2, LEAST_TOLERANCE["complex128"])
-                convolution = toeplitz(self._transform, weights, accuracy)
+                convolution = self._transform.toeplitz(weights, accuracy)
                 self._convolution = weights, convolution
         return convolution
 
-    def _kept(self, weights: NDArray[Any] | None) -> Toeplitz | None:
+    def _kept(self, weights: Any) -> Any:
         kept, convolution = self._convolution
         if weights is None or kept is None:
             return convolution if kept is weights else None
-        return convolution if np.array_equal(kept, weights) else None
+        same = kept.shape == weights.shape and bool((kept == weights).all())
+        return convolution if same else None
 
-    def _checked_weights(self, weights: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-        w = to_numpy("weights", weights)
-        if w.shape not in ((self.samples,), (*self.frames, self.samples)):
+    def _checked_weights(self, weights: Any, images: Any) -> Any:
+        w = self._taken("weights", weights)
+        if tuple(w.shape) not in ((self.samples,), (*self.frames, self.samples)):
             raise ValueError(
-                f"weights have shape {w.shape}, expected ({self.samples},)"
+                f"weights have shape {tuple(w.shape)}, expected ({self.samples},)"
                 + (f" or {(*self.frames, self.samples)}" if self.frames else "")
             )
-        if np.iscomplexobj(w):
+        if _dtype(w).startswith("complex"):
             raise TypeError(f"weights are {w.dtype}, expected real")
-        return w.astype(dtype).reshape(-1, 1, self.samples)
+        real = images.real.dtype
+        w = w.to(real) if self._device else w.astype(real)
+        return w.reshape(-1, 1, self.samples)
 
-    def _checked(
-        self, name: str, x: Any, trailing: tuple[int, ...]
-    ) -> tuple[NDArray[Any], tuple[int, ...]]:
+    def _taken(self, name: str, x: Any) -> Any:
+        """The data as the backend takes them: a NumPy array, or a CUDA tensor."""
+        if self._device is None:
+            return to_numpy(name, x)
+        return to_cuda(name, x, self._device)
+
+    def _checked(self, name: str, x: Any, trailing: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
         """Return data as (frame, coil, *trailing) and the batch axes between."""
-        array = to_numpy(name, x)
+        array = self._taken(name, x)
+        shape, dtype = tuple(array.shape), _dtype(array)
         expected = ", ".join([*map(str, self.frames), "*batch", *map(str, trailing)])
         ndim, frames = array.ndim - len(trailing), len(self.frames)
-        if ndim < frames or array.shape[ndim:] != trailing or array.shape[:frames] != self.frames:
-            raise ValueError(f"{name} has shape {array.shape}, expected ({expected})")
-        if array.dtype.name not in LEAST_TOLERANCE:
-            raise TypeError(f"{name} is {array.dtype}, expected complex64 or complex128")
-        if self.tolerance < LEAST_TOLERANCE[array.dtype.name]:
+        if ndim < frames or shape[ndim:] != trailing or shape[:frames] != self.frames:
+            raise ValueError(f"{name} has shape {shape}, expected ({expected})")
+        if dtype not in LEAST_TOLERANCE:
+            raise TypeError(f"{name} is {dtype}, expected complex64 or complex128")
+        if self.tolerance < LEAST_TOLERANCE[dtype]:
             raise ValueError(
-                f"tolerance={self.tolerance:g} is out of reach of {array.dtype} "
-                f"({LEAST_TOLERANCE[array.dtype.name]:g} at best): give {name} as complex128"
+                f"tolerance={self.tolerance:g} is out of reach of {dtype} "
+                f"({LEAST_TOLERANCE[dtype]:g} at best): give {name} as complex128"
             )
-        batch = array.shape[frames:ndim]
+        batch = shape[frames:ndim]
         count = int(np.prod(batch))
         return array.reshape(self._transform.frames, count, *trailing), batch
 
@@ -197,6 +209,33 @@ class Plan:
             f"{self.grid_shape}, window {self.width}, tolerance {self.tolerance:g}, "
             f"{self.backend})"
         )
+
+
+def _dtype(array: Any) -> str:
+    return str(array.dtype).removeprefix("torch.")
+
+
+def _gpu_of(trajectory: Any) -> Any:
+    """The CUDA device where a trajectory lies, or None on the CPU."""
+    if not on_gpu(trajectory):
+        return None
+    if is_torch(trajectory):
+        return trajectory.device
+    return _gpu_named(f"cuda:{trajectory.device.id}")
+
+
+def _gpu_named(device: Any) -> Any:
+    """A CUDA device with its number, or None for the CPU."""
+    import torch
+
+    device = torch.device(device)
+    if device.type == "cpu":
+        return None
+    if device.type != "cuda":
+        raise TypeError(f"device={device}: the NUFFT runs on the CPU and on CUDA devices")
+    if not torch.cuda.is_available():
+        raise TypeError(f"device={device}: torch {torch.__version__} sees no CUDA device here")
+    return torch.device("cuda", device.index or 0)
 
 
 def _checked_shape(image_shape: tuple[int, ...]) -> tuple[int, ...]:

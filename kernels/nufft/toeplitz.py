@@ -5,18 +5,16 @@ Fessler et al., IEEE Trans Signal Process 53, 3393 (2005).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..threads import thread_count
 from . import cpu
+from .arena import arena
 from .fft import fast_length, tables
 from .grid import Grid, counter
-
-if TYPE_CHECKING:
-    from .cpu_plan import CpuPlan
 
 
 class Toeplitz:
@@ -48,8 +46,9 @@ class Toeplitz:
         self._spectrum = padded
         self._spectra: dict[np.dtype[Any], NDArray[Any]] = {}
 
-    def __call__(self, images: NDArray[Any], result: NDArray[Any]) -> None:
-        """Convolve images (frame, coil, *shape) into `result`."""
+    def __call__(self, images: NDArray[Any]) -> NDArray[Any]:
+        """Convolve images (frame, coil, *shape)."""
+        result = arena.empty(images.shape, images.dtype)
         real = np.dtype(np.float32 if images.dtype == np.complex64 else np.float64)
         if real not in self._spectra:
             self._spectra[real] = self._spectrum.astype(real).ravel()
@@ -69,22 +68,7 @@ class Toeplitz:
             if axis == 0:
                 grid.columns(work, coils, len(jobs), 1, inverse=True)
             grid.rows(cpu.image_from_rows, target, work, coils, jobs)
+        return result
 
     def _lines(self, coils: int, jobs: int) -> Any:
         return self._grid.lines(coils, jobs, self._axis)
-
-
-def toeplitz(plan: CpuPlan, weights: NDArray[Any] | None, tolerance: float) -> Toeplitz:
-    """Build the convolution of a trajectory: one adjoint transform at twice the image size."""
-    from .cpu_plan import CpuPlan
-    from .window import choose
-
-    double = tuple(2 * n for n in plan.shape)
-    width, grid_shape = choose(tolerance, double, plan.samples)
-    large = CpuPlan(plan.positions, double, grid_shape, width, None)
-    shape = (plan.frames, 1, plan.samples)
-    w = np.ones(shape) if weights is None else np.broadcast_to(weights, shape)
-    dtype = np.complex64 if tolerance >= 1e-5 else np.complex128
-    psf = large.adjoint(np.ascontiguousarray(w, dtype))[:, 0]
-    psf *= np.sqrt(np.prod(double)) / np.prod(plan.shape)
-    return Toeplitz(psf, plan.shape)

@@ -1,0 +1,57 @@
+"""CUDA C++ sources compiled by CuPy and launched on torch tensors, without a copy between them."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Module(Protocol):
+    """A compiled source: `launch` runs one of its kernels."""
+
+    def launch(self, name: str, blocks: tuple[int, int], threads: int, *arguments: Any) -> None:
+        """Run a kernel on tensors (their memory), and int32 numbers."""
+
+
+class CudaModule:
+    """A source compiled for the GPU at hand (NVRTC), run on torch's current stream.
+
+    Raises
+    ------
+    ImportError
+        CuPy is not installed.
+    """
+
+    def __init__(self, source: Path, defines: tuple[tuple[str, str], ...]) -> None:
+        try:
+            import cupy
+        except ImportError as error:
+            raise ImportError(
+                "CUDA kernels need CuPy: pip install 'spinray[cuda]' (CUDA 12) or "
+                "'spinray[cuda13]', as torch.version.cuda says"
+            ) from error
+        self._cupy = cupy
+        options = ("--std=c++17", *(f"-D{name}={value}" for name, value in defines))
+        self._module = cupy.RawModule(code=source.read_text(), options=options)
+
+    def launch(self, name: str, blocks: tuple[int, int], threads: int, *arguments: Any) -> None:
+        """Run a kernel on CUDA tensors (their memory), and int32 numbers."""
+        import torch
+
+        device = next(a.device for a in arguments if isinstance(a, torch.Tensor))
+        values = tuple(
+            np.uintp(a.data_ptr()) if isinstance(a, torch.Tensor) else np.int32(a)
+            for a in arguments
+        )
+        stream = torch.cuda.current_stream(device).cuda_stream
+        with self._cupy.cuda.Device(device.index), self._cupy.cuda.ExternalStream(stream):
+            self._module.get_function(name)(blocks, (threads,), values)
+
+
+@functools.lru_cache(maxsize=64)
+def cuda_module(source: Path, defines: tuple[tuple[str, str], ...]) -> Module:
+    """The compiled source for these definitions, made once a process."""
+    return CudaModule(source, defines)

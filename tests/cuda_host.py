@@ -1,0 +1,67 @@
+"""CUDA sources run on the CPU: the same file, built by g++ under cuda_host.h."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+
+needs_gcc = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
+FOLDER = Path(tempfile.mkdtemp(prefix="spinray-cuda-host-"))
+
+
+class HostModule:
+    """As `spinray.kernels.cuda.CudaModule`, for tensors on the CPU."""
+
+    def __init__(self, source: Path, defines: tuple[tuple[str, str], ...]) -> None:
+        kernels = re.findall(r"__global__ void (\w+)\(", source.read_text())
+        assert kernels, f"no kernels in {source}"
+        name = hashlib.sha256(repr((source, defines)).encode()).hexdigest()[:16]
+        wrapper, library = FOLDER / f"{name}.cpp", FOLDER / f"{name}.so"
+        entries = "\n".join(
+            f'extern "C" void launch_{k}(unsigned x, unsigned y, unsigned n, void **a) '
+            f"{{ host::launch({k}, x, y, n, a); }}"
+            for k in kernels
+        )
+        header = Path(__file__).with_name("cuda_host.h")
+        wrapper.write_text(f'#include "{header}"\n#include "{source}"\n{entries}\n')
+        options = [f"-D{key}={value}" for key, value in defines]
+        command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Werror", *options]
+        subprocess.run([*command, "-o", library, wrapper], check=True)
+        self._library = ctypes.CDLL(str(library))
+
+    def launch(self, name: str, blocks: tuple[int, int], threads: int, *arguments) -> None:
+        values = [
+            ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else ctypes.c_int(a)
+            for a in arguments
+        ]
+        pointers = (ctypes.c_void_p * len(values))(
+            *(ctypes.cast(ctypes.pointer(v), ctypes.c_void_p) for v in values)
+        )
+        getattr(self._library, f"launch_{name}")(*blocks, threads, pointers)
+
+
+@functools.cache
+def host_module(source: Path, defines: tuple[tuple[str, str], ...]) -> HostModule:
+    return HostModule(source, defines)
+
+
+def compile_for_cards(source: Path, defines: tuple[tuple[str, str], ...], folder: Path) -> None:
+    """By nvcc, for the cards that users have: A100 (sm_80) and H100 (sm_90)."""
+    options = [f"-D{key}={value}" for key, value in defines]
+    for card in ("sm_80", "sm_90"):
+        subprocess.run(
+            ["nvcc", f"-arch={card}", "-cubin", "-std=c++17", "-Werror", "all-warnings", *options,
+             "-o", folder / f"{card}.cubin", source],
+            check=True,
+        )  # fmt: skip
+        assert (folder / f"{card}.cubin").stat().st_size > 0

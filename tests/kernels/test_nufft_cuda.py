@@ -1,4 +1,4 @@
-"""The CUDA kernels: run on the CPU against Numba, compiled for cards, run on a card where one is."""
+"""The CUDA kernels: run on the CPU against Numba, compiled for cards, run on a card if any."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_cuda_source_agrees_with_numba(name):
     dtype = np.complex128 if tolerance < 1e-6 else np.complex64
     numba, cuda = plans(shape, samples, tolerance)
     x, y = noise(2, 5, *shape, dtype=dtype), noise(2, 5, samples, dtype=dtype)
-    rounding = 3e-6 if dtype == np.complex64 else 1e-14
+    rounding = max(3e-6, tolerance / 50) if dtype == np.complex64 else 1e-13
     assert difference(cuda.forward(torch.from_numpy(x)), numba.forward(x)) < rounding
     assert difference(cuda.adjoint(torch.from_numpy(y)), numba.adjoint(y)) < rounding
 
@@ -120,7 +120,7 @@ def test_on_a_card(name):
     cuda = Plan(torch.from_numpy(k).cuda(), shape, tolerance=tolerance)
     assert (numba.backend, cuda.backend) == ("numba", "cuda")
     x, y = noise(2, 5, *shape, dtype=dtype), noise(2, 5, samples, dtype=dtype)
-    rounding = 3e-6 if dtype == np.complex64 else 1e-14
+    rounding = max(3e-6, tolerance / 50) if dtype == np.complex64 else 1e-13
     for method, data, limit in (
         ("forward", x, rounding), ("adjoint", y, rounding), ("normal", x, 3 * tolerance),
     ):  # fmt: skip

@@ -158,9 +158,7 @@ class CudaPlan:
         """Images (frame, coil, *shape) to samples (frame, coil, sample)."""
         coils, real = images.shape[1], images.real.dtype
         tables = self._prepare(real)
-        data = torch.empty(
-            (self.frames, coils, self.samples), dtype=images.dtype, device=self.device
-        )
+        data = images.new_empty((self.frames, coils, self.samples))
         for block in self._blocks(coils, images.dtype):
             grid = self._grid(block, images.dtype)
             self._pixels("pad", tables, images, grid, block)
@@ -177,9 +175,7 @@ class CudaPlan:
         """Samples (frame, coil, sample) to images (frame, coil, *shape)."""
         coils, real = data.shape[1], data.real.dtype
         tables = self._prepare(real)
-        images = torch.empty(
-            (self.frames, coils, *self.shape), dtype=data.dtype, device=self.device
-        )
+        images = data.new_empty((self.frames, coils, *self.shape))
         groups = self._threads // self._lanes
         for block in self._blocks(coils, data.dtype):
             grid = self._grid(block, data.dtype).zero_()

@@ -98,8 +98,8 @@ def system_facts() -> dict[str, Any]:
         built = torch.version.cuda
         facts["gpu"] = "none found" + ("" if built else ", and this torch is a CPU build")
     facts["gpu status"] = (
-        "the NUFFT and CT kernels run on the CPU, there are no CUDA kernels yet; nothing here "
-        "has been run on a GPU, so no GPU figure is claimed"
+        "the NUFFT has CUDA kernels, which compile and agree with Numba when run on the CPU; CT "
+        "projection runs on the CPU; nothing here has run on a card yet, no GPU figure is claimed"
     )
     return facts
 

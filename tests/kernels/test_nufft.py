@@ -281,5 +281,8 @@ def test_bad_data() -> None:
 
 
 def test_a_gpu_is_refused_in_words():
-    with pytest.raises(TypeError, match="runs on the CPU so far"):
-        Plan(np.zeros((4, 2)), (8, 8), device="cuda")
+    if not torch.cuda.is_available():
+        with pytest.raises(TypeError, match="sees no CUDA device"):
+            Plan(np.zeros((4, 2)), (8, 8), device="cuda")
+    with pytest.raises(TypeError, match="on the CPU and on CUDA"):
+        Plan(np.zeros((4, 2)), (8, 8), device="meta")

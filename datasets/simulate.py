@@ -108,6 +108,8 @@ def simulate_mr(
     kspace = _kspace(phantom, array, grid, samples)
     noise = None
     if snr is not None:
+        if not 0 < snr < np.inf:
+            raise ValueError(f"snr must be positive and finite, got {snr}")
         sigma = _signal(phantom, grid) / snr
         generator = torch.Generator().manual_seed(seed)
         mix = _noise_mixing(coils, noise_correlation)
@@ -179,6 +181,8 @@ def simulate_ct(
         geometry = _named_geometry(geometry, views, columns, 1.05 * phantom.radius)
     integrals = _mean_line_integrals(phantom, geometry, subrays)
     header = {"phantom": phantom, "photons": photons, "seed": seed}
+    if photons is not None and not 10 <= photons <= 1e12:
+        raise ValueError(f"photons must lie between 10 and 1e12 a ray, got {photons:g}")
     if photons is None:
         return CTScan(integrals.float(), geometry, volume=volume, header=header)
 

@@ -38,9 +38,14 @@ class _Scan:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    @property
+    def memory(self) -> int:
+        """Bytes of all its tensors."""
+        return sum(t.nbytes for t in self._tensors().values())
+
     def _memory_text(self) -> str:
         tensors = self._tensors().values()
-        size = float(sum(t.numel() * t.element_size() for t in tensors))
+        size = float(self.memory)
         unit = "B"
         for larger in ("kB", "MB", "GB"):
             if size >= 1000:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import signal
 import sys
+import warnings
 from typing import Annotated
 
 import typer
 
 from . import demo, info, methods, recon, simulate
+from .messages import one_line
+
+FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of the machine, not of what was asked
 
 app = typer.Typer(
     name="spinray",
@@ -51,13 +58,17 @@ def _common(
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    # OpenMP's threads spin while they wait, which on a shared machine starves those that work.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files go
+    warnings.showwarning = _show_warning
     try:
         app()
     except (ValueError, TypeError, OSError) as error:
         if "--verbose" in sys.argv or "-v" in sys.argv:
             raise
-        print(f"spinray: {_one_line(error)}", file=sys.stderr)
-        sys.exit(2)
+        print(f"spinray: {one_line(error)}", file=sys.stderr)
+        sys.exit(1 if isinstance(error, OSError) and error.errno in FAILURES else 2)
     except MemoryError:
         print("spinray: out of memory: fewer coils or slices at a time need less", file=sys.stderr)
         sys.exit(1)
@@ -66,7 +77,5 @@ def main() -> None:
         sys.exit(130)
 
 
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"spinray: warning: {' '.join(str(message).split())}", file=sys.stderr)

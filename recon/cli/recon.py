@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .messages import one_line
+
 if TYPE_CHECKING:
+    from ..image import Image
     from ..scan import CTScan, MRScan
 
 
@@ -40,7 +44,14 @@ def recon(
     ] = None,
     center: Annotated[
         str | None,
-        typer.Option(help="Parallel-beam CT: column of the rotation axis, or auto to find it."),
+        typer.Option(
+            help="Parallel-beam CT: column of the rotation axis, or auto to find it. Default: "
+            "found where the file does not say it."
+        ),
+    ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(help="Parallel-beam CT: detector pixel in mm where the file does not say it."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
@@ -60,29 +71,35 @@ def recon(
     outputs = _outputs(inputs, output)
 
     from ..io import check_writable, load
-    from ..pipelines.ct import centred
     from ..pipelines.dispatch import reconstruct
 
     _spare_inputs([*inputs, trajectory] if trajectory else inputs, outputs)
     target_device = _device(device)
     for path in outputs:
         check_writable(path)
-    done = []
+    done, failed = [], False
     for source, target in zip(inputs, outputs, strict=True):
-        scan = load(source, **reading)
-        if center is not None:
-            scan = centred(_require_ct(source, scan), _column(center))
-        image = reconstruct(scan.to(target_device), method=method, **options)
-        image.save(target)
+        try:
+            scan = _placed(source, load(source, **reading), center, pixel_size)
+            image = reconstruct(scan.to(target_device), method=method, **options)
+            written = _saved(image, target)
+        except (ValueError, TypeError, OSError) as error:
+            if len(inputs) == 1:
+                raise
+            failed = True
+            typer.echo(f"spinray: {source}: {one_line(error)}", err=True)
+            continue
         made = image.metadata
-        done.append({"input": str(source), "output": str(target), **made})
+        done.append({"input": str(source), "output": str(written), **made})
         if not as_json:
             typer.echo(
-                f"{target}: {made['method']} ({made['reason']}), {made['seconds']:.1f} s", err=True
+                f"{written}: {made['method']} ({made['reason']}), {made['seconds']:.1f} s", err=True
             )
     if as_json:
-        json.dump(done if len(done) > 1 else done[0], sys.stdout, indent=2, default=str)
+        json.dump(done if len(inputs) > 1 else done[0], sys.stdout, indent=2, default=str)
         typer.echo()
+    if failed:
+        raise typer.Exit(2)
 
 
 def _split_options(words: list[str]) -> tuple[list[Path], dict[str, Any]]:
@@ -105,12 +122,48 @@ def _split_options(words: list[str]) -> tuple[list[Path], dict[str, Any]]:
     return inputs, options
 
 
-def _require_ct(source: Path, scan: MRScan | CTScan) -> CTScan:
+def _placed(
+    source: Path, scan: MRScan | CTScan, center: str | None, pixel_size: float | None
+) -> MRScan | CTScan:
+    """The scan with the pixel size given, and the axis of rotation given or found."""
+    from ...kernels.ct.geometry import ParallelBeam
+    from ..pipelines.ct import centred, covers_every_ray
     from ..scan import CTScan
 
     if not isinstance(scan, CTScan):
-        raise ValueError(f"{source}: --center is for CT, this is an MR scan")
+        if center is not None or pixel_size is not None:
+            raise ValueError(f"{source}: --center and --pixel-size are for CT, this is an MR scan")
+        return scan
+    geometry = scan.geometry
+    if pixel_size is not None:
+        if not isinstance(geometry, ParallelBeam) or not 0 < pixel_size < 1e3:
+            raise ValueError(
+                f"{source}: --pixel-size is for parallel beams and in mm, got {pixel_size:g} for "
+                f"{geometry}"
+            )
+        header = {k: v for k, v in scan.header.items() if k != "pixel_size"}
+        geometry = dataclasses.replace(geometry, column_spacing=pixel_size)
+        scan = scan.replace(geometry=geometry, slice_spacing=pixel_size, header=header)
+    if center is not None:
+        return centred(scan, _column(center))
+    assumed = "not in the file" in str(scan.header.get("rotation_axis"))
+    if assumed and isinstance(geometry, ParallelBeam) and covers_every_ray(geometry):
+        scan = centred(scan)
+        axis = scan.header["rotation_axis"]
+        typer.echo(f"{source}: axis of rotation found at {axis} (--center sets it)", err=True)
     return scan
+
+
+def _saved(image: Image, target: Path) -> Path:
+    """Write an image; a failure names the file."""
+    from ..io import save
+
+    try:
+        return save(image, target)
+    except OSError as error:
+        if error.filename or not error.errno:
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from error
 
 
 def _column(text: str) -> float | None:

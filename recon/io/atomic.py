@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+HDF5_ROOM = 1 << 18  # bytes of an HDF5 file beside its data
+
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; it takes the place of `path` if all goes well."""
+def atomic(path: Path, size: float = 0) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; it takes the place of `path` if all goes well.
+
+    Raises
+    ------
+    OSError
+        The disk has less than `size` bytes left: HDF5 does not survive a disk that runs full.
+    """
+    free = shutil.disk_usage(path.parent).free
+    if size > free:
+        needs = (
+            f"{os.strerror(errno.ENOSPC)}: needs {size / 1e6:.3g} MB of {free / 1e6:.3g} MB free"
+        )
+        raise OSError(errno.ENOSPC, needs, str(path))
     suffix = "".join(path.suffixes[-2:])
     temporary = path.with_name(f".{secrets.token_hex(8)}{suffix}")
     try:

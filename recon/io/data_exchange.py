@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from ...kernels.ct.geometry import Geometry
 from ..ct.corrections import dead_pixels, line_integrals
 from ..scan import CTScan
-from .atomic import atomic
+from .atomic import HDF5_ROOM, atomic
 from .beam_geometry import fields_of, kind_of, make_geometry, make_grid
 from .errors import FormatError
 from .hdf5 import attribute, dataset, find, has, looks_like, open_hdf5, read_array, read_text
@@ -77,7 +77,10 @@ def read(path: Path, angles: Any = None) -> CTScan:
         if has(file, "spinray"):
             fields |= _own(file, fields)
         else:
-            fields["slice_spacing"] = _pixel_size(file, "y")
+            fields["slice_spacing"] = _pixel_size(file, "y") or 1.0
+            header["rotation_axis"] = "not in the file, the detector's middle assumed"
+            if _pixel_size(file, "x") is None:
+                header["pixel_size"] = "not in the file, 1 mm assumed"
     return _with_dead_pixels(CTScan(**fields))
 
 
@@ -128,13 +131,17 @@ def _geometry(file: h5py.File, data: NDArray[Any], angles: Any) -> Geometry:
         )  # fmt: skip
     return make_geometry(
         "parallel",
-        {"angles": angles, "columns": data.shape[2], "column_spacing": _pixel_size(file, "x")},
+        {
+            "angles": angles,
+            "columns": data.shape[2],
+            "column_spacing": _pixel_size(file, "x") or 1.0,
+        },
         "exchange/theta",
     )
 
 
-def _pixel_size(file: h5py.File, axis: str) -> float:
-    """Pixel size in mm, or 1 where the file does not say."""
+def _pixel_size(file: h5py.File, axis: str) -> float | None:
+    """Pixel size in mm, where the file says it."""
     for name in (f"{axis}_actual_pixel_size", f"{axis}_pixel_size", "actual_pixel_size"):
         path = f"measurement/instrument/detector/{name}"
         if has(file, path):
@@ -144,7 +151,7 @@ def _pixel_size(file: h5py.File, axis: str) -> float:
             if scale is None or not 0 < size * scale < 1e3:
                 raise FormatError(None, path, f"is {size} {units!r}, expected a length")
             return size * scale
-    return 1.0
+    return None
 
 
 def _facts(file: h5py.File) -> dict[str, Any]:
@@ -191,7 +198,7 @@ def write(scan: CTScan, path: Path) -> None:
             f"{scan.batch_shape} of {scan.geometry}"
         )
     single = stacked and not scan.batch_shape
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic(path, scan.memory + HDF5_ROOM) as temporary, h5py.File(temporary, "w") as file:
         file["implements"] = "exchange:spinray"
         exchange, own = file.create_group("exchange"), file.create_group("spinray")
         own.attrs["slice_spacing"], own.attrs["stack"] = scan.slice_spacing, not single

@@ -73,6 +73,8 @@ def write(
         raise ValueError(f"DICOM counts to 65535, got an image of {values.shape}")
     series = _series(image, modality, comment)
     stored = _scaled(slices, modality, series, window)
+    if "pixel_size" in image.metadata:  # assumed: attenuation a mm is not known
+        series.RescaleType = "US"
     total = slices.shape[0] * depth
     digits = max(4, len(str(total)))
     files = [path] if total == 1 else [

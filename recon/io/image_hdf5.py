@@ -10,14 +10,17 @@ import numpy as np
 
 from ..arrays import as_tensor
 from ..image import Image
-from .atomic import atomic
+from .atomic import HDF5_ROOM, atomic
 from .hdf5 import attribute, dataset, open_hdf5, read_array
 from .metadata import as_json, from_json
 
 
 def write(image: Image, path: Path) -> None:
     """Write the values as they are, axes ``(*batch, [z,] y, x)``."""
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with (
+        atomic(path, image.data.nbytes + HDF5_ROOM) as temporary,
+        h5py.File(temporary, "w") as file,
+    ):
         data = file.create_dataset(
             "image/data", data=image.data.detach().cpu().resolve_conj().numpy()
         )

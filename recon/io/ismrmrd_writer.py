@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..scan import MRScan
 from .acquisitions import ACQUISITION_HEADER
-from .atomic import atomic
+from .atomic import HDF5_ROOM, atomic
 from .orientation import LPS_TO_RAS
 from .protocol import parse_header
 
@@ -43,7 +43,7 @@ def write(scan: MRScan, path: Path) -> None:
     header = _header(scan, counters)
     layout = h5py.vlen_dtype(np.float32)
     dtype = np.dtype([("head", ACQUISITION_HEADER), ("traj", layout), ("data", layout)])
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic(path, _size(scan)) as temporary, h5py.File(temporary, "w") as file:
         group = file.create_group("dataset")
         group.create_dataset("xml", shape=(1,), dtype=h5py.string_dtype("ascii"))
         group["xml"][0] = header.toXML().encode("ascii", "xmlcharrefreplace")
@@ -230,3 +230,9 @@ def _space(shape: tuple[int, ...], spacing: tuple[float, ...]) -> xsd.encodingSp
         matrixSize=xsd.matrixSizeType(**dict(zip(names, sizes, strict=True))),
         fieldOfView_mm=xsd.fieldOfViewMm(**view),
     )
+
+
+def _size(scan: MRScan) -> int:
+    """Bytes of the file, about: each readout brings a header and a place in two heaps."""
+    readouts = int(scan.kspace[..., 0].numel())
+    return scan.memory + HDF5_ROOM + 512 * readouts

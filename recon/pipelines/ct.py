@@ -125,7 +125,10 @@ def centred(scan: CTScan, column: float | None = None) -> CTScan:
     if not 0 <= column <= geometry.columns - 1:
         raise ValueError(f"the axis at column {column} is off the {geometry.columns} columns")
     offset = (geometry.columns - 1) / 2 - column
-    return scan.replace(geometry=dataclasses.replace(geometry, column_offset=offset))
+    return scan.replace(
+        geometry=dataclasses.replace(geometry, column_offset=offset),
+        header={**scan.header, "rotation_axis": f"column {column:.2f}"},
+    )
 
 
 def covers_every_ray(geometry: CircularBeam) -> bool:

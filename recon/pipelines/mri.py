@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
+import numpy as np
 import torch
+from scipy.spatial import KDTree
 from torch import Tensor
 
-from ..image import Image
+from ..image import Image, centred_affine
 from ..mri import density_compensation, espirit, resize, root_sum_of_squares, wavelet_sense, whiten
 from ..mri import gridding as grid_coils
 from ..operators import Fourier, NonUniformFourier, Sense
@@ -28,6 +31,7 @@ class _Sampling:
     density: Tensor  # (sample,)
 
 
+LARGEST_GAP = 0.8  # cells from a point of the centre to the nearest sample; 0.5 is Nyquist's
 Solve = Callable[[MRScan, _Sampling | None, Callback], Tensor]
 
 
@@ -155,6 +159,7 @@ def _encoding(
         reference = volume.header.get("calibration", volume)
         kspace = reference.kspace
         if not reference.is_cartesian:
+            _warn_of_gaps(reference, calibration)
             own = sampling if reference is volume else _sampling(reference)
             kspace = Fourier(reference.matrix)(_coil_images(reference, own))
         kspace = resize(kspace, volume.matrix)
@@ -163,6 +168,23 @@ def _encoding(
         return Sense(maps, mask=volume.mask, ndim=volume.ndim)
     weights = sampling.density if weighted else None
     return Sense(maps, trajectory=sampling.transform, weights=weights)
+
+
+def _warn_of_gaps(scan: MRScan, calibration: int) -> None:
+    """Warn if the centre of k-space is undersampled: coil maps from it carry the aliasing."""
+    assert scan.trajectory is not None
+    cells = scan.trajectory.double().numpy(force=True) * scan.image_shape
+    near = cells[(abs(cells) <= calibration / 2 + 1).all(-1)]
+    axes = [np.arange(-(calibration // 2), calibration // 2 + 1)] * scan.ndim
+    centre = np.stack(np.meshgrid(*axes), -1).reshape(-1, scan.ndim)
+    centre = centre[np.linalg.norm(centre, axis=1) <= calibration / 2]
+    gap = float(np.max(KDTree(near).query(centre)[0])) if len(near) else math.inf
+    if gap > LARGEST_GAP:
+        warnings.warn(
+            f"the centre of k-space is undersampled (samples up to {2 * gap:.1f} cells apart): "
+            "expect aliasing in the coil maps; measure it densely, or bring a calibration scan",
+            stacklevel=2,
+        )
 
 
 def _coil_images(volume: MRScan, sampling: _Sampling | None) -> Tensor:
@@ -211,4 +233,9 @@ def _image(scan: MRScan, data: Tensor) -> Image:
     data = resize(data, scan.image_shape)
     slices = bool(scan.batch_axes) and scan.batch_axes[-1] == "slice"
     spacing = scan.spacing if slices else scan.spacing[-scan.ndim :]
-    return Image(data, spacing, scan.affine)  # type: ignore[arg-type]
+    affine = scan.affine
+    if affine is None:  # as in k-space, voxel n // 2 is the middle
+        affine = centred_affine(tuple(data.shape[-len(spacing) :]), spacing)
+        for axis, n in enumerate(reversed(scan.image_shape)):
+            affine[axis, 3] -= affine[axis, axis] * (n // 2 - (n - 1) / 2)
+    return Image(data, spacing, affine)

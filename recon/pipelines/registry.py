@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import math
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -58,6 +59,10 @@ class Option:
             raise ValueError(
                 f"option {self.name} must be {_article(self.kind)}, got {value!r}"
             ) from None
+        if self.kind is int and parsed < 1:
+            raise ValueError(f"option {self.name} must be 1 or more, got {value!r}")
+        if self.kind is float and not 0 <= parsed < math.inf:
+            raise ValueError(f"option {self.name} must be 0 or more and finite, got {value!r}")
         if self.choices and parsed not in self.choices:
             raise ValueError(
                 f"option {self.name} must be one of {', '.join(self.choices)}, got {value!r}"

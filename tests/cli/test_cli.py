@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import torch
 
@@ -189,3 +192,75 @@ def test_simulated_bart_files_load(tmp_path: Path) -> None:
     assert (tmp_path / "a.hdr").exists()
     shown = spinray("info", str(tmp_path / "a.cfl"))
     assert "32 x 32 matrix, 2 coils" in shown.stdout
+
+
+def test_the_axis_of_a_real_scan_is_found(data_dir: Path, tmp_path: Path) -> None:
+    """The file names no axis and no pixel size: one is found, the other told."""
+    tooth = data_dir / "ct_raw" / "tooth.h5"
+    done = spinray("recon", str(tooth), "-o", str(tmp_path / "t.dcm"), "--json", "-m", "fbp")
+    assert done.returncode == 0, done.stderr
+    assert "axis of rotation found at column 29" in done.stderr
+    made = json.loads(done.stdout)
+    assert made["rotation_axis"].startswith("column 29")
+    assert made["pixel_size"] == "not in the file, 1 mm assumed"
+    assert made["output"] == str(tmp_path / "t_0001.dcm")
+    assert pydicom.dcmread(tmp_path / "t_0001.dcm").RescaleType == "US"
+    known = ("--pixel-size", "0.02", "--center", "296", "-m", "fbp")
+    done = spinray("recon", str(tooth), "-o", str(tmp_path / "k.dcm"), "--json", *known)
+    assert json.loads(done.stdout)["rotation_axis"] == "column 296.00"
+    written = pydicom.dcmread(tmp_path / "k_0001.dcm")
+    assert (written.RescaleType, float(written.PixelSpacing[0])) == ("HU", 0.02)
+
+
+def test_one_bad_file_of_several_is_named_and_the_others_made(files: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.h5").write_bytes(b"no scan")
+    words = [str(files / "mr.h5"), str(tmp_path / "bad.h5"), str(files / "ct.h5")]
+    done = spinray("recon", *words, "-o", str(tmp_path), "--json")
+    assert done.returncode == 2
+    assert "bad.h5" in done.stderr
+    assert [Path(made["input"]).name for made in json.loads(done.stdout)] == ["mr.h5", "ct.h5"]
+    assert {p.name for p in tmp_path.glob("*.nii.gz")} == {"mr.nii.gz", "ct.nii.gz"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("-m", "sense", "--iterations", "0"), "iterations must be 1 or more"),
+        (("-m", "sense", "--iterations", "-5"), "iterations must be 1 or more"),
+        (("-m", "sense", "--regularization", "nan"), "regularization must be 0 or more and finite"),
+        (("-m", "l1-wavelet", "--weight", "-2"), "weight must be 0 or more"),
+        (("-m", "sense", "--regularization", "1e400"), "finite"),
+    ],
+)
+def test_option_values_without_sense(files: Path, tmp_path: Path, words, message: str) -> None:
+    done = spinray("recon", str(files / "mr.h5"), "-o", str(tmp_path / "a.npy"), *words)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert message in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words", [("mr", "--snr", "0"), ("mr", "--snr", "nan"), ("ct", "--photons", "1e30")]
+)
+def test_simulations_without_sense(tmp_path: Path, words: tuple[str, ...]) -> None:
+    kind, *rest = words
+    done = spinray("simulate", kind, str(tmp_path / "a.h5"), *rest)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGTERM") or os.name == "nt", reason="no signals")
+def test_a_terminated_run_leaves_nothing(tmp_path: Path) -> None:
+    """The handler turns SIGTERM into an exit, so that temporary files are removed."""
+    code = (
+        "import os, signal, sys; from spinray.recon.cli import main; "
+        "from spinray.recon.io.atomic import atomic; from pathlib import Path\n"
+        "def app():\n"
+        "    with atomic(Path('a.h5')) as t:\n"
+        "        t.touch(); os.kill(os.getpid(), signal.SIGTERM); print('still here')\n"
+        "main.app = app; main.main()"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (143, "")
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -119,4 +122,20 @@ def test_what_a_format_cannot_hold(tmp_path):
     geometry = sr.ParallelBeam(np.arange(3.0), 4)
     with pytest.raises(ValueError, match="one stack of slices"):
         sr.save(sr.CTScan(torch.ones(2, 2, 3, 4), geometry), tmp_path / "scan.h5")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_found_before_hdf5_starts(tmp_path, monkeypatch):
+    """HDF5 crashes the process when its disk runs full."""
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1 << 16))
+    things = {
+        "a.h5": sr.MRScan(torch.ones(2, 64, 64, dtype=torch.complex64)),
+        "b.h5": sr.CTScan(torch.ones(20, 30), sr.ParallelBeam(np.arange(20) * 0.1, 30)),
+        "c.h5": sr.Image(torch.ones(64, 64), (1.0, 1.0), None),
+    }
+    for name, thing in things.items():
+        with pytest.raises(OSError, match=r"No space left.*needs .* MB of 0.0655 MB free") as info:
+            sr.save(thing, tmp_path / name)
+        assert info.value.errno == errno.ENOSPC
     assert not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 
 import numpy as np
 import pytest
@@ -170,3 +171,21 @@ def test_volumes(name: str) -> None:
     truth = reference_image(scan).data
     plain = error(sr.reconstruct(scan, "rss"), truth)
     assert error(sr.reconstruct(scan, name, calibration=12), truth) < 0.8 * plain
+
+
+def test_undersampled_centre_is_told() -> None:
+    """Maps from the centre of a uniformly undersampled spiral alias; a radial scan's do not."""
+    spiral = simulate_mr(matrix=96, coils=4, trajectory="spiral", acceleration=2)
+    with pytest.warns(UserWarning, match=r"centre of k-space is undersampled .* 2\.\d cells"):
+        sr.reconstruct(spiral, "sense", iterations=1)
+    radial = simulate_mr(matrix=96, coils=4, trajectory="radial", acceleration=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sr.reconstruct(radial, "sense", iterations=1)
+        sr.reconstruct(spiral, "gridding")
+
+
+def test_middle_voxel_of_a_scan_without_affine_is_the_origin() -> None:
+    scan = sr.MRScan(torch.ones(1, 8, 5, dtype=torch.complex64), spacing=(2.0, 3.0))
+    image = sr.reconstruct(scan, "rss")
+    np.testing.assert_allclose(image.affine @ [2, 4, 0, 1], [0, 0, 0, 1])

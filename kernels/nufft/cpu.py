@@ -17,9 +17,9 @@ from numba import prange
 from ..threads import jit, parallel_jit
 from .fft import LANES, POINT, transform
 from .simd import (
+    accumulate,
     every_second,
     fill,
-    fold,
     interleave,
     load,
     next_task,
@@ -28,6 +28,8 @@ from .simd import (
     store,
     tile,
     transpose,
+    weigh_and_fold,
+    zero_row,
 )
 
 BLOCK = 32  # samples gathered or scattered together
@@ -136,7 +138,7 @@ def interpolator(coils: int, wz: int, wy: int, wx: int):
                     _prefetch(data, target, valid, samples, order, stop, min(stop + BLOCK, end))
                     for j in range(start, stop):
                         w = j * taps
-                        sums = fill(grid.dtype.type(0), row)
+                        sums = zero_row(grid.dtype.type(0), row)
                         for iz in range(wz):
                             for iy in range(wy):
                                 weight = grid.dtype.type(1)
@@ -145,9 +147,8 @@ def interpolator(coils: int, wz: int, wy: int, wx: int):
                                 if dimensions > 2:
                                     weight *= weights[w + 2 * wx + iz]
                                 p = (origin + cells[j] + iz * plane + iy * pitch) * cell
-                                sums = sums + load(grid, p, row) * weight
-                        sums = sums * repeat(load(weights, w, wx), cell)
-                        store(buffer, (j - start) * cell, fold(sums, cell))
+                                sums = accumulate(sums, grid, p, weight)
+                        store(buffer, (j - start) * cell, weigh_and_fold(sums, weights, w, cell))
                     for coil in range(valid):
                         base = target + coil * samples
                         for j in range(start, stop):

@@ -121,20 +121,86 @@ for _operation, _instruction in (
     _arithmetic(_operation, _instruction)
 
 
+class Row(types.Type):  # type: ignore[misc]
+    """`lanes` sums held in registers, in pieces that a register holds.
+
+    LLVM takes a vector whose length is no power of two apart, float by float, where a loop
+    carries it.
+    """
+
+    def __init__(self, dtype: Any, lanes: int) -> None:
+        self.dtype, self.lanes = dtype, lanes
+        self.pieces: list[tuple[int, Vector]] = []  # first lane, and type
+        done = 0
+        while done < lanes:
+            size = min(512 // dtype.bitwidth, 1 << ((lanes - done).bit_length() - 1))
+            self.pieces.append((done, Vector(dtype, size)))
+            done += size
+        super().__init__(name=f"Row({dtype}, {lanes})")
+
+
+@register_model(Row)
+class _RowModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, row: Row) -> None:
+        super().__init__(manager, row, _struct(row))
+
+
+def _struct(row: Row) -> ir.LiteralStructType:
+    return ir.LiteralStructType([_llvm(piece) for _, piece in row.pieces])
+
+
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
-def fold(typing_context: Any, a: Any, lanes: Any) -> Any:
-    """Return the sum of the consecutive groups of `lanes` lanes of a vector."""
+def zero_row(typing_context: Any, scalar: Any, lanes: Any) -> Any:
+    """Return a row of `lanes` zeros of the scalar's type."""
+    scalar = types.unliteral(scalar)
+    row = Row(scalar, lanes.literal_value)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(_struct(row), None)
+
+    return row(scalar, lanes), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def accumulate(typing_context: Any, row: Any, array: Any, index: Any, weight: Any) -> Any:
+    """Return the row plus `weight` times what a flat array holds from `index` on."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sums, data, start, factor = arguments
+        for i, (first, piece) in enumerate(row.pieces):
+            at = builder.add(start, ir.Constant(start.type, first))
+            pointer = _pointer(context, builder, array, data, at, _llvm(piece))
+            values = builder.load(pointer, align=array.dtype.bitwidth // 8)
+            product = builder.fmul(values, _splat(builder, factor, piece), flags=("fast",))
+            total = builder.fadd(builder.extract_value(sums, i), product, flags=("fast",))
+            sums = builder.insert_value(sums, total, i)
+        return sums
+
+    return row(row, array, types.intp, row.dtype), codegen
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def weigh_and_fold(typing_context: Any, row: Any, weights: Any, index: Any, lanes: Any) -> Any:
+    """Return the sum of the row's groups of `lanes` lanes, each by its weight, from `index` on."""
     count = lanes.literal_value
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        x = arguments[0]
-        groups = [list(range(i, i + count)) for i in range(0, a.lanes, count)]
-        total, *others = (_shuffle(builder, x, _undefined(x), group) for group in groups)
-        for other in others:
-            total = builder.fadd(total, other, flags=("fast",))
+        total = None
+        for i, (first, piece) in enumerate(row.pieces):
+            taps = Vector(row.dtype, piece.lanes // count)
+            at = builder.add(arguments[2], ir.Constant(arguments[2].type, first // count))
+            pointer = _pointer(context, builder, weights, arguments[1], at, _llvm(taps))
+            w = builder.load(pointer, align=row.dtype.bitwidth // 8)
+            w = _shuffle(builder, w, _undefined(w), [lane // count for lane in range(piece.lanes)])
+            x = builder.fmul(builder.extract_value(arguments[0], i), w, flags=("fast",))
+            for group in range(piece.lanes // count):
+                part = _shuffle(
+                    builder, x, _undefined(x), list(range(group * count, (group + 1) * count))
+                )
+                total = builder.fadd(total, part, flags=("fast",)) if total else part
         return total
 
-    return Vector(a.dtype, count)(a, lanes), codegen
+    return Vector(row.dtype, count)(row, weights, types.intp, lanes), codegen
 
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]

@@ -25,18 +25,27 @@ jit: Any = functools.partial(
     numba.njit, cache=True, nogil=True, fastmath=True, error_model="numpy", boundscheck=False
 )
 
-_one_caller = threading.RLock()
+
+class ForkLock:
+    """A lock for the life of the process that is open in a forked child, whoever held it."""
+
+    def __init__(self) -> None:
+        self._renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+_one_caller = ForkLock()
 _unlocked = contextlib.nullcontext()
-
-
-def _renew_lock() -> None:
-    """Start with an open lock: a fork may have copied a closed one."""
-    global _one_caller
-    _one_caller = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def parallel_jit(function: Callable[..., Any]) -> Callable[..., Any]:

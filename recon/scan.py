@@ -137,7 +137,7 @@ class MRScan(_Scan):
         if self.trajectory is None:
             mask = self._checked_mask()
             measured = mask.unsqueeze(-self.ndim - 1)
-            if bool(((kspace != 0) & ~measured).any()):
+            if self.mask is not None and bool(((kspace != 0) & ~measured).any()):
                 kspace = kspace * measured
             self._set(mask=mask, kspace=kspace)
         if self.noise is not None:

@@ -6,13 +6,13 @@ working grids of finished calls.
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..threads import ForkLock
 
 ALIGNMENT = 64  # a cache line: coils of a grid cell are loaded together
 KEPT = 1 << 30  # bytes that free buffers may hold
@@ -25,11 +25,7 @@ class Arena:
         self._buffers: list[NDArray[np.uint8]] = [np.empty(1, np.uint8)]
         self._free_count = self._references(0)  # what a buffer without users counts
         self._buffers.clear()
-        self.renew_lock()
-
-    def renew_lock(self) -> None:
-        """Start with an open lock: a fork may have copied a closed one."""
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Return an array with whatever its memory holds."""
@@ -63,5 +59,3 @@ class Arena:
 
 
 arena = Arena()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=arena.renew_lock)

@@ -46,10 +46,7 @@ class CpuPlan:
         self._widths = (1,) * (3 - nd) + (width,) * nd
         windows = [best_window(width, k / n)[0] for k, n in zip(grid_shape, shape, strict=True)]
         self._polynomials = np.stack([w.polynomials() for w in windows])
-        scale = [
-            1 / w.transform((np.arange(n) - n // 2) / k) / np.sqrt(n)
-            for w, n, k in zip(windows, shape, grid_shape, strict=True)
-        ]
+        scale = [w.deapodisation(n, k) for w, n, k in zip(windows, shape, grid_shape, strict=True)]
         self._grid = Grid(shape, grid_shape, width - 1, scale, memory_limit)
         self._sort()
         self._tables: dict[np.dtype[Any], tuple[NDArray[np.int64], NDArray[Any]]] = {}

@@ -24,7 +24,6 @@ SOURCE = Path(__file__).with_name("nufft.cu")
 SHARED = 48 << 10  # bytes of shared memory that every card gives a block
 TILE = (256, 16, 8)  # cells of a tile's edge, by dimension, where shared memory allows
 THREADS = 128
-COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 Compile = Callable[[Path, tuple[tuple[str, str], ...]], Module]
 
 
@@ -132,7 +131,7 @@ class CudaPlan:
                 np.stack([w.polynomials() for w in self._windows]), first, weights,
             )  # fmt: skip
             scale = [
-                1 / w.transform((np.arange(n) - n // 2) / k) / np.sqrt(n)
+                w.deapodisation(n, k)
                 for w, n, k in zip(self._windows, self.shape, self.grid_shape, strict=True)
             ]
             scale = [np.ones(1)] * (3 - self._ndim) + scale

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
-import threading
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..threads import ForkLock
 from .arrays import is_torch, like, on_gpu, to_cuda, to_numpy
 from .cpu_plan import CpuPlan
 from .fft import fast_length
@@ -19,17 +18,7 @@ LEAST_TOLERANCE = {"complex64": 1e-6, "complex128": 1e-12}
 GREATEST_TOLERANCE = 0.1
 
 # One convolution is built at a time: each takes every thread and grids of twice the image size.
-_building = threading.Lock()
-
-
-def _renew_lock() -> None:
-    """Start with an open lock: a fork may have copied a closed one."""
-    global _building
-    _building = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+_building = ForkLock()
 
 
 class Plan:
@@ -79,8 +68,10 @@ class Plan:
         flat = positions.reshape(-1, self.samples, len(self.image_shape))
         arguments = flat, self.image_shape, grid_shape, width, memory_limit
         self._device = _gpu_of(trajectory) if device is None else _gpu_named(device)
-        self._transform: Any = CpuPlan(*arguments)
-        if self._device is not None:
+        self._transform: Any
+        if self._device is None:
+            self._transform = CpuPlan(*arguments)
+        else:
             from .cuda_plan import CudaPlan
 
             self._transform = CudaPlan(*arguments, self._device)

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from .fft import fast_length
 
-MAX_WIDTH = 16
+MAX_WIDTH, LEAST_UPSAMPLING = 16, 1.2
 # Measured nanoseconds of one thread and coil: a grid point in one FFT pass, one window tap in
 # interpolation and spreading (mean), and a sample's remaining work.
 COST_FFT, COST_TAP, COST_SAMPLE = 1.9, 0.09, 4.0
-# How far the expected error stays below the tolerance, down to what single precision can reach.
 EPSILON = 6e-8  # single precision
-# By dimension: no less accurate than ducc0 is at the same tolerance, and no more than that costs.
+# How far the expected error stays below the tolerance, by dimension, down to what single precision
+# can reach: as far as ducc0's does, since every digit more costs time.
 SAFETY, LEAST_SAFETY, SINGLE_PRECISION = (3.0, 3.2, 7.5), 2.8, 3e-7
 
 
@@ -34,10 +34,17 @@ class Window:
 
     def transform(self, frequency: NDArray[np.float64]) -> NDArray[np.float64]:
         """Fourier transform at `frequency` (cycles per grid cell)."""
-        z = np.sqrt((self.beta**2 - (np.pi * self.width * frequency) ** 2).astype(complex))
-        ratio = np.where(np.abs(z) < 1e-9, 1.0, np.sinh(z) / np.where(z == 0, 1.0, z))
-        value: NDArray[np.float64] = ratio.real * self.width / np.i0(self.beta)
+        square = self.beta**2 - (np.pi * self.width * np.asarray(frequency)) ** 2
+        z = np.sqrt(np.abs(square))
+        z = np.where(z < 1e-9, 1e-9, z)  # where both branches are one
+        ratio = np.where(square > 0, np.sinh(np.minimum(z, self.beta)), np.sin(z)) / z
+        value: NDArray[np.float64] = ratio * (self.width / np.i0(self.beta))
         return value
+
+    def deapodisation(self, pixels: int, cells: int) -> NDArray[np.float64]:
+        """Factor for each pixel of an axis on a grid of `cells`, with the transform's 1/sqrt(n)."""
+        frequency = (np.arange(pixels) - pixels // 2) / cells
+        return np.asarray(1 / self.transform(frequency) / np.sqrt(pixels))
 
     def polynomials(self) -> NDArray[np.float64]:
         """Coefficients (power, tap): weights of the taps for a fraction s in [-1, 1].
@@ -91,8 +98,8 @@ def best_window(width: int, upsampling: float) -> tuple[Window, float]:
 
 @functools.lru_cache(maxsize=512)
 def least_upsampling(width: int, error: float) -> float | None:
-    """Return the least oversampling in [1.2, 2.5] at which a width reaches an error, or None."""
-    low, high = 1.2, 2.5
+    """Return the least oversampling up to 2.5 at which a width reaches an error, or None."""
+    low, high = LEAST_UPSAMPLING, 2.5
     if best_window(width, high)[1] > error:
         return None
     if best_window(width, low)[1] <= error:
@@ -116,7 +123,10 @@ def choose(
     goal = max(tolerance / SAFETY[len(shape) - 1], min(tolerance / LEAST_SAFETY, SINGLE_PRECISION))
     error = goal / np.sqrt(len(shape))
     candidates = []
+    least = tuple(int(LEAST_UPSAMPLING * n) for n in shape)
     for width in range(2, MAX_WIDTH + 1):
+        if candidates and cost(width, shape, least, samples) > min(candidates)[0]:
+            break  # on the smallest grid a wider window already costs more
         factor = upsampling or least_upsampling(width, error)
         if factor is None or (upsampling and best_window(width, upsampling)[1] > error):
             continue

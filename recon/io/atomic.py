@@ -22,8 +22,7 @@ def atomic(path: Path, size: float = 0) -> Iterator[Path]:
     OSError
         The disk has less than `size` bytes left: HDF5 does not survive a disk that runs full.
     """
-    free = shutil.disk_usage(path.parent).free
-    if size > free:
+    if size and size > (free := shutil.disk_usage(path.parent).free):
         needs = (
             f"{os.strerror(errno.ENOSPC)}: needs {size / 1e6:.3g} MB of {free / 1e6:.3g} MB free"
         )

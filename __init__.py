@@ -3,7 +3,13 @@
 The public names load on first use: importing spinray imports neither torch nor Numba.
 """
 
+import os as _os
+
 import lazy_loader as _lazy
+
+# GNU OpenMP's threads, torch's, spin for milliseconds after their work and starve the kernels'
+# threads meanwhile. Read when torch is loaded, so only where spinray is imported before it.
+_os.environ.setdefault("GOMP_SPINCOUNT", "50000")
 
 __version__ = "0.1.0"
 

@@ -13,6 +13,7 @@ import argparse
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,31 +151,54 @@ def transform_peers(
 def bart(k, x, y) -> tuple[Callable[[], np.ndarray], Callable[[], np.ndarray]]:
     """BART's nufft as a process, files included; times are of the process."""
     folder = Path(tempfile.mkdtemp())
-
-    def write(name: str, data: np.ndarray) -> str:
-        path = folder / name
-        sizes = " ".join(map(str, data.shape[::-1]))  # BART is column-major
-        path.with_suffix(".hdr").write_text(f"# Dimensions\n{sizes}\n")
-        np.ascontiguousarray(data, np.complex64).tofile(path.with_suffix(".cfl"))
-        return str(path)
-
-    points = np.zeros((len(k), 1, 3))
-    points[:, 0, 0], points[:, 0, 1] = k[:, 1] * x.shape[2], k[:, 0] * x.shape[1]
-    trajectory = write("k", points.transpose(1, 0, 2))  # (3, sample, 1), last first
-    image = write("x", x[:, None])
-    samples = write("y", y[:, None, :, None])
+    trajectory, samples = _bart_samples(folder, k, x.shape[1:], y)
+    image = _write_cfl(folder / "x", x[:, None])
 
     def run(*options: str, result: str, shape) -> np.ndarray:
-        subprocess.run(
-            ["bart", "nufft", *options, trajectory, result, str(folder / "o")],
-            check=True, capture_output=True,
-        )  # fmt: skip
-        return np.fromfile(folder / "o.cfl", np.complex64).reshape(shape)
+        return _run_bart(folder, "nufft", *options, trajectory, result).reshape(shape)
 
     return (
         lambda: run(result=image, shape=y.shape),
         lambda: run("-a", "-d", f"{x.shape[2]}:{x.shape[1]}:1", result=samples, shape=x.shape),
     )
+
+
+def bart_iterations(k, maps, data, iterations: int) -> tuple[float, np.ndarray]:
+    """Milliseconds of one iteration of BART's CG-SENSE, start and files taken off; the image."""
+    folder = Path(tempfile.mkdtemp())
+    trajectory, samples = _bart_samples(folder, k, maps.shape[1:], data)
+    sensitivities = _write_cfl(folder / "maps", maps[:, None])
+    seconds, images = {}, {}
+    for count in (iterations, 4 * iterations) * 3:
+        start = time.perf_counter()
+        images[count] = _run_bart(
+            folder, "pics", "-i", str(count), "-t", trajectory, samples, sensitivities
+        )
+        seconds.setdefault(count, []).append(time.perf_counter() - start)
+    long, short = min(seconds[4 * iterations]), min(seconds[iterations])
+    return 1e3 * (long - short) / (3 * iterations), images[iterations].reshape(maps.shape[1:])
+
+
+def _bart_samples(folder: Path, k, shape, data) -> tuple[str, str]:
+    points = np.zeros((len(k), 1, 3))
+    points[:, 0, 0], points[:, 0, 1] = k[:, 1] * shape[1], k[:, 0] * shape[0]
+    return (
+        _write_cfl(folder / "k", points.transpose(1, 0, 2)),  # (3, sample, 1), last first
+        _write_cfl(folder / "y", data[:, None, :, None]),
+    )
+
+
+def _write_cfl(path: Path, data: np.ndarray) -> str:
+    sizes = " ".join(map(str, data.shape[::-1]))  # BART is column-major
+    path.with_suffix(".hdr").write_text(f"# Dimensions\n{sizes}\n")
+    np.ascontiguousarray(data, np.complex64).tofile(path.with_suffix(".cfl"))
+    return str(path)
+
+
+def _run_bart(folder: Path, *arguments: str) -> np.ndarray:
+    out = folder / "o"
+    subprocess.run(["bart", *arguments, str(out)], check=True, capture_output=True)
+    return np.fromfile(out.with_suffix(".cfl"), np.complex64)
 
 
 def _slot(out: np.ndarray) -> np.ndarray:
@@ -391,6 +415,10 @@ def cg_job(rounds: int):
     for tool, call in calls.items():
         difference = fitted(lambda o: _relative(o, reference), reference, call())
         rows.append(_row("CG-SENSE iteration", tool, times[tool] / iterations, difference, 8, 1e-3))
+    if shutil.which("bart"):
+        milliseconds, image = bart_iterations(k, maps, data.numpy(), iterations)
+        difference = fitted(lambda o: _relative(o, reference), reference, image)
+        rows.append(_row("CG-SENSE iteration", "bart", milliseconds, difference, 8, 1e-3))
     return rows
 
 

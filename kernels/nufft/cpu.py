@@ -16,7 +16,7 @@ from numba import prange
 
 from ..threads import jit, parallel_jit
 from .fft import LANES, POINT, transform
-from .simd import (
+from ..simd import (
     accumulate,
     every_second,
     fill,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..threads import thread_count
 from . import cpu
-from .arena import arena
+from ..arena import arena
 from .grid import Grid, counter
 from .toeplitz import Toeplitz
 from .window import best_window, choose
@@ -129,17 +129,19 @@ class CpuPlan:
             self._grid.to_image(target, grid, block, jobs)
         return images
 
-    def toeplitz(self, weights: NDArray[Any] | None, tolerance: float) -> Toeplitz:
-        """The convolution that ``A^H W A`` is, from one adjoint at twice the image size."""
-        double = tuple(2 * n for n in self.shape)
-        width, grid_shape = choose(tolerance, double, self.samples)
-        large = CpuPlan(self.positions, double, grid_shape, width, None)
-        shape = (self.frames, 1, self.samples)
-        w = np.ones(shape) if weights is None else np.broadcast_to(weights, shape)
-        dtype = np.complex64 if tolerance >= 1e-5 else np.complex128
-        psf = large.adjoint(np.ascontiguousarray(w, dtype))[:, 0]
-        psf *= np.sqrt(np.prod(double)) / np.prod(self.shape)
-        return Toeplitz(psf, self.shape)
+    def refined(self, tolerance: float) -> CpuPlan:
+        """The same trajectory and image at another tolerance."""
+        width, grid_shape = choose(tolerance, self.shape, self.samples)
+        limit = self._grid.memory_limit
+        return CpuPlan(self.positions, self.shape, grid_shape, width, limit)
+
+    def convolution(self, psf: NDArray[Any]) -> Toeplitz:
+        """The convolution with a point spread function (frame, *(2 n)) of `point_spread`."""
+        return Toeplitz(psf, self.shape, self._grid.memory_limit)
+
+    def own(self, array: NDArray[Any]) -> NDArray[Any]:
+        """A host array where this plan computes."""
+        return array
 
     def _launches(self, coils: int, dtype: np.dtype[Any]) -> list[tuple[int, NDArray[np.int64]]]:
         return self._grid.launches(self.frames, coils, self.samples, dtype.itemsize)

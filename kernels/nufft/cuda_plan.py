@@ -193,17 +193,21 @@ class CudaPlan:
             self._pixels("crop", tables, images, grid, block)
         return images
 
-    def toeplitz(self, weights: Tensor | None, tolerance: float) -> CudaToeplitz:
-        """The convolution that ``A^H W A`` is, from one adjoint at twice the image size."""
-        double = tuple(2 * n for n in self.shape)
-        width, grid_shape = choose(tolerance, double, self.samples)
-        large = CudaPlan(
-            self.positions, double, grid_shape, width, self.memory_limit, self.device, self._compile
-        )
-        dtype = torch.complex64 if tolerance >= 1e-5 else torch.complex128
-        w = torch.ones((self.frames, 1, self.samples), dtype=dtype, device=self.device)
-        psf = large.adjoint(w if weights is None else w * weights)[:, 0]
-        return CudaToeplitz(psf * (np.sqrt(np.prod(double)) / np.prod(self.shape)), self.shape)
+    def refined(self, tolerance: float) -> CudaPlan:
+        """The same trajectory and image at another tolerance."""
+        width, grid_shape = choose(tolerance, self.shape, self.samples)
+        return CudaPlan(
+            self.positions, self.shape, grid_shape, width, self.memory_limit, self.device,
+            self._compile,
+        )  # fmt: skip
+
+    def convolution(self, psf: Tensor) -> CudaToeplitz:
+        """The convolution with a point spread function (frame, *(2 n)) of `point_spread`."""
+        return CudaToeplitz(psf, self.shape)
+
+    def own(self, array: NDArray[Any] | Tensor) -> Tensor:
+        """A host array where this plan computes."""
+        return torch.as_tensor(array, device=self.device)
 
     def memory(self, itemsize: int = 8) -> int:
         """Bytes a transform of one coil needs beside its input and output."""
@@ -265,16 +269,13 @@ class CudaToeplitz:
 
     Parameters
     ----------
-    psf : (frame, *(2 n)) complex: ``sum_j w_j exp(2 pi i k_j . m) / N``, m from -n on each axis
+    psf : (frame, *(2 n)) complex of `point_spread`
     shape : image
     """
 
     def __init__(self, psf: Tensor, shape: tuple[int, ...]) -> None:
         self._shape, self._axes = shape, tuple(range(-len(shape), 0))
-        for axis in self._axes:
-            psf.select(axis, 0).zero_()  # -n itself is never a difference
-        circular = torch.fft.ifftshift(psf, dim=self._axes)
-        self._spectrum = torch.fft.fftn(circular, dim=self._axes).real  # real: W is Hermitian
+        self._spectrum = torch.fft.fftn(psf, dim=self._axes).real.clone()  # W is Hermitian
 
     def __call__(self, images: Tensor) -> Tensor:
         """Convolve images (frame, coil, *shape)."""

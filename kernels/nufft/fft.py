@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..threads import jit
-from .simd import load, store
+from ..simd import load, store
 
 LANES = 8
 POINT = 2 * LANES  # floats that one point takes in a buffer

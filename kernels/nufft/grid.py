@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..threads import thread_count
 from . import cpu
-from .arena import arena
+from ..arena import arena
 from .fft import LANES, tables
 
 CACHE = 4 << 20  # bytes of grid worked on at once, so that it stays in cache between passes
@@ -42,7 +42,7 @@ class Grid:
         self.layout = np.array([z, y, -(-x // LANES) * LANES])
         self._scale = [np.ones(1)] * missing + scale
         self._scales: dict[np.dtype[Any], tuple[NDArray[Any], NDArray[Any]]] = {}
-        self._limit = memory_limit or _free_memory() // 2
+        self.memory_limit = memory_limit or _free_memory() // 2
 
     def job_bytes(self, coils: int, itemsize: int) -> int:
         """Bytes of the grid of one job."""
@@ -54,17 +54,17 @@ class Grid:
         return self.job_bytes(block, itemsize) * self._at_once(block, itemsize)
 
     def _at_once(self, coils: int, itemsize: int) -> int:
-        return max(1, min(CACHE, self._limit) // self.job_bytes(coils, itemsize))
+        return max(1, min(CACHE, self.memory_limit) // self.job_bytes(coils, itemsize))
 
     def _block(self, coils: int, itemsize: int) -> int:
         """Coils of one job: up to eight (four in double precision), fewer if memory is short."""
         most = 8 if itemsize == 8 else 4
-        while most > 1 and self.job_bytes(most, itemsize) > self._limit:
+        while most > 1 and self.job_bytes(most, itemsize) > self.memory_limit:
             most //= 2
-        if self.job_bytes(most, itemsize) > self._limit:
+        if self.job_bytes(most, itemsize) > self.memory_limit:
             raise MemoryError(
                 f"the grid {self.size[self.first_axis :]} needs {self.job_bytes(1, itemsize):,} "
-                f"bytes for one coil, memory_limit is {self._limit:,}"
+                f"bytes for one coil, memory_limit is {self.memory_limit:,}"
             )
         block = 1
         while block < min(coils, most):

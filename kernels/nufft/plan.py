@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from ..threads import ForkLock
 from .arrays import is_torch, like, on_gpu, to_cuda, to_numpy
 from .cpu_plan import CpuPlan
 from .fft import fast_length
+from .toeplitz import pairs, point_spread
 from .window import choose, cost
 
 LEAST_TOLERANCE = {"complex64": 1e-6, "complex128": 1e-12}
 GREATEST_TOLERANCE = 0.1
+SINGLE_ABOVE = 1e-5  # tolerances that are well served by single precision
 
 # One convolution is built at a time: each takes every thread and grids of twice the image size.
 _building = ForkLock()
@@ -80,7 +83,7 @@ class Plan:
             "memory_limit": memory_limit,
             "device": self._device or "cpu",
         }
-        self._convolution: tuple[Any, Any] = None, None
+        self._last: tuple[Any, Any, Any] = None, None, None  # weights, basis, their convolution
 
     @property
     def backend(self) -> str:
@@ -114,40 +117,75 @@ class Plan:
         images = self._transform.adjoint(data)
         return like(images.reshape(*self.frames, *batch, *self.image_shape), y)
 
-    def normal(self, x: Any, weights: Any = None) -> Any:
-        """``A^H W A x`` for images; real weights ``(*frames, sample)`` or ``(sample,)``."""
-        images, batch = self._checked("image", x, self.image_shape)
+    def normal(self, x: Any, weights: Any = None, basis: Any = None) -> Any:
+        """``A^H W A x`` for images: a convolution, or both transforms where they cost less.
+
+        Parameters
+        ----------
+        x : complex (*frames, *batch, *image_shape), with a basis (*frames, *batch, K, *image_shape)
+        weights : real (*frames, sample) or (sample,)
+        basis : real or complex (*frames, K, sample) or (K, sample)
+            Temporal basis phi at each sample's time: x are the coefficients of a series of images,
+            and the result is ``sum_l A^H conj(phi_k) W phi_l A x_l`` for each k.
+        """
+        phi = None if basis is None else self._checked_basis(basis)
+        inner = () if phi is None else phi.shape[1:2]
+        images, batch = self._checked("image", x, (*inner, *self.image_shape))
         w = None if weights is None else self._checked_weights(weights, images)
+        phi = None if phi is None else _cast(phi, images.dtype)
         if len(self.image_shape) > 1 and self._convolution_is_cheaper():
-            result = self._toeplitz(w)(images)
-        else:
+            result = self._convolution(w, phi)(images)
+        elif phi is None:
             data = self._transform.forward(images)
             result = self._transform.adjoint(data if w is None else data * w)
-        return like(result.reshape(*self.frames, *batch, *self.image_shape), x)
+        else:
+            frames, coils = images.shape[:2]
+            single = images.reshape(frames, -1, *self.image_shape)
+            data = self._transform.forward(single).reshape(frames, coils, -1, self.samples)
+            series = (phi[:, None] * data).sum(2)
+            series = series if w is None else series * w
+            data = phi.conj()[:, None] * series[:, :, None]
+            result = self._transform.adjoint(data.reshape(frames, -1, self.samples))
+        return like(result.reshape(*self.frames, *batch, *inner, *self.image_shape), x)
 
     def _convolution_is_cheaper(self) -> bool:
         pair = cost(self._transform.width, self.image_shape, self.grid_shape, self.samples)
         double = tuple(fast_length(2 * n) for n in self.image_shape)
         return cost(0, self.image_shape, double, 0) < pair
 
-    def _toeplitz(self, weights: Any) -> Any:
-        """The convolution for these weights, kept for the next call with the same ones."""
-        convolution = self._kept(weights)
+    def _convolution(self, weights: Any, basis: Any) -> Any:
+        """The convolution for these weights and basis, kept for the next call with the same."""
+        convolution = self._kept(weights, basis)
         if convolution is not None:
             return convolution
         with _building:
-            convolution = self._kept(weights)  # another thread may have built it meanwhile
+            convolution = self._kept(weights, basis)  # another thread may have built it meanwhile
             if convolution is None:
-                accuracy = max(self.tolerance / 2, LEAST_TOLERANCE["complex128"])
-                convolution = self._transform.toeplitz(weights, accuracy)
-                self._convolution = weights, convolution
+                convolution = self._built(weights, basis)
+                self._last = weights, basis, convolution
         return convolution
 
-    def _kept(self, weights: Any) -> Any:
-        kept, convolution = self._convolution
-        if weights is None or kept is None:
-            return convolution if kept is weights else None
-        same = kept.shape == weights.shape and bool((kept == weights).all())
+    def _built(self, weights: Any, basis: Any) -> Any:
+        # the spectrum costs nothing at later calls: it is as accurate as its precision allows
+        single = self.tolerance >= SINGLE_ABOVE
+        accuracy = max(min(self.tolerance / 2, 1e-6), LEAST_TOLERANCE["complex128"])
+        dtype = "complex64" if single else "complex128"
+        shape = self._transform.frames, 1, self.samples
+        w = np.ones(shape) if weights is None else weights
+        w = self._transform.own(w)
+        if basis is not None:
+            first, second = pairs(basis.shape[1])
+            w = w * basis.conj()[:, first] * basis[:, second]
+        psf = point_spread(self._transform.refined(accuracy), _cast(w, dtype))
+        if basis is None:
+            return self._transform.convolution(psf[:, 0])
+        from .subspace import SubspaceToeplitz
+
+        return SubspaceToeplitz(psf, self.image_shape)
+
+    def _kept(self, weights: Any, basis: Any) -> Any:
+        kept_weights, kept_basis, convolution = self._last
+        same = _equal(kept_weights, weights) and _equal(kept_basis, basis)
         return convolution if same else None
 
     def _checked_weights(self, weights: Any, images: Any) -> Any:
@@ -157,11 +195,17 @@ class Plan:
                 f"weights have shape {tuple(w.shape)}, expected ({self.samples},)"
                 + (f" or {(*self.frames, self.samples)}" if self.frames else "")
             )
-        if _dtype(w).startswith("complex"):
+        if _name(w.dtype).startswith("complex"):
             raise TypeError(f"weights are {w.dtype}, expected real")
-        real = images.real.dtype
-        w = w.to(real) if self._device else w.astype(real)
-        return w.reshape(-1, 1, self.samples)
+        return _cast(w, images.real.dtype).reshape(-1, 1, self.samples)
+
+    def _checked_basis(self, basis: Any) -> Any:
+        phi = self._taken("basis", basis)
+        shape = tuple(phi.shape)
+        if phi.ndim < 2 or shape[-1] != self.samples or shape[:-2] not in ((), self.frames):
+            frames = "".join(f"{n}, " for n in self.frames)
+            raise ValueError(f"basis has shape {shape}, expected ({frames}K, {self.samples})")
+        return phi.reshape(-1, *shape[-2:])
 
     def _taken(self, name: str, x: Any) -> Any:
         """The data as the backend takes them: a NumPy array, or a CUDA tensor."""
@@ -172,7 +216,7 @@ class Plan:
     def _checked(self, name: str, x: Any, trailing: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
         """Return data as (frame, coil, *trailing) and the batch axes between."""
         array = self._taken(name, x)
-        shape, dtype = tuple(array.shape), _dtype(array)
+        shape, dtype = tuple(array.shape), _name(array.dtype)
         expected = ", ".join([*map(str, self.frames), "*batch", *map(str, trailing)])
         ndim, frames = array.ndim - len(trailing), len(self.frames)
         if ndim < frames or shape[ndim:] != trailing or shape[:frames] != self.frames:
@@ -202,8 +246,21 @@ class Plan:
         )
 
 
-def _dtype(array: Any) -> str:
-    return str(array.dtype).removeprefix("torch.")
+def _cast(array: Any, dtype: Any) -> Any:
+    """The same array, NumPy or torch, in another precision."""
+    if is_torch(array):
+        return array.to(getattr(sys.modules["torch"], _name(dtype)))
+    return array.astype(_name(dtype), copy=False)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if a is None or b is None:
+        return a is b
+    return a.shape == b.shape and a.dtype == b.dtype and bool((a == b).all())
+
+
+def _name(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _gpu_of(trajectory: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import signal
 import sys
 import warnings
@@ -58,8 +57,6 @@ def _common(
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    # OpenMP's threads spin while they wait, which on a shared machine starves those that work.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files go
     warnings.showwarning = _show_warning
     try:

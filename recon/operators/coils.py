@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any, cast
+
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from .base import LinearOperator, Shape, require_trailing
+from ...kernels.coils import combine as combine_on_cpu
+from ...kernels.coils import expand as expand_on_cpu
+from .base import LinearOperator, Shape, linear_map, require_trailing
 
 
 class CoilSensitivity(LinearOperator):
@@ -34,15 +41,19 @@ class CoilSensitivity(LinearOperator):
 
     def forward(self, x: Tensor) -> Tensor:
         """Image ``(*batch, [z,] y, x)`` to coil images ``(*batch, coil, [z,] y, x)``."""
-        require_trailing("image", x, self.domain_shape)
-        self._check_batch("image", x.shape[: x.ndim - len(self.domain_shape)])
-        return x.unsqueeze(-len(self.domain_shape) - 1) * self.maps
+        self.check_image(x)
+        return expand(x, self.maps, len(self.domain_shape))
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Coil images ``(*batch, coil, [z,] y, x)`` to the combined image."""
         require_trailing("coil images", y, self.range_shape)
         self._check_batch("coil images", y.shape[: y.ndim - len(self.range_shape)])
-        return (self.maps.conj() * y).sum(-len(self.range_shape))
+        return combine(y, self.maps, len(self.domain_shape))
+
+    def check_image(self, x: Tensor) -> None:
+        """Raise a `ValueError` for an image that does not fit the maps."""
+        require_trailing("image", x, self.domain_shape)
+        self._check_batch("image", x.shape[: x.ndim - len(self.domain_shape)])
 
     def _check_batch(self, name: str, batch: Shape) -> None:
         own = self.maps.shape[: self.maps.ndim - len(self.range_shape)]
@@ -50,3 +61,49 @@ class CoilSensitivity(LinearOperator):
         fits = all(m in (1, n) for m, n in zip(own, aligned, strict=False))
         if len(own) > len(batch) or not fits:
             raise ValueError(f"{name} has batch {tuple(batch)}, the maps have {tuple(own)}")
+
+
+def expand(x: Tensor, maps: Tensor, ndim: int) -> Tensor:
+    """``maps * x``: images ``(*batch, *space)``, maps ``(*batch, coil, *space)``."""
+    if not _one_pass(x, maps, x.shape[: x.ndim - ndim], ndim):
+        return x.unsqueeze(-ndim - 1) * maps
+    return linear_map(x, lambda z: _expand(z, maps, ndim), lambda z: _combine(z, maps, ndim))
+
+
+def combine(y: Tensor, maps: Tensor, ndim: int) -> Tensor:
+    """Transpose of `expand`: ``sum_coil conj(maps) * y``."""
+    if not _one_pass(y, maps, y.shape[: y.ndim - ndim - 1], ndim):
+        return (maps.conj() * y).sum(-ndim - 1)
+    return linear_map(y, lambda z: _combine(z, maps, ndim), lambda z: _expand(z, maps, ndim))
+
+
+def _one_pass(x: Tensor, maps: Tensor, batch: Shape, ndim: int) -> bool:
+    """Whether the kernels take these: on the CPU, of one type, without gradients to the maps."""
+    own = maps.shape[: maps.ndim - ndim - 1]
+    return (
+        x.device.type == maps.device.type == "cpu"
+        and x.dtype == maps.dtype
+        and not (maps.requires_grad and torch.is_grad_enabled())
+        and tuple(own) == tuple(batch[len(batch) - len(own) :])
+    )
+
+
+def _expand(x: Tensor, maps: Tensor, ndim: int) -> Tensor:
+    batch, space = x.shape[: x.ndim - ndim], maps.shape[-ndim:]
+    images = expand_on_cpu(_flat(x, -1, math.prod(space)), _flat_maps(maps, ndim))
+    return torch.from_numpy(images).reshape(*batch, maps.shape[-ndim - 1], *space)
+
+
+def _combine(y: Tensor, maps: Tensor, ndim: int) -> Tensor:
+    batch, space = y.shape[: y.ndim - ndim - 1], maps.shape[-ndim:]
+    images = _flat(y, -1, maps.shape[-ndim - 1], math.prod(space))
+    return torch.from_numpy(combine_on_cpu(images, _flat_maps(maps, ndim))).reshape(*batch, *space)
+
+
+def _flat_maps(maps: Tensor, ndim: int) -> NDArray[Any]:
+    return _flat(maps, -1, maps.shape[-ndim - 1], math.prod(maps.shape[-ndim:]))
+
+
+def _flat(x: Tensor, *shape: int) -> NDArray[Any]:
+    contiguous = x.detach().resolve_conj().resolve_neg().contiguous()
+    return cast("NDArray[Any]", contiguous.reshape(shape).numpy())

@@ -29,6 +29,7 @@ class NonUniformFourier(LinearOperator):
     field_map : image_shape, Hz, and readout_time : (sample,), s
         Off-resonance: each voxel's signal turns by ``exp(-2 pi i field_map readout_time)``. Time
         segments are added until they reach the tolerance; the field map may need gradients.
+    memory_limit : bytes the working grid may take; None allows half of what is free
 
     References
     ----------
@@ -45,11 +46,12 @@ class NonUniformFourier(LinearOperator):
         tolerance: float = 1e-3,
         field_map: Tensor | None = None,
         readout_time: Tensor | None = None,
+        memory_limit: int | None = None,
     ) -> None:
         trajectory = torch.as_tensor(trajectory)
-        plan = Plan(trajectory, image_shape, tolerance=tolerance)
+        plan = Plan(trajectory, image_shape, tolerance=tolerance, memory_limit=memory_limit)
         super().__init__(plan.image_shape, (plan.samples,))
-        self.tolerance = tolerance
+        self.tolerance, self.memory_limit = tolerance, memory_limit
         if tolerance < LEAST_TOLERANCE["complex64"]:
             self.dtype = torch.complex128
         if isinstance(trajectory, torch.nn.Parameter):
@@ -70,7 +72,12 @@ class NonUniformFourier(LinearOperator):
     def plan(self) -> Plan:
         """The plan of the trajectory as it stands: an optimiser's step makes a new one."""
         if self._plan is None or self._planned != self._state():
-            self._plan = Plan(self.trajectory, self.domain_shape, tolerance=self.tolerance)
+            self._plan = Plan(
+                self.trajectory,
+                self.domain_shape,
+                tolerance=self.tolerance,
+                memory_limit=self.memory_limit,
+            )
             self._planned = self._state()
         return self._plan
 
@@ -125,7 +132,7 @@ class _Transform(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, trajectory: Tensor, plan: Plan, adjoint: bool) -> Tensor:
-        ctx.save_for_backward(x, trajectory)
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, trajectory)
         ctx.plan, ctx.adjoint = plan, adjoint
         return cast(Tensor, plan.adjoint(x) if adjoint else plan.forward(x))
 

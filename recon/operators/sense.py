@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from .base import LinearOperator, Shape, require_same
-from .coils import CoilSensitivity
+from .base import LinearOperator, Shape, linear_map, require_same, require_trailing
+from .coils import CoilSensitivity, combine, expand
 from .fourier import Fourier
 
 if TYPE_CHECKING:
     from .nufft import NonUniformFourier
+
+BLOCK_BYTES = 1 << 29  # of coil images worked on together,
+LEAST_COILS = 8  # which the transforms take at once
 
 
 class Sense(LinearOperator):
@@ -83,26 +88,65 @@ class Sense(LinearOperator):
 
     def forward(self, x: Tensor) -> Tensor:
         """Image to k-space, zero where nothing was measured."""
-        y = self.encoding(self.coils(x))
+        self.coils.check_image(x)
+        parts = [self.encoding(self._expand(x, block)) for block in self._blocks(x, len(self.domain_shape))]
+        y = parts[0] if len(parts) == 1 else torch.cat(parts, -1 - len(self.encoding.range_shape))
         return self._weighted(y if self.mask is None else y * self.mask)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """K-space to the coil-combined image."""
-        y = self._weighted(y if self.mask is None else y * self.mask)
-        return self.coils.adjoint(self.encoding.adjoint(y))
+        require_trailing("k-space", y, self.range_shape)
+        axis = -1 - len(self.encoding.range_shape)
+
+        def part(block: slice) -> Tensor:
+            z = _slice(y, axis, block)
+            z = self._weighted(z if self.mask is None else z * self.mask)
+            return self._combine(self.encoding.adjoint(z), block)
+
+        return _sum(part, self._blocks(y, len(self.range_shape)))
 
     def _weighted(self, y: Tensor) -> Tensor:
         return y if self.weights is None else y * self.weights.sqrt().unsqueeze(-2)
 
     def normal(self, x: Tensor) -> Tensor:
         """Apply A^H A: without a shift (Cartesian), or by the trajectory's fast normal operator."""
-        z = self.coils(x)
+        self.coils.check_image(x)
+        if any(t.requires_grad for t in (*self.parameters(), *self.buffers())):
+            return self._normal(x)
+        return linear_map(x, self._normal, self._normal)  # nothing inside is kept for a gradient
+
+    def _normal(self, x: Tensor) -> Tensor:
+        def part(block: slice) -> Tensor:
+            return self._combine(self._gram(self._expand(x, block)), block)
+
+        return _sum(part, self._blocks(x, len(self.domain_shape)))
+
+    def _gram(self, z: Tensor) -> Tensor:
+        """F^H W F of coil images."""
         if not isinstance(self.encoding, Fourier):
-            z = self.encoding.normal(z, self.weights)
-        elif self._shifted is not None:
-            k = torch.fft.fftn(z, dim=self._axes, norm="ortho")
-            z = torch.fft.ifftn(k.mul_(self._shifted), dim=self._axes, norm="ortho")
-        return self.coils.adjoint(z)
+            return self.encoding.normal(z, self.weights)
+        if self._shifted is None:
+            return z
+        k = torch.fft.fftn(z, dim=self._axes, norm="ortho")
+        return torch.fft.ifftn(k.mul_(self._shifted), dim=self._axes, norm="ortho")
+
+    def _blocks(self, x: Tensor, axes: int) -> list[slice]:
+        """Coils that are worked on together, so that volumes of many coils fit in memory.
+
+        `axes` of `x` are its own, the others are batch.
+        """
+        items = math.prod((*x.shape[: x.ndim - axes], *self.domain_shape))
+        step = max(LEAST_COILS, BLOCK_BYTES // max(1, items * x.element_size()))
+        coils = self.range_shape[0]
+        return [slice(first, min(first + step, coils)) for first in range(0, coils, step)]
+
+    def _expand(self, x: Tensor, block: slice) -> Tensor:
+        ndim = len(self.domain_shape)
+        return expand(x, _slice(self.coils.maps, -1 - ndim, block), ndim)
+
+    def _combine(self, z: Tensor, block: slice) -> Tensor:
+        ndim = len(self.domain_shape)
+        return combine(z, _slice(self.coils.maps, -1 - ndim, block), ndim)
 
     def norm(self, *arguments: Any, **options: Any) -> float:
         """Upper bound of the largest singular value if Cartesian, else by power iteration.
@@ -112,6 +156,18 @@ class Sense(LinearOperator):
         if isinstance(self.encoding, Fourier):
             return float(torch.linalg.vector_norm(self.coils.maps, dim=self._axes[0] - 1).max())
         return super().norm(*arguments, **options)
+
+
+def _slice(x: Tensor, axis: int, block: slice) -> Tensor:
+    count = block.stop - block.start
+    return x if count == x.shape[axis] else x.narrow(axis, block.start, count)
+
+
+def _sum(part: Callable[[slice], Tensor], blocks: list[slice]) -> Tensor:
+    result = part(blocks[0])
+    for block in blocks[1:]:
+        result = result + part(block)
+    return result
 
 
 def _coil_mask(mask: Tensor, shape: Shape) -> Tensor:

@@ -152,7 +152,7 @@ def test_normal_is_the_gram_matrix(monkeypatch, shape, convolved, weighted) -> N
     plan = Plan(k, shape)
     error = np.linalg.norm(plan.normal(x, w) - expected) / np.linalg.norm(expected)
     assert error <= 1e-3
-    built = plan._convolution[1] is not None
+    built = plan._last[2] is not None
     assert built == (convolved and len(shape) > 1)  # there is none in 1D
 
 
@@ -165,6 +165,52 @@ def test_convolution_is_that_of_the_weights_given(monkeypatch) -> None:
         y = plan.forward(x)
         y = y if weights is None else y * weights.reshape(-1, 1, 300)
         assert np.allclose(plan.normal(x, weights), plan.adjoint(y), atol=1e-7)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("convolved", [False, True])
+@pytest.mark.parametrize(("shape", "frames"), [((33,), 1), ((14, 19), 2), ((6, 7, 9), 1)])
+def test_normal_of_a_temporal_subspace(monkeypatch, shape, frames, convolved, weighted) -> None:
+    monkeypatch.setattr(Plan, "_convolution_is_cheaper", lambda plan: convolved)
+    rng = np.random.default_rng(6)
+    k, phi = rng.uniform(-0.5, 0.5, (frames, 300, len(shape))), _random(rng, (3, 300), "complex64")
+    w = rng.uniform(0, 1, (frames, 300)) if weighted else np.ones((frames, 300))
+    x = _random(rng, (frames, 2, 3, *shape), "complex64")
+    plan = Plan(k, shape)
+    found = plan.normal(x, w if weighted else None, phi)
+    assert (found.shape, found.dtype) == (x.shape, x.dtype)
+    for frame in range(frames):
+        parts = phi[:, :, None] * _matrix(k[frame], shape)  # (K, sample, voxel)
+        encoding = parts.transpose(1, 0, 2).reshape(300, -1)  # of all coefficients together
+        gram = encoding.conj().T @ (w[frame, :, None] * encoding)
+        expected = (x[frame].reshape(2, -1) @ gram.T).reshape(x[frame].shape)
+        assert np.linalg.norm(found[frame] - expected) <= 1e-3 * np.linalg.norm(expected)
+    assert (plan._last[2] is not None) == (convolved and len(shape) > 1)
+
+
+def test_subspace_convolution_is_that_of_the_basis_given(monkeypatch) -> None:
+    monkeypatch.setattr(Plan, "_convolution_is_cheaper", lambda plan: True)
+    rng = np.random.default_rng(6)
+    plan = Plan(rng.uniform(-0.5, 0.5, (200, 2)), (12, 11), tolerance=1e-9)
+    x, bases = _random(rng, (2, 12, 11), "complex128"), rng.standard_normal((2, 2, 200))
+    for phi in (bases[0], bases[1], bases[0] * 1j):
+        series = (phi * plan.forward(x)).sum(0)
+        assert np.allclose(plan.normal(x, None, phi), plan.adjoint(phi.conj() * series), atol=1e-7)
+    assert plan.normal(x).shape == x.shape  # coils again, without a basis
+    with pytest.raises(ValueError, match=r"basis has shape \(200,\), expected \(K, 200\)"):
+        plan.normal(x, None, bases[0, 0])
+    with pytest.raises(ValueError, match=r"expected \(\*batch, 3, 12, 11\)"):
+        plan.normal(x, None, np.ones((3, 200)))
+
+
+def test_convolution_is_as_accurate_as_single_precision(monkeypatch) -> None:
+    monkeypatch.setattr(Plan, "_convolution_is_cheaper", lambda plan: True)
+    rng = np.random.default_rng(7)
+    k, x = rng.uniform(-0.5, 0.5, (3000, 2)), _random(rng, (4, 40, 36), "complex64")
+    exact = _matrix(k, (40, 36))
+    expected = (x.reshape(4, -1) @ (exact.conj().T @ exact).T).reshape(x.shape)
+    error = np.linalg.norm(Plan(k, (40, 36)).normal(x) - expected) / np.linalg.norm(expected)
+    assert error < 3e-6
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])

@@ -78,6 +78,31 @@ def test_sense_along_a_trajectory(shape, frames):
     check_operator(A, batch=frames, normal_tolerance=3e-3)
 
 
+@pytest.mark.parametrize("trajectory", [False, True])
+@pytest.mark.parametrize("frames", [(), (2,)])
+def test_sense_by_blocks_of_coils(monkeypatch, trajectory, frames):
+    maps, x = random(*frames, 7, 5, 6), random(*frames, 5, 6, seed=1)
+    mask = torch.rand(5, 6, generator=torch.Generator().manual_seed(0)) < 0.6
+    k = torch.rand(*frames, 40, 2, generator=torch.Generator().manual_seed(0)).double() - 0.5
+    A = Sense(maps, **({"trajectory": k} if trajectory else {"mask": mask}))
+    y = A(x)
+    whole = y, A.adjoint(y), A.normal(x)
+    monkeypatch.setattr("spinray.recon.operators.sense.LEAST_COILS", 3)
+    monkeypatch.setattr("spinray.recon.operators.sense.BLOCK_BYTES", 0)
+    assert len(A._blocks(x, 2)) == 3
+    for found, expected in zip((A(x), A.adjoint(y), A.normal(x)), whole, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
+    check_operator(A, batch=frames, normal_tolerance=3e-3)
+
+
+def test_gradient_of_the_maps_along_a_trajectory():
+    k = torch.rand(20, 2, generator=torch.Generator().manual_seed(0)).double() - 0.5
+    transform = NonUniformFourier(k, (5, 6), tolerance=1e-10)
+    maps, x = random(3, 5, 6).requires_grad_(), random(5, 6, seed=1)
+    for apply in (lambda A: A(x), lambda A: A.adjoint(A(x)), lambda A: A.normal(x)):
+        assert torch.autograd.gradcheck(lambda m, f=apply: f(Sense(m, trajectory=transform)), maps)
+
+
 def test_two_axes_of_space_unless_told_otherwise():
     maps, x = random(4, 3, 5, 6), random(4, 5, 6, seed=1)
     for A in (CoilSensitivity(maps), Sense(maps)):

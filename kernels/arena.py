@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..threads import ForkLock
+from .threads import ForkLock
 
 ALIGNMENT = 64  # a cache line: coils of a grid cell are loaded together
 KEPT = 1 << 30  # bytes that free buffers may hold

@@ -207,7 +207,7 @@ def _slot(out: np.ndarray) -> np.ndarray:
 
 def fitted(error: Callable[[np.ndarray], float], exact_scale: np.ndarray, out: np.ndarray) -> float:
     """Error after removing a peer's own normalisation (a power of N) by one real factor."""
-    out = np.asarray(out).reshape(exact_scale.shape)
+    out = np.asarray(out).reshape(exact_scale.shape).astype(complex)
     factor = np.vdot(out, exact_scale).real / np.vdot(out, out).real
     return error(out * factor)
 

@@ -56,7 +56,12 @@ def _expand(image, maps, result, sizes, threads):
                 y = 2 * (item * coils + coil) * pixels
                 for i in range(2 * first, 2 * whole, POINT):
                     p, q = load(image, x + i, POINT), load(maps, m + i, POINT)
-                    a, b, c, d = every_second(p, 0), every_second(p, 1), every_second(q, 0), every_second(q, 1)
+                    a, b, c, d = (
+                        every_second(p, 0),
+                        every_second(p, 1),
+                        every_second(q, 0),
+                        every_second(q, 1),
+                    )
                     store(result, y + i, interleave(a * c - b * d, a * d + b * c))
                 for i in range(2 * whole, 2 * last, 2):
                     a, b, c, d = image[x + i], image[x + i + 1], maps[m + i], maps[m + i + 1]
@@ -80,7 +85,12 @@ def _combine(images, maps, result, sizes, threads):
                 y = 2 * (item * coils + coil) * pixels
                 for i in range(2 * first, 2 * whole, POINT):
                     p, q = load(images, y + i, POINT), load(maps, m + i, POINT)
-                    a, b, c, d = every_second(p, 0), every_second(p, 1), every_second(q, 0), every_second(q, 1)
+                    a, b, c, d = (
+                        every_second(p, 0),
+                        every_second(p, 1),
+                        every_second(q, 0),
+                        every_second(q, 1),
+                    )
                     product = interleave(a * c + b * d, b * c - a * d)
                     store(result, x + i, load(result, x + i, POINT) + product)
                 for i in range(2 * whole, 2 * last, 2):

@@ -14,8 +14,6 @@ import functools
 import numpy as np
 from numba import prange
 
-from ..threads import jit, parallel_jit
-from .fft import LANES, POINT, transform
 from ..simd import (
     accumulate,
     every_second,
@@ -31,6 +29,8 @@ from ..simd import (
     weigh_and_fold,
     zero_row,
 )
+from ..threads import jit, parallel_jit
+from .fft import LANES, POINT, transform
 
 BLOCK = 32  # samples gathered or scattered together
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arena import arena
 from ..threads import thread_count
 from . import cpu
-from ..arena import arena
 from .grid import Grid, counter
 from .toeplitz import Toeplitz
 from .window import best_window, choose

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..threads import jit
 from ..simd import load, store
+from ..threads import jit
 
 LANES = 8
 POINT = 2 * LANES  # floats that one point takes in a buffer

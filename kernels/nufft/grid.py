@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arena import arena
 from ..threads import thread_count
 from . import cpu
-from ..arena import arena
 from .fft import LANES, tables
 
 CACHE = 4 << 20  # bytes of grid worked on at once, so that it stays in cache between passes

@@ -18,7 +18,7 @@ from .window import choose, cost
 
 LEAST_TOLERANCE = {"complex64": 1e-6, "complex128": 1e-12}
 GREATEST_TOLERANCE = 0.1
-SINGLE_ABOVE = 1e-5  # tolerances that are well served by single precision
+SINGLE_ABOVE = 1e-5  # tolerances of `normal` in 3D that are well served by single precision
 
 # One convolution is built at a time: each takes every thread and grids of twice the image size.
 _building = ForkLock()
@@ -166,10 +166,10 @@ class Plan:
         return convolution
 
     def _built(self, weights: Any, basis: Any) -> Any:
-        # the spectrum costs nothing at later calls: it is as accurate as its precision allows
-        single = self.tolerance >= SINGLE_ABOVE
-        accuracy = max(min(self.tolerance / 2, 1e-6), LEAST_TOLERANCE["complex128"])
-        dtype = "complex64" if single else "complex128"
+        # Accuracy costs nothing at later calls; of a volume, double precision would take gigabytes.
+        single = self.tolerance >= SINGLE_ABOVE and len(self.image_shape) == 3
+        dtype, best = ("complex64", 1e-6) if single else ("complex128", 1e-8)
+        accuracy = max(min(self.tolerance / 2, best), LEAST_TOLERANCE["complex128"])
         shape = self._transform.frames, 1, self.samples
         w = np.ones(shape) if weights is None else weights
         w = self._transform.own(w)

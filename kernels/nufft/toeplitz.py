@@ -12,9 +12,9 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from ..arena import arena
 from ..threads import thread_count
 from . import cpu
-from ..arena import arena
 from .fft import fast_length, tables
 from .grid import Grid, counter
 
@@ -26,7 +26,7 @@ def pairs(count: int) -> tuple[list[int], list[int]]:
 
 
 def point_spread(transform: Any, weights: Any) -> Any:
-    """``sum_j w_j exp(2 pi i k_j . m) / N`` for m of twice the image's size, by adjoints of its size.
+    """``sum_j w_j exp(2 pi i k_j . m) / N`` for m of twice the image's size.
 
     On each axis m runs from 0 to n - 1, then from 1 - n to -1 behind a zero, as circular
     convolution wants it. The range is cut into blocks of the image's size: the centre of each is a
@@ -67,9 +67,7 @@ class Toeplitz:
     memory_limit : bytes the working grid may take
     """
 
-    def __init__(
-        self, psf: NDArray[Any], shape: tuple[int, ...], memory_limit: int | None
-    ) -> None:
+    def __init__(self, psf: NDArray[Any], shape: tuple[int, ...], memory_limit: int | None) -> None:
         self.frames = len(psf)
         size = tuple(fast_length(2 * n) for n in shape)
         scale = [np.full(n, s**-0.5) for n, s in zip(shape, size, strict=True)]
@@ -80,9 +78,7 @@ class Toeplitz:
         psf = scipy.fft.fftn(psf, axes=axes, overwrite_x=True, workers=thread_count())
         spectrum = psf.real  # without an imaginary part: W is Hermitian
         missing = 3 - len(shape)
-        padded = np.zeros(
-            (self.frames, *self._grid.size[:2], self._grid.layout[2]), spectrum.dtype
-        )
+        padded = np.zeros((self.frames, *self._grid.size[:2], self._grid.layout[2]), spectrum.dtype)
         padded[..., : size[-1]] = spectrum.reshape(self.frames, *(1,) * missing, *size)
         # the kernel runs along the last transformed axis, z in 3D and y in 2D, which stays unpadded
         self._axis = missing
@@ -118,9 +114,7 @@ class Toeplitz:
         return self._grid.lines(coils, jobs, self._axis)
 
 
-def _lengthened(
-    psf: NDArray[Any], shape: tuple[int, ...], size: tuple[int, ...]
-) -> NDArray[Any]:
+def _lengthened(psf: NDArray[Any], shape: tuple[int, ...], size: tuple[int, ...]) -> NDArray[Any]:
     """A circular function of length 2 n, zeros between its halves up to a faster length."""
     result = np.zeros((len(psf), *size), psf.dtype)
     for block in itertools.product((0, 1), repeat=len(shape)):

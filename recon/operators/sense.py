@@ -89,7 +89,7 @@ class Sense(LinearOperator):
     def forward(self, x: Tensor) -> Tensor:
         """Image to k-space, zero where nothing was measured."""
         self.coils.check_image(x)
-        parts = [self.encoding(self._expand(x, block)) for block in self._blocks(x, len(self.domain_shape))]
+        parts = [self.encoding(self._expand(x, block)) for block in self._blocks(x, -self._axes[0])]
         y = parts[0] if len(parts) == 1 else torch.cat(parts, -1 - len(self.encoding.range_shape))
         return self._weighted(y if self.mask is None else y * self.mask)
 
@@ -119,7 +119,7 @@ class Sense(LinearOperator):
         def part(block: slice) -> Tensor:
             return self._combine(self._gram(self._expand(x, block)), block)
 
-        return _sum(part, self._blocks(x, len(self.domain_shape)))
+        return _sum(part, self._blocks(x, -self._axes[0]))
 
     def _gram(self, z: Tensor) -> Tensor:
         """F^H W F of coil images."""

@@ -7,6 +7,9 @@ Errors are relative RMSE against closed-form line integrals of ellipses, average
 
 from __future__ import annotations
 
+import spinray  # noqa: F401  # before torch: see GOMP_SPINCOUNT there
+
+# isort: split
 import argparse
 import sys
 from functools import partial

@@ -11,6 +11,9 @@ process, files included.
 
 from __future__ import annotations
 
+import spinray  # noqa: F401  # before torch: see GOMP_SPINCOUNT there
+
+# isort: split
 import argparse
 import os
 import shutil

@@ -9,6 +9,9 @@ kernels are made before the clock starts; peers may write into arrays that exist
 
 from __future__ import annotations
 
+import spinray  # noqa: F401  # before torch: see GOMP_SPINCOUNT there
+
+# isort: split
 import argparse
 import shutil
 import subprocess

@@ -52,7 +52,8 @@ def point_spread(transform: Any, weights: Any) -> Any:
         inner = [slice(b * n, (b + 1) * n) for n, b in zip(shape, block, strict=True)]
         psf[..., *inner] = transform.adjoint(weights * phase)
     for axis, n in enumerate(shape):
-        psf[..., n, *[slice(None)] * (len(shape) - 1 - axis)] = 0  # -n is never a difference
+        rest: list[Any] = [slice(None)] * (len(shape) - 1 - axis)
+        psf[..., n, *rest] = 0  # -n is never a difference
     psf *= float(np.prod(shape)) ** -0.5
     return psf
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
@@ -106,4 +106,4 @@ def _flat_maps(maps: Tensor, ndim: int) -> NDArray[Any]:
 
 def _flat(x: Tensor, *shape: int) -> NDArray[Any]:
     contiguous = x.detach().resolve_conj().resolve_neg().contiguous()
-    return cast("NDArray[Any]", contiguous.reshape(shape).numpy())
+    return contiguous.reshape(shape).numpy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -124,7 +124,7 @@ class Sense(LinearOperator):
     def _gram(self, z: Tensor) -> Tensor:
         """F^H W F of coil images."""
         if not isinstance(self.encoding, Fourier):
-            return self.encoding.normal(z, self.weights)
+            return cast(Tensor, self.encoding.normal(z, self.weights))
         if self._shifted is None:
             return z
         k = torch.fft.fftn(z, dim=self._axes, norm="ortho")

@@ -49,7 +49,7 @@ def point_spread(transform: Any, weights: Any) -> Any:
         centre = [n // 2 - n * second for n, second in zip(shape, block, strict=True)]
         phase = transform.own(np.exp(2j * np.pi * (transform.positions @ centre))[:, None])
         phase = phase.astype(weights.dtype) if host else phase.to(weights.dtype)
-        inner = [slice(b * n, (b + 1) * n) for n, b in zip(shape, block, strict=True)]
+        inner: Any = [slice(b * n, (b + 1) * n) for n, b in zip(shape, block, strict=True)]
         psf[..., *inner] = transform.adjoint(weights * phase)
     for axis, n in enumerate(shape):
         rest: list[Any] = [slice(None)] * (len(shape) - 1 - axis)

@@ -124,11 +124,11 @@ class Sense(LinearOperator):
     def _gram(self, z: Tensor) -> Tensor:
         """F^H W F of coil images."""
         if not isinstance(self.encoding, Fourier):
-            return cast(Tensor, self.encoding.normal(z, self.weights))
+            return self.encoding.normal(z, self.weights)
         if self._shifted is None:
             return z
         k = torch.fft.fftn(z, dim=self._axes, norm="ortho")
-        return torch.fft.ifftn(k.mul_(self._shifted), dim=self._axes, norm="ortho")
+        return cast(Tensor, torch.fft.ifftn(k.mul_(self._shifted), dim=self._axes, norm="ortho"))
 
     def _blocks(self, x: Tensor, axes: int) -> list[slice]:
         """Coils that are worked on together, so that volumes of many coils fit in memory.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from spinray.kernels.nufft import Plan
@@ -73,6 +73,7 @@ def test_error_against_the_direct_sum(shape, coils, dtype, tolerance) -> None:
     seed=st.integers(0, 9),
 )
 def test_any_size(shape: tuple[int, int], samples: int, coils: int, seed: int) -> None:
+    assume(samples * coils >= 16)  # of fewer numbers, a sum near zero makes any error large
     k = np.random.default_rng(seed).uniform(-0.5, 0.5, (samples, 2))
     k[0] = -0.5  # the corner, where every window wraps
     forward, adjoint = _errors(k, shape, coils, "complex64", 1e-3)

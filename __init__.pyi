@@ -1,5 +1,6 @@
 from . import datasets as datasets
 from . import kernels as kernels
+from .kernels.ct.astra import from_astra as from_astra
 from .kernels.ct.geometry import ConeBeam as ConeBeam
 from .kernels.ct.geometry import FanBeam as FanBeam
 from .kernels.ct.geometry import Geometry as Geometry

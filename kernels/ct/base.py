@@ -82,6 +82,18 @@ class Geometry:
         """Return a grid over all that some ray sees, at the detector's pitch at the isocentre."""
         raise NotImplementedError
 
+    def to_astra(self) -> dict[str, Any]:
+        """Return the ASTRA toolbox's dictionary of this geometry, by vectors; see `from_astra`."""
+        from .astra import to_astra
+
+        return to_astra(self)
+
+    def plot(self, volume: VolumeGrid | None = None, view: int = 0) -> Any:
+        """Draw orbit, detector, rays and the image's grid; returns a matplotlib Figure."""
+        from .picture import draw
+
+        return draw(self, volume, view)
+
     def __len__(self) -> int:
         return self.shape[0]
 

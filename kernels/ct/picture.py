@@ -44,7 +44,7 @@ def draw(geometry: Geometry, volume: VolumeGrid | None = None, view: int = 0) ->
         top.plot(*np.stack([starts[end], ends[end]])[:, :2].T, "k--", linewidth=0.8)
     _box(top, grid, -1, -2)
     top.set(xlabel="x (mm)", ylabel="y (mm)", title=str(type(geometry).__name__), aspect="equal")
-    top.legend(loc="upper right", fontsize=8)
+    top.legend(loc="best", fontsize=8)
     if geometry.ndim == 3 and sources is not None:
         _draw_side(axes[0, 1], geometry, grid, view, sources)
     return figure
@@ -95,10 +95,11 @@ def _rays(geometry: Geometry, grid: VolumeGrid, view: int) -> tuple[Array, Array
     if isinstance(geometry, DivergentBeam):
         sources = _sources(geometry)
         assert sources is not None
-        distance, depth = geometry.source_to_detector, geometry.source_to_detector
+        distance = geometry.source_to_detector
+        depth = np.full(POINTS, distance)
         if geometry.detector == "curved":
             depth, u = distance * np.cos(u / distance), distance * np.sin(u / distance)
-        shifts = np.multiply.outer(u, across) + np.multiply.outer(np.full(POINTS, depth), along)
+        shifts = np.multiply.outer(u, across) + np.multiply.outer(depth, along)
         ends = sources[view] + np.column_stack([shifts, np.zeros(POINTS)])
         return np.broadcast_to(sources[view], ends.shape), ends
     reach = float(np.linalg.norm(grid.extent[-2:])) / 2 * along

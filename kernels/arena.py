@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from .threads import ForkLock
 
 ALIGNMENT = 64  # a cache line: coils of a grid cell are loaded together
-KEPT = 1 << 30  # bytes that free buffers may hold
+KEPT = 1 << 30  # bytes that free buffers may hold from one call to the next
+SMALL = 1 << 18  # bytes that the allocator itself hands out again
 
 
 class Arena:
@@ -31,6 +32,9 @@ class Arena:
         """Return an array with whatever its memory holds."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         needed = size + ALIGNMENT
+        if needed < SMALL:
+            buffer = np.empty(needed, np.uint8)
+            return self._aligned(buffer, size).view(dtype).reshape(shape)
         with self._lock:
             for i in range(len(self._buffers)):
                 fits = needed <= self._buffers[i].size <= needed + needed // 4
@@ -41,8 +45,12 @@ class Arena:
                 buffer = np.empty(needed, np.uint8)
             self._buffers.append(buffer)  # the latest used stand last
             self._trim()
+        return self._aligned(buffer, size).view(dtype).reshape(shape)
+
+    @staticmethod
+    def _aligned(buffer: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         start = -buffer.ctypes.data % ALIGNMENT
-        return buffer[start : start + size].view(dtype).reshape(shape)
+        return buffer[start : start + size]
 
     def _trim(self) -> None:
         """Drop the free buffers that were not used for longest, beyond what may be kept."""

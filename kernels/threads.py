@@ -88,9 +88,12 @@ def _load_tbb() -> bool:
     return False
 
 
-@functools.cache
 def _layer_is_reentrant() -> bool:
-    return _HAS_TBB
+    """Whether Numba runs on TBB: known once it runs, and not ours to choose if it ran before."""
+    try:
+        return bool(numba.threading_layer() == "tbb")
+    except ValueError:  # no parallel kernel has run yet
+        return False
 
 
 class _Announce(event.Listener):  # type: ignore[misc]

@@ -85,10 +85,14 @@ class CudaPlan:
         A tile with its halo may not meet itself around the grid.
         """
         edge = min(TILE[self._ndim - 1], min(self.grid_shape) - self.width + 1)
-        largest = max(self.width - 1, 1)
-        while edge > largest and (edge + self.width - 1) ** self._ndim * 16 > SHARED // 2:
+        while edge > 1 and (edge + self.width - 1) ** self._ndim * 16 > SHARED // 2:
             edge -= 1
         cells = (edge + self.width - 1) ** self._ndim
+        if 16 * cells > SHARED:
+            raise ValueError(
+                f"a window of {self.width} cells in {self._ndim}D is too large for shared memory "
+                "of the GPU: give a larger tolerance, or upsampling up to 4"
+            )
         return edge, max(1, min(THREADS // self._lanes, SHARED // (16 * cells)))
 
     def _sort(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Iterable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -38,7 +40,8 @@ class Plan:
     tolerance : relative l2 error against the exact sum, 1e-1 to 1e-12 (complex64: 1e-6)
     upsampling : of the grid; None chooses the cheapest that reaches the tolerance
     device : where to compute; None follows the trajectory
-    memory_limit : bytes the working grid may take; None allows half of what is free
+    memory_limit : bytes the working grid may take, at least one coil's; None allows half of what
+        is free
 
     Pickles and deep copies hold the arguments alone; tables are made where they are used.
 
@@ -64,6 +67,8 @@ class Plan:
         self.tolerance = _checked_tolerance(tolerance)
         if upsampling is not None and not 1.1 <= upsampling <= 4:
             raise ValueError(f"upsampling={upsampling}: expected a factor from 1.1 to 4")
+        if memory_limit is not None and not memory_limit > 0:
+            raise ValueError(f"memory_limit={memory_limit}: expected bytes, or None")
         positions = _checked_positions(trajectory, len(self.image_shape))
         self.frames: tuple[int, ...] = positions.shape[:-2]
         self.samples: int = positions.shape[-2]
@@ -81,7 +86,7 @@ class Plan:
         self._options: dict[str, Any] = {
             "upsampling": upsampling,
             "memory_limit": memory_limit,
-            "device": self._device or "cpu",
+            "device": self._device,
         }
         self._last: tuple[Any, Any, Any] = None, None, None  # weights, basis, their convolution
 
@@ -162,7 +167,8 @@ class Plan:
             convolution = self._kept(weights, basis)  # another thread may have built it meanwhile
             if convolution is None:
                 convolution = self._built(weights, basis)
-                self._last = weights, basis, convolution
+                # copies: the caller may change what it gave in place
+                self._last = _copy(weights), _copy(basis), convolution
         return convolution
 
     def _built(self, weights: Any, basis: Any) -> Any:
@@ -172,6 +178,9 @@ class Plan:
         accuracy = max(min(self.tolerance / 2, best), LEAST_TOLERANCE["complex128"])
         shape = self._transform.frames, 1, self.samples
         w = np.ones(shape) if weights is None else weights
+        for name, given in (("weights", weights), ("basis", basis)):
+            if given is not None and not np.isfinite(abs(complex(given.sum()))):
+                raise ValueError(f"{name} hold NaN or infinity")
         w = self._transform.own(w)
         if basis is not None:
             first, second = pairs(basis.shape[1])
@@ -253,6 +262,10 @@ def _cast(array: Any, dtype: Any) -> Any:
     return array.astype(_name(dtype), copy=False)
 
 
+def _copy(array: Any) -> Any:
+    return array.clone() if is_torch(array) else None if array is None else array.copy()
+
+
 def _equal(a: Any, b: Any) -> bool:
     if a is None or b is None:
         return a is b
@@ -287,9 +300,10 @@ def _gpu_named(device: Any) -> Any:
 
 
 def _checked_shape(image_shape: tuple[int, ...]) -> tuple[int, ...]:
-    shape = tuple(int(n) for n in image_shape)
+    whole = isinstance(image_shape, Iterable) and all(isinstance(n, Integral) for n in image_shape)
+    shape = tuple(int(n) for n in image_shape) if whole else ()
     if not 1 <= len(shape) <= 3 or min(shape) < 1:
-        raise ValueError(f"image_shape={image_shape}: expected 1 to 3 positive sizes")
+        raise ValueError(f"image_shape={image_shape}: expected 1 to 3 positive whole sizes")
     return shape
 
 
@@ -319,8 +333,11 @@ def _checked_positions(trajectory: Any, ndim: int) -> NDArray[np.float64]:
     if not np.isfinite(low + high):
         raise ValueError(f"trajectory holds {np.count_nonzero(~np.isfinite(k))} NaN or infinite")
     if low < -0.5 or high >= 0.5:
+        span = f"trajectory spans [{low:.4g}, {high:.4g}], expected cycles per pixel in [-0.5, 0.5)"
+        if max(-low, high) < 0.6:
+            raise ValueError(f"{span}: 0.5 is -0.5, so wrap what is beyond, or leave it out")
         raise ValueError(
-            f"trajectory spans [{low:.4g}, {high:.4g}], expected cycles per pixel in [-0.5, 0.5): "
-            "divide radians per pixel by 2 pi, multiples of 1/FOV by the matrix size"
+            f"{span}: divide radians per pixel by 2 pi, multiples of 1/FOV by the matrix size; "
+            "multiply cycles per metre by the pixel size in metres"
         )
     return k

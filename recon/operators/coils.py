@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...kernels.coils import combine as combine_on_cpu
 from ...kernels.coils import expand as expand_on_cpu
-from .base import LinearOperator, Shape, linear_map, require_trailing
+from .base import LinearOperator, Map, Shape, linear_map, require_trailing
 
 
 class CoilSensitivity(LinearOperator):
@@ -67,14 +67,26 @@ def expand(x: Tensor, maps: Tensor, ndim: int) -> Tensor:
     """``maps * x``: images ``(*batch, *space)``, maps ``(*batch, coil, *space)``."""
     if not _one_pass(x, maps, x.shape[: x.ndim - ndim], ndim):
         return x.unsqueeze(-ndim - 1) * maps
-    return linear_map(x, lambda z: _expand(z, maps, ndim), lambda z: _combine(z, maps, ndim))
+    return _map(x, maps, lambda z: _expand(z, maps, ndim), lambda z: _combine(z, maps, ndim))
 
 
 def combine(y: Tensor, maps: Tensor, ndim: int) -> Tensor:
     """Transpose of `expand`: ``sum_coil conj(maps) * y``."""
     if not _one_pass(y, maps, y.shape[: y.ndim - ndim - 1], ndim):
         return (maps.conj() * y).sum(-ndim - 1)
-    return linear_map(y, lambda z: _combine(z, maps, ndim), lambda z: _expand(z, maps, ndim))
+    return _map(y, maps, lambda z: _combine(z, maps, ndim), lambda z: _expand(z, maps, ndim))
+
+
+def _map(x: Tensor, maps: Tensor, apply: Map, apply_adjoint: Map) -> Tensor:
+    """`linear_map` that raises, as torch's product does, if the maps changed in between."""
+    version = maps._version
+
+    def backward(z: Tensor) -> Tensor:
+        if maps._version != version:
+            raise RuntimeError("the maps were modified in place after they were used")
+        return apply_adjoint(z)
+
+    return linear_map(x, apply, backward)
 
 
 def _one_pass(x: Tensor, maps: Tensor, batch: Shape, ndim: int) -> bool:

@@ -48,7 +48,8 @@ class NonUniformFourier(LinearOperator):
         readout_time: Tensor | None = None,
         memory_limit: int | None = None,
     ) -> None:
-        trajectory = torch.as_tensor(trajectory)
+        if not isinstance(trajectory, Tensor):
+            raise TypeError(f"trajectory is {type(trajectory).__name__}, expected a torch tensor")
         plan = Plan(trajectory, image_shape, tolerance=tolerance, memory_limit=memory_limit)
         super().__init__(plan.image_shape, (plan.samples,))
         self.tolerance, self.memory_limit = tolerance, memory_limit
@@ -59,7 +60,7 @@ class NonUniformFourier(LinearOperator):
         else:
             self.register_buffer("trajectory", trajectory)
         self._plan: Plan | None = plan
-        self._planned: tuple[int, int] | None = self._state()
+        self._planned: tuple[Any, ...] | None = self._state()
         if (field_map is None) != (readout_time is None):
             raise ValueError("off-resonance needs both field_map (Hz) and readout_time (s)")
         self.segments = None
@@ -86,6 +87,7 @@ class NonUniformFourier(LinearOperator):
         plan = self.plan
         if self.segments is None:
             return _transform(x, self.trajectory, plan, False)
+        self.segments.refresh()
         axis = -1 - len(self.domain_shape)
         turned = self.segments.turn(x.unsqueeze(axis), -1)
         parts = _transform(turned, self.trajectory, plan, False)
@@ -96,6 +98,7 @@ class NonUniformFourier(LinearOperator):
         plan = self.plan
         if self.segments is None:
             return _transform(y, self.trajectory, plan, True)
+        self.segments.refresh()
         parts = y.unsqueeze(-2) * self.segments.weights.to(y.dtype).conj()
         images = _transform(parts, self.trajectory, plan, True)
         return self.segments.turn(images, 1).sum(-1 - len(self.domain_shape))
@@ -105,7 +108,7 @@ class NonUniformFourier(LinearOperator):
         weighted = weights is not None and weights.requires_grad
         if self.trajectory.requires_grad or weighted or self.segments is not None:
             y = self(x)
-            return self.adjoint(y if weights is None else self._spread(weights, y) * y)
+            return self.adjoint(y if weights is None else self.spread(weights, y) * y)
         plan = self.plan
 
         def apply(image: Tensor) -> Tensor:
@@ -113,14 +116,19 @@ class NonUniformFourier(LinearOperator):
 
         return linear_map(x, apply, apply)
 
-    def _spread(self, weights: Tensor, y: Tensor) -> Tensor:
-        """Weights with an axis for each batch axis of samples `y`."""
+    def spread(self, weights: Tensor, y: Tensor) -> Tensor:
+        """Weights ``(*frames, sample)`` with an axis for each batch axis of samples `y`."""
         frames = weights.shape[:-1]
         batch = y.ndim - 1 - len(frames)
         return weights.reshape(*frames, *[1] * batch, weights.shape[-1])
 
-    def _state(self) -> tuple[int, int]:
-        return id(self.trajectory), self.trajectory._version
+    def _state(self) -> tuple[Any, ...]:
+        k = self.trajectory
+        return k.data_ptr(), k._version, k.device, k.dtype
+
+    def _apply(self, *arguments: Any, **options: Any) -> NonUniformFourier:
+        self._plan = None  # torch may move a parameter's data and leave no other trace
+        return cast(NonUniformFourier, super()._apply(*arguments, **options))
 
     def __getstate__(self) -> dict[str, Any]:
         # the plan is of this very tensor: a copy makes its own at its first use
@@ -157,7 +165,7 @@ def _by_trajectory(image: Tensor, samples: Tensor, trajectory: Tensor, plan: Pla
     shape, frames = plan.image_shape, len(plan.frames)
     components = []
     for axis, size in enumerate(shape):
-        n = torch.arange(size, dtype=trajectory.dtype, device=image.device) - size // 2
+        n = torch.arange(size, dtype=image.real.dtype, device=image.device) - size // 2
         n = n.reshape([size] + [1] * (len(shape) - 1 - axis))
         slope = _transform((-2j * math.pi) * n * image, trajectory, plan, False)
         component = (samples.conj() * slope).real

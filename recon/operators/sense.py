@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .nufft import NonUniformFourier
 
 BLOCK_BYTES = 1 << 29  # of coil images worked on together,
-LEAST_COILS = 8  # which the transforms take at once
+LEAST_COILS = 8  # which the transforms take at once, or one with off-resonance
 
 
 class Sense(LinearOperator):
@@ -36,8 +36,9 @@ class Sense(LinearOperator):
         ``(*batch, sample, ndim)`` in cycles per pixel, last axis ordered as the image axes; or a
         `NonUniformFourier` operator, to share its plan among several maps.
     weights
-        Non-Cartesian: positive ``(*batch, sample)``, such as a density compensation. The operator
-        becomes ``W^(1/2) A``: least squares weighted by W, for data multiplied by its root.
+        Non-Cartesian: ``(sample,)`` or ``(*frames, sample)``, not negative, such as a density
+        compensation. The operator becomes ``W^(1/2) A``: least squares weighted by W, for data
+        multiplied by its root.
     ndim
         Axes of space: 3 for volumes. A trajectory's last axis decides where there is one.
 
@@ -59,6 +60,8 @@ class Sense(LinearOperator):
         weights: Tensor | None = None,
         ndim: int = 2,
     ) -> None:
+        if not isinstance(maps, Tensor):
+            raise TypeError(f"maps are {type(maps).__name__}, expected a torch tensor")
         if mask is not None and trajectory is not None:
             raise ValueError("Sense takes a mask (Cartesian) or a trajectory, not both")
         if weights is not None and trajectory is None:
@@ -75,7 +78,11 @@ class Sense(LinearOperator):
         require_same("image_shape", encoding.domain_shape, "maps", coils.domain_shape)
         super().__init__(coils.domain_shape, (coils.range_shape[0], *encoding.range_shape))
         self.coils, self.encoding, self.dtype = coils, encoding, encoding.dtype
-        self.register_buffer("weights", weights, persistent=False)
+        if weights is None:
+            self.register_buffer("weights", None)
+        else:
+            _check_weights(weights, encoding.range_shape)
+            self.hold("weights", weights)
         self._axes = tuple(range(-len(coils.domain_shape), 0))
         # F^H M F is a circular convolution and commutes with the shifts of the centred transform:
         # once the mask itself is shifted, the normal operator needs none.
@@ -106,7 +113,12 @@ class Sense(LinearOperator):
         return _sum(part, self._blocks(y, len(self.range_shape)))
 
     def _weighted(self, y: Tensor) -> Tensor:
-        return y if self.weights is None else y * self.weights.sqrt().unsqueeze(-2)
+        if self.weights is None:
+            return y
+        # the root has no slope at zero, where density compensation may be
+        zero = self.weights == 0
+        root = torch.where(zero, 0, torch.where(zero, 1, self.weights).sqrt())
+        return y * cast("NonUniformFourier", self.encoding).spread(root, y)
 
     def normal(self, x: Tensor) -> Tensor:
         """Apply A^H A: without a shift (Cartesian), or by the trajectory's fast normal operator."""
@@ -135,8 +147,12 @@ class Sense(LinearOperator):
 
         `axes` of `x` are its own, the others are batch.
         """
-        items = math.prod((*x.shape[: x.ndim - axes], *self.domain_shape))
-        step = max(LEAST_COILS, BLOCK_BYTES // max(1, items * x.element_size()))
+        segments = getattr(self.encoding, "segments", None)
+        each = self.domain_shape if segments is None else (len(segments.times), *self.domain_shape)
+        items = math.prod((*x.shape[: x.ndim - axes], *each))
+        step = max(
+            LEAST_COILS if segments is None else 1, BLOCK_BYTES // max(1, items * x.element_size())
+        )
         coils = self.range_shape[0]
         return [slice(first, min(first + step, coils)) for first in range(0, coils, step)]
 
@@ -156,6 +172,17 @@ class Sense(LinearOperator):
         if isinstance(self.encoding, Fourier):
             return float(torch.linalg.vector_norm(self.coils.maps, dim=self._axes[0] - 1).max())
         return super().norm(*arguments, **options)
+
+
+def _check_weights(weights: Tensor, samples: Shape) -> None:
+    if weights.is_complex():
+        raise TypeError(f"weights are {weights.dtype}, expected real")
+    if weights.shape[-1:] != samples:
+        raise ValueError(
+            f"weights have shape {tuple(weights.shape)}, expected (*frames, {samples[0]})"
+        )
+    if not bool((weights.detach() >= 0).all() and torch.isfinite(weights.detach()).all()):
+        raise ValueError("weights hold negative numbers, NaN or infinity: expected 0 or more")
 
 
 def _slice(x: Tensor, axis: int, block: slice) -> Tensor:

@@ -162,7 +162,8 @@ def test_convolution_is_that_of_the_weights_given(monkeypatch) -> None:
     rng = np.random.default_rng(4)
     k, w = rng.uniform(-0.5, 0.5, (2, 300, 2)), rng.uniform(0, 1, (2, 300))
     x, plan = _random(rng, (2, 3, 12, 11), "complex128"), Plan(k, (12, 11), tolerance=1e-9)
-    for weights in (None, w, w[0], w, None):
+    for weights in (None, w, w[0], w, w, None):
+        w *= 1.5  # in place
         y = plan.forward(x)
         y = y if weights is None else y * weights.reshape(-1, 1, 300)
         assert np.allclose(plan.normal(x, weights), plan.adjoint(y), atol=1e-7)
@@ -194,7 +195,10 @@ def test_subspace_convolution_is_that_of_the_basis_given(monkeypatch) -> None:
     rng = np.random.default_rng(6)
     plan = Plan(rng.uniform(-0.5, 0.5, (200, 2)), (12, 11), tolerance=1e-9)
     x, bases = _random(rng, (2, 12, 11), "complex128"), rng.standard_normal((2, 2, 200))
-    for phi in (bases[0], bases[1], bases[0] * 1j):
+    changed = bases[0].astype(complex)
+    for phi in (bases[0], bases[1], bases[0] * 1j, changed, changed):
+        if phi is changed:
+            phi *= 2  # in place
         series = (phi * plan.forward(x)).sum(0)
         assert np.allclose(plan.normal(x, None, phi), plan.adjoint(phi.conj() * series), atol=1e-7)
     assert plan.normal(x).shape == x.shape  # coils again, without a basis

@@ -103,6 +103,38 @@ def test_gradient_of_the_maps_along_a_trajectory():
         assert torch.autograd.gradcheck(lambda m, f=apply: f(Sense(m, trajectory=transform)), maps)
 
 
+def test_weights_belong_to_frames_and_take_gradients():
+    k = torch.rand(2, 20, 2, generator=torch.Generator().manual_seed(0)).double() - 0.5
+    transform = NonUniformFourier(k, (5, 6), tolerance=1e-10)
+    maps, x = random(3, 5, 6), random(2, 4, 5, 6, seed=1)
+    w = torch.rand(2, 20, generator=torch.Generator().manual_seed(1)).double()
+    A = Sense(maps, trajectory=transform, weights=w)
+    torch.testing.assert_close(A.normal(x), A.adjoint(A(x)))
+    w.mul_(3)  # in place: the fast normal operator follows
+    torch.testing.assert_close(A.normal(x), A.adjoint(A(x)))
+    w[0, 0] = 0
+    w.requires_grad_()
+    A(x).abs().square().sum().backward()
+    assert torch.isfinite(w.grad).all()
+    trained = Sense(maps, trajectory=transform, weights=torch.nn.Parameter(w.detach()))
+    assert [name for name, _ in trained.named_parameters()] == ["weights"]
+    for wrong, message in ((w.detach() - 1, "negative"), (w.detach()[:, :5], r"\(2, 5\)")):
+        with pytest.raises(ValueError, match=message):
+            Sense(maps, trajectory=transform, weights=wrong)
+    with pytest.raises(TypeError, match="expected real"):
+        Sense(maps, trajectory=transform, weights=w.detach() * 1j)
+    with pytest.raises(TypeError, match="ndarray, expected a torch tensor"):
+        Sense(maps.numpy(), trajectory=transform)
+
+
+def test_maps_changed_before_the_gradient_are_noticed():
+    maps, x = random(3, 5, 6), random(5, 6, seed=1).requires_grad_()
+    y = CoilSensitivity(maps)(x)
+    maps.mul_(2)
+    with pytest.raises(RuntimeError, match="modified in place"):
+        y.abs().sum().backward()
+
+
 def test_two_axes_of_space_unless_told_otherwise():
     maps, x = random(4, 3, 5, 6), random(4, 5, 6, seed=1)
     for A in (CoilSensitivity(maps), Sense(maps)):

@@ -128,7 +128,7 @@ class NonUniformFourier(LinearOperator):
 
     def _apply(self, *arguments: Any, **options: Any) -> NonUniformFourier:
         self._plan = None  # torch may move a parameter's data and leave no other trace
-        return cast(NonUniformFourier, super()._apply(*arguments, **options))
+        return cast(NonUniformFourier, super()._apply(*arguments, **options))  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
         # the plan is of this very tensor: a copy makes its own at its first use

@@ -13,6 +13,7 @@ import numpy as np
 
 from .base import Array, Geometry
 from .geometry import ConeBeam, DivergentBeam, FanBeam, ParallelBeam
+from .joseph import ray_frames
 from .modular import ModularBeam
 
 CLOSE = 1e-6  # relative to the detector's pitch or distance: ASTRA's users compute in double
@@ -35,38 +36,21 @@ def to_astra(geometry: Geometry) -> dict[str, Any]:
     """
     if isinstance(geometry, DivergentBeam) and geometry.detector == "curved":
         raise ValueError("ASTRA has flat detectors only, this one is curved")
-    if isinstance(geometry, ModularBeam):
-        parts = (
-            geometry.source,
-            geometry.detector_center,
-            geometry.column_vector,
-            geometry.row_vector,
-        )
-        return _cone(np.concatenate(parts, axis=1), geometry.rows, geometry.columns)
-    if not isinstance(geometry, ParallelBeam | FanBeam | ConeBeam):
+    first, center, row, column = ray_frames(geometry).transpose(1, 0, 2)
+    if isinstance(geometry, ConeBeam | ModularBeam):
+        return {
+            "type": "cone_vec",
+            "DetectorRowCount": geometry.rows,
+            "DetectorColCount": geometry.columns,
+            "Vectors": np.concatenate([first, center, column, row], axis=1),
+        }
+    if not isinstance(geometry, ParallelBeam | FanBeam):
         raise TypeError(f"ASTRA has no counterpart of {type(geometry).__name__}")
-    across, along = view_axes(geometry.angles)
-    step = across * geometry.column_spacing
-    shift = step * geometry.column_offset
-    if isinstance(geometry, ParallelBeam):
-        vectors = np.concatenate([along, shift, step], axis=1)
-        return {"type": "parallel_vec", "DetectorCount": geometry.columns, "Vectors": vectors}
-    source = -along * geometry.source_to_isocenter
-    center = source + along * geometry.source_to_detector + shift
-    if isinstance(geometry, FanBeam):
-        vectors = np.concatenate([source, center, step], axis=1)
-        return {"type": "fanflat_vec", "DetectorCount": geometry.columns, "Vectors": vectors}
-    z = geometry.source_z
-    zero = np.zeros_like(z)
-    row = np.stack([zero, zero, zero + geometry.row_spacing], axis=1)
-    center_z = z + geometry.row_offset * geometry.row_spacing
-    parts = (
-        np.column_stack([source, z]),
-        np.column_stack([center, center_z]),
-        np.column_stack([step, zero]),
-        row,
-    )
-    return _cone(np.concatenate(parts, axis=1), geometry.rows, geometry.columns)
+    return {
+        "type": "parallel_vec" if isinstance(geometry, ParallelBeam) else "fanflat_vec",
+        "DetectorCount": geometry.columns,
+        "Vectors": np.concatenate([v[:, :2] for v in (first, center, column)], axis=1),
+    }
 
 
 def from_astra(geometry: dict[str, Any]) -> Geometry:
@@ -122,21 +106,6 @@ def from_astra(geometry: dict[str, Any]) -> Geometry:
     )
 
 
-def _cone(vectors: Array, rows: int, columns: int) -> dict[str, Any]:
-    return {
-        "type": "cone_vec",
-        "DetectorRowCount": rows,
-        "DetectorColCount": columns,
-        "Vectors": vectors,
-    }
-
-
-def view_axes(angles: Array) -> tuple[Array, Array]:
-    """Column axis and central ray of each view, ``(view, 2)`` as (x, y)."""
-    c, s = np.cos(angles), np.sin(angles)
-    return np.stack([c, s], axis=1), np.stack([-s, c], axis=1)
-
-
 def _checked(vectors: Any, length: int) -> Array:
     array = np.asarray(vectors, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] != length:
@@ -150,7 +119,7 @@ def _circular(kind: str, vectors: Array, columns: int) -> Geometry:
     pitch = _one("the column step", spacing, float(spacing.mean()))
     across = step / spacing[:, None]
     angles = np.unwrap(np.arctan2(across[:, 1], across[:, 0]))
-    along = view_axes(angles)[1]
+    along = np.stack([-np.sin(angles), np.cos(angles)], axis=1)
     ray = center - first if kind == "fanflat_vec" else first
     side = float(np.sign((ray * along).sum(1)[0]))
     if side < 0:  # the column axis points the other way: ours turns left of the ray

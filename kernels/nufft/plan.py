@@ -97,7 +97,10 @@ class Plan:
 
     @property
     def memory(self) -> int:
-        """Bytes that a complex64 call needs beside its input and output, for any coil count."""
+        """Bytes that `forward` or `adjoint` in complex64 need beside input and output.
+
+        For any number of coils. The convolution of `normal` has a spectrum of its own.
+        """
         return int(self._transform.memory())
 
     @property

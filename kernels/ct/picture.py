@@ -32,7 +32,9 @@ def draw(geometry: Geometry, volume: VolumeGrid | None = None, view: int = 0) ->
     if grid.ndim != geometry.ndim:
         raise ValueError(f"a {geometry.ndim}D geometry needs a {geometry.ndim}D volume, got {grid}")
     count = geometry.ndim - 1
-    figure, axes = plt.subplots(1, count, figsize=(5 * count, 5), squeeze=False)
+    figure, axes = plt.subplots(
+        1, count, figsize=(5 * count, 5), squeeze=False, layout="constrained"
+    )
     frames = ray_frames(geometry)
     ends, edges = _detector(geometry, frames[view])
     if isinstance(geometry, ParallelBeam):  # the frame holds a direction in place of the source
@@ -44,12 +46,12 @@ def draw(geometry: Geometry, volume: VolumeGrid | None = None, view: int = 0) ->
     if not isinstance(geometry, ParallelBeam):
         top.plot(frames[:, 0, 0], frames[:, 0, 1], ".", markersize=2, label="source")
         top.plot(*frames[view, 0, :2], "o", label=f"source, view {view}")
-    top.plot(ends[:, 0], ends[:, 1], linewidth=3, label="detector")
+    top.plot(ends[:, 0], ends[:, 1], linewidth=3, color="tab:red", label="detector")
     for end in (0, -1):
         top.plot(*np.stack([starts[end], ends[end]])[:, :2].T, "k--", linewidth=0.8)
     _box(top, grid, -1, -2)
     top.set(xlabel="x (mm)", ylabel="y (mm)", title=type(geometry).__name__, aspect="equal")
-    top.legend(loc="best", fontsize=8)
+    top.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=4, fontsize=8)
     if geometry.ndim == 3:
         _draw_side(axes[0, 1], grid, view, frames[:, 0], edges)
     return figure
@@ -60,7 +62,7 @@ def _draw_side(side: Any, grid: VolumeGrid, view: int, sources: Array, edges: Ar
     toward = toward / np.linalg.norm(toward)
     side.plot(sources[:, :2] @ toward, sources[:, 2], ".", markersize=2)
     side.plot(sources[view, :2] @ toward, sources[view, 2], "o")
-    side.plot(edges[:, :2] @ toward, edges[:, 2], linewidth=3)
+    side.plot(edges[:, :2] @ toward, edges[:, 2], linewidth=3, color="tab:red")
     for edge in edges:
         points = np.stack([sources[view], edge])
         side.plot(points[:, :2] @ toward, points[:, 2], "k--", linewidth=0.8)

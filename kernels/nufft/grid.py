@@ -39,7 +39,8 @@ class Grid:
         self.halo, self.first_axis = halo, missing
         self.image, self.size = (1,) * missing + shape, (1,) * missing + grid_shape
         z, y, x = (n + halo * (axis >= missing) for axis, n in enumerate(self.size))
-        self.layout = np.array([z, y, -(-x // LANES) * LANES])
+        # Odd lengths: a line that is a multiple of 4 KiB behind another has its place in the cache.
+        self.layout = np.array([z, y | 1, (-(-x // LANES) | 1) * LANES])
         self._scale = [np.ones(1)] * missing + scale
         self._scales: dict[np.dtype[Any], tuple[NDArray[Any], NDArray[Any]]] = {}
         self.memory_limit = memory_limit or _free_memory() // 2

@@ -79,8 +79,13 @@ class Toeplitz:
         psf = scipy.fft.fftn(psf, axes=axes, overwrite_x=True, workers=thread_count())
         spectrum = psf.real  # without an imaginary part: W is Hermitian
         missing = 3 - len(shape)
-        padded = np.zeros((self.frames, *self._grid.size[:2], self._grid.layout[2]), spectrum.dtype)
-        padded[..., : size[-1]] = spectrum.reshape(self.frames, *(1,) * missing, *size)
+        lines = self._grid.size[1] if missing else self._grid.layout[1]
+        padded = np.zeros(
+            (self.frames, self._grid.size[0], lines, self._grid.layout[2]), spectrum.dtype
+        )
+        padded[:, :, : self._grid.size[1], : size[-1]] = spectrum.reshape(
+            self.frames, *self._grid.size
+        )
         # the kernel runs along the last transformed axis, z in 3D and y in 2D, which stays unpadded
         self._axis = missing
         self._grid.layout[missing] = shape[0]

@@ -106,7 +106,7 @@ def analytic(rounds, results):
     geometry, grid = jobs()["parallel"]
     head = [(v, *(240 / 512 * s for s in rest[:4]), rest[4]) for v, *rest in HEAD]
     image = image_of(head, grid)
-    sinogram = line_integrals_of(head, geometry).astype(np.float32)
+    sinogram = line_integrals_of(head, geometry, cells=8).astype(np.float32)
     tensor = torch.from_numpy(sinogram)
     calls = {"spinray": lambda: ct.fbp(tensor, geometry, grid)}
     found = {"spinray": calls["spinray"]().numpy()}

@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numba import njit, prange
 
+from ..simd import load, store
 from ..threads import jit, parallel_jit
 from .footprint import CURVED, FINE, TILE, row_positions, tile_numbers, tile_view
 from .geometry import CircularBeam, ConeBeam, DivergentBeam, Geometry, VolumeGrid
+from .planar import GROUP, between, lengthened
 from .projector import Projector, checked, like
 
 A = TypeVar("A")
@@ -90,20 +92,21 @@ def _planar(images: Any, views: Any, beam: Any, turns: Any, xs: Any, ys: Any, ce
         part, weight = np.empty(TILE, images.dtype), np.empty(TILE, images.dtype)
         y0, x0 = (tile // across) * TILE, (tile % across) * TILE
         x, y = xs[x0 : x0 + TILE], ys[y0 : y0 + TILE]
-        sums = np.zeros((TILE, TILE), images.dtype)
+        line = lengthened(x)
+        sums = np.zeros(TILE * TILE, images.dtype)
         for view in range(len(turns)):
             first, last = _columns(beam, turns[view], x, y, h, p, numbers)
             seen[: last - first + 2] = 0
             for c in range(max(first, 0), min(last + 2, columns)):
                 seen[c - first] = views[image, view, c]
             for j in range(len(y)):
-                row_positions(beam[0], p, x, y[j], cell, part, weight)
-                total = sums[j]
-                for i in range(len(x)):
-                    left = seen[cell[i]]
-                    value = left + part[i] * (seen[cell[i] + 1] - left)
-                    total[i] += weight[i] * weight[i] * value
-        images[image, y0 : y0 + TILE, x0 : x0 + TILE] = sums[: len(y), : len(x)]
+                row_positions(beam[0], p, line, y[j], cell, part, weight)
+                for i in range(0, len(line), GROUP):
+                    value, w = between(seen, cell, part, i), load(weight, i, GROUP)
+                    at = j * TILE + i
+                    store(sums, at, load(sums, at, GROUP) + value * w * w)
+        block = sums.reshape(TILE, TILE)
+        images[image, y0 : y0 + TILE, x0 : x0 + TILE] = block[: len(y), : len(x)]
 
 
 @parallel_jit

@@ -35,7 +35,8 @@ class HostModule:
         header = Path(__file__).with_name("cuda_host.h")
         wrapper.write_text(f'#include "{header}"\n#include "{source}"\n{entries}\n')
         options = [f"-D{key}={value}" for key, value in defines]
-        command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Werror", *options]
+        command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Werror",
+                   "-Wno-unknown-pragmas", *options]  # fmt: skip
         subprocess.run([*command, "-o", library, wrapper], check=True)
         self._library = ctypes.CDLL(str(library))
 

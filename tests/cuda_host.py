@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from spinray.kernels.cuda import source_text
+
 needs_gcc = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
 FOLDER = Path(tempfile.mkdtemp(prefix="spinray-cuda-host-"))
@@ -59,10 +61,12 @@ def host_module(source: Path, defines: tuple[tuple[str, str], ...]) -> HostModul
 def compile_for_cards(source: Path, defines: tuple[tuple[str, str], ...], folder: Path) -> None:
     """By nvcc, for the cards that users have: A100 (sm_80) and H100 (sm_90)."""
     options = [f"-D{key}={value}" for key, value in defines]
+    text = folder / source.name
+    text.write_text(source_text(source))  # what CuPy is given
     for card in ("sm_80", "sm_90"):
         subprocess.run(
             ["nvcc", f"-arch={card}", "-cubin", "-std=c++17", "-Werror", "all-warnings", *options,
-             "-o", folder / f"{card}.cubin", source],
+             "-o", folder / f"{card}.cubin", text],
             check=True,
         )  # fmt: skip
         assert (folder / f"{card}.cubin").stat().st_size > 0

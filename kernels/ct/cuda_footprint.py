@@ -28,7 +28,7 @@ SOURCE = Path(__file__).with_name("footprint.cu")
 BACKPROJECTION = Path(__file__).with_name("backprojection.cu")
 DEPTH = 8  # slices, rows or voxels along z that a thread keeps in registers
 THREADS = 256
-PIECE = 1 << 28  # bytes of scratch beyond which a call gains nothing
+PIECE = 1 << 28  # bytes of scratch where no limit is given: such a piece fills a card
 Compile = Callable[[Path, tuple[tuple[str, str], ...]], Module]
 
 
@@ -134,9 +134,7 @@ class CudaFootprint:
         for x in range(0, nx, width):
             part = images[:, :, x : x + width].transpose(1, 2)
             slab = buffer[: part.numel()].view(part.shape).copy_(part)
-            self._launch_on_rays(
-                module, slab, sinogram, tables, tables.turned, 1, x, slab.shape[1]
-            )
+            self._launch_on_rays(module, slab, sinogram, tables, tables.turned, 1, x, slab.shape[1])
 
     def _launch_on_rays(
         self, module: Module, images: Tensor, sinogram: Tensor, tables: _Tables, views: Tensor,
@@ -217,9 +215,7 @@ class CudaFootprint:
         """Pixels of a tile in x and y, as in Numba's kernels: a fan's series end alike."""
         return cone.TILE if self._solid and source == SOURCE else PLANAR_TILE
 
-    def defines(
-        self, source: Path, dtype: torch.dtype, count: int
-    ) -> tuple[tuple[str, str], ...]:
+    def defines(self, source: Path, dtype: torch.dtype, count: int) -> tuple[tuple[str, str], ...]:
         """What a source is compiled with, for stacks of `count` slices or planes."""
         values = {
             "REAL": "float" if dtype == torch.float32 else "double",

@@ -36,10 +36,7 @@ class CudaJoseph:
         compile_source: Compile = cuda_module,
     ) -> None:
         self.plan, self.device, self._compile = plan, device, compile_source
-        grid = plan.volume
-        spacing, origin = grid.spacing, tuple(grid.positions(a)[0] for a in range(grid.ndim))
-        if grid.ndim == 2:
-            spacing, origin = (1.0, *spacing), (0.0, *origin)
+        spacing, origin = plan.lattice()
         self._numbers = np.array([*curve_of(plan.geometry), *spacing, *origin])
         self._kept: tuple[Tensor, Tensor] | None = None
 

@@ -274,13 +274,10 @@ class Projector:
         return threads + max(2 * 8, 8 + itemsize) * rows * columns
 
     def _joseph(self, volumes: Floats, sinograms: Floats, back: bool) -> None:
-        geometry, grid = self.geometry, self.volume
-        spacing, origin = grid.spacing, tuple(grid.positions(a)[0] for a in range(grid.ndim))
-        if grid.ndim == 2:
-            spacing, origin = (1.0, *spacing), (0.0, *origin)
-        shape = (1, *grid.shape)[-3:]
+        geometry = self.geometry
+        shape = (1, *self.volume.shape)[-3:]
         rows, columns = (1, *geometry.shape[1:])[-2:]
-        arguments = kind_of(geometry), self.frames, curve_of(geometry), spacing, origin
+        arguments = kind_of(geometry), self.frames, curve_of(geometry), *self.lattice()
         for volume, sinogram in zip(volumes, sinograms, strict=True):
             v, p = volume.reshape(shape), sinogram.reshape(-1, rows, columns)
             if back:
@@ -291,6 +288,12 @@ class Projector:
     def axes(self, dtype: Any) -> tuple[Floats, Floats]:
         """Return the positions of the pixels along x and y in mm."""
         return self.volume.positions(-1).astype(dtype), self.volume.positions(-2).astype(dtype)
+
+    def lattice(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return spacing and first voxel along z, y and x in mm; a slice lies at z = 0."""
+        grid = self.volume
+        origin = tuple(float(grid.positions(a)[0]) for a in range(grid.ndim))
+        return (1.0, *grid.spacing)[-3:], (0.0, *origin)[-3:]
 
     @property
     def memory(self) -> int:

@@ -24,7 +24,7 @@ struct Place {
 
 // Column (a real number) that a point is seen at. beam: kind, source to isocenter and detector,
 // column spacing, middle column, pixel sides.
-static inline __device__ double column_of(const double *beam, double cosine, double sine, double x,
+inline __device__ double column_of(const double *beam, double cosine, double sine, double x,
                                    double y) {
   const int kind = (int)beam[0];
   const double s = x * cosine + y * sine, d = beam[1] - x * sine + y * cosine;
@@ -34,7 +34,7 @@ static inline __device__ double column_of(const double *beam, double cosine, dou
 }
 
 // turn: cosine, sine and height of the view; x0..x1, y0..y1: outer pixel centres of the tile.
-static inline __device__ Shadow shadow_of(const double *beam, const double *turn, REAL x0, REAL x1,
+inline __device__ Shadow shadow_of(const double *beam, const double *turn, REAL x0, REAL x1,
                                    REAL y0, REAL y1) {
   const int kind = (int)beam[0];
   const double cosine = turn[0], sine = turn[1], sid = beam[1], sdd = beam[2], spacing = beam[3];
@@ -80,17 +80,17 @@ static inline __device__ Shadow shadow_of(const double *beam, const double *turn
 }
 
 // Of the tile from pixel (y0, x0) on.
-static __device__ __forceinline__ Shadow tile_shadow(const double *beam, const double *turn,
-                                                     const REAL *xs, const REAL *ys, int x0,
-                                                     int y0, int nx, int ny) {
+__device__ __forceinline__ Shadow tile_shadow(const double *beam, const double *turn,
+                                              const REAL *xs, const REAL *ys, int x0,
+                                              int y0, int nx, int ny) {
   const int x1 = (x0 + TILE < nx ? x0 + TILE : nx) - 1, y1 = (y0 + TILE < ny ? y0 + TILE : ny) - 1;
   return shadow_of(beam, turn, xs[x0], xs[x1], ys[y0], ys[y1]);
 }
 
-static __device__ __forceinline__ double squared_ramp(double u) { return u > 0 ? u * u : 0; }
+__device__ __forceinline__ double squared_ramp(double u) { return u > 0 ? u * u : 0; }
 
 // box(2a) * box(2b) * box(1) at fine node j: the trapezoid's integral, differenced over a column.
-static inline __device__ double node(const Shadow &shadow, int j) {
+inline __device__ double node(const Shadow &shadow, int j) {
   const double a = shadow.a, b = shadow.b, outer = a + b, inner = fabs(a - b);
   const double u = (double)(j - shadow.half) / FINE, v = u + 0.5, w = u - 0.5;
   if (j < 0 || j > 2 * shadow.half) return 0;
@@ -99,12 +99,12 @@ static inline __device__ double node(const Shadow &shadow, int j) {
           squared_ramp(w - inner) - squared_ramp(w - outer)) / (8 * a * b);
 }
 
-static __device__ __forceinline__ bool fits(const Shadow &shadow) {
+__device__ __forceinline__ bool fits(const Shadow &shadow) {
   return 2 * shadow.half + 3 <= NODES;
 }
 
 // The threads of a block fill the footprints of some shadows, a zero before and behind each.
-static inline __device__ void fill(const Shadow *shadows, int count, REAL (*h)[NODES]) {
+inline __device__ void fill(const Shadow *shadows, int count, REAL (*h)[NODES]) {
   for (int i = (int)threadIdx.x; i < count * NODES; i += (int)blockDim.x) {
     const Shadow &shadow = shadows[i / NODES];
     const int j = i % NODES - 1;
@@ -112,7 +112,7 @@ static inline __device__ void fill(const Shadow *shadows, int count, REAL (*h)[N
   }
 }
 
-static __device__ __forceinline__ Place place(int kind, const Shadow &shadow, REAL x, REAL y) {
+__device__ __forceinline__ Place place(int kind, const Shadow &shadow, REAL x, REAL y) {
   Place at;
   const REAL s = fma(x, shadow.cosine, fma(y, shadow.sine, shadow.across));
   REAL t;
@@ -143,8 +143,8 @@ static __device__ __forceinline__ Place place(int kind, const Shadow &shadow, RE
 }
 
 // What a pixel adds to a column: the footprint between two fine nodes, times the weight.
-static __device__ __forceinline__ REAL coefficient(const Shadow &shadow, const REAL *h,
-                                                   const Place &at, int column) {
+__device__ __forceinline__ REAL coefficient(const Shadow &shadow, const REAL *h,
+                                            const Place &at, int column) {
   const int k = at.cell - (column - shadow.first) * FINE;
   if (k < -1 || k > 2 * shadow.half) return 0;
   const bool kept = fits(shadow);
@@ -154,7 +154,7 @@ static __device__ __forceinline__ REAL coefficient(const Shadow &shadow, const R
 }
 
 // Division that rounds down, for a positive divisor.
-static __device__ __forceinline__ int floor_div(int a, int b) {
+__device__ __forceinline__ int floor_div(int a, int b) {
   return a >= 0 ? a / b : -((b - 1 - a) / b);
 }
 
@@ -165,7 +165,7 @@ struct RowMap {
 
 // axial: of a view: voxels a row and mm of depth, lower edge of the rows in rows, height of the
 // source above the lower edge of the volume in voxels.
-static __device__ __forceinline__ RowMap row_map(const REAL *axial, REAL depth) {
+__device__ __forceinline__ RowMap row_map(const REAL *axial, REAL depth) {
   RowMap map;
   map.step = axial[0] * depth;
   map.inverse = 1 / map.step;
@@ -173,6 +173,6 @@ static __device__ __forceinline__ RowMap row_map(const REAL *axial, REAL depth) 
   return map;
 }
 
-static __device__ __forceinline__ REAL boundary(const RowMap &map, int row) {
+__device__ __forceinline__ REAL boundary(const RowMap &map, int row) {
   return fma((REAL)row, map.step, map.first);
 }

@@ -6,7 +6,7 @@ import torch
 from ct_geometries import CONE, GEOMETRIES, modular, turn
 from ct_phantoms import HEAD, image_of, line_integrals_of, relative_rmse
 
-from spinray.kernels.ct import Projector
+from spinray.kernels.ct import Projector, backproject
 from spinray.kernels.ct.geometry import (
     ConeBeam,
     FanBeam,
@@ -104,6 +104,16 @@ def test_ellipsoids_against_closed_form(name, model):
     expected = line_integrals_of(ellipsoids, geometry)
     assert expected.max() > 0.5
     assert relative_rmse(p, expected) < 0.025  # point samples of edges; a flip gives 0.5
+
+
+@pytest.mark.parametrize("detector", ["flat", "curved"])
+def test_cone_back_projection_is_alike_above_and_below(detector):
+    """The detector ends within the volume: its last row must not be treated as its first is not."""
+    geometry = ConeBeam(turn(7), **CONE, detector=detector)
+    grid = VolumeGrid((21, 16, 14), 2.3)
+    volume = backproject(np.ones(geometry.shape), geometry, grid)
+    assert (volume == 0).any()
+    np.testing.assert_allclose(volume, volume[::-1], atol=1e-12 * volume.max())
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 16, 21])

@@ -7,17 +7,19 @@ weighted by the inverse square of the distance in the plane from the source to t
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit, prange
 
+from ..arrays import like, on_gpu
 from ..simd import load, store
 from ..threads import jit, parallel_jit
+from .base import Array
 from .footprint import CURVED, FINE, TILE, row_positions, tile_numbers, tile_view
 from .geometry import CircularBeam, ConeBeam, DivergentBeam, Geometry, VolumeGrid
 from .planar import GROUP, between, lengthened
-from .projector import Projector, checked, like
+from .projector import Projector, checked
 
 A = TypeVar("A")
 
@@ -28,7 +30,8 @@ def backproject(sinogram: A, geometry: Geometry, volume: VolumeGrid) -> A:
     Parameters
     ----------
     sinogram
-        Filtered views ``(*batch, view, [row,] column)``, NumPy or torch; zero beyond the detector.
+        Filtered views ``(*batch, view, [row,] column)``, NumPy, torch or CuPy; zero beyond the
+        detector.
     geometry
         Parallel, fan, cone or helical.
     volume
@@ -48,13 +51,13 @@ def backproject(sinogram: A, geometry: Geometry, volume: VolumeGrid) -> A:
     if not isinstance(geometry, CircularBeam):
         raise TypeError(f"backproject takes parallel, fan and cone beams, got {geometry}")
     plan = Projector(geometry, volume)
+    if on_gpu(sinogram):
+        return plan.on_card("backproject", "sinogram", sinogram, geometry.shape)
     array = checked("sinogram", sinogram, geometry.shape)
     batch = array.shape[: array.ndim - geometry.ndim]
     stack = array.reshape(-1, *geometry.shape)
-    if isinstance(geometry, DivergentBeam) and geometry.detector == "flat":
-        # row_positions weights flat views with (r / d^2)^2, not 1 / r^2
-        cosine = np.cos(geometry.fan_angles)
-        stack = stack * (cosine**4).astype(array.dtype)
+    if (weights := column_weights(geometry)) is not None:
+        stack = stack * weights.astype(array.dtype)
     xs, ys = plan.axes(array.dtype)
     images = np.empty((len(stack), *volume.shape), array.dtype)
     if isinstance(geometry, ConeBeam):
@@ -65,7 +68,17 @@ def backproject(sinogram: A, geometry: Geometry, volume: VolumeGrid) -> A:
             images[i] = block.transpose(2, 0, 1)
     else:
         _planar(images, stack, plan.beam, plan.turns, xs, ys, plan.cells)
-    return like(images.reshape(*batch, *volume.shape), sinogram)
+    return cast(A, like(images.reshape(*batch, *volume.shape), sinogram))
+
+
+def column_weights(geometry: CircularBeam) -> Array | None:
+    """What a view's columns are multiplied with first, ``(column,)``; None where they are right.
+
+    `row_positions` weights flat views with (r / d^2)^2, not 1 / r^2.
+    """
+    if not isinstance(geometry, DivergentBeam) or geometry.detector == "curved":
+        return None
+    return np.asarray(np.cos(geometry.fan_angles) ** 4)
 
 
 @jit
@@ -122,7 +135,7 @@ def _cone(
         h, p, numbers = tile_numbers(cells, volume.dtype)
         cell = np.empty(TILE, np.int32)
         part, weight = np.empty(TILE, volume.dtype), np.empty(TILE, volume.dtype)
-        line = np.zeros(rows + 2, volume.dtype)
+        line = np.zeros(rows + 3, volume.dtype)  # rounding may reach the zero behind the last
         y0, x0 = (tile // across) * TILE, (tile % across) * TILE
         x, y = xs[x0 : x0 + TILE], ys[y0 : y0 + TILE]
         volume[y0 : y0 + TILE, x0 : x0 + TILE] = 0
@@ -147,7 +160,7 @@ def _cone(
                     step = sdd / (d * row_spacing) * dz
                     start = (z_edge + 0.5 * dz - height) / dz * step - row_edge / row_spacing + 0.5
                     low = max(0, math.ceil(-start / step))
-                    high = min(nz, math.floor((rows + 1 - start) / step))
+                    high = min(nz, math.ceil((rows + 1 - start) / step))
                     _along_z(volume[y0 + j, x0 + i], line, start, step, low, high)
 
 

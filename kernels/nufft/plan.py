@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import is_torch, like, on_gpu, to_cuda, to_numpy
 from ..threads import ForkLock
-from .arrays import is_torch, like, on_gpu, to_cuda, to_numpy
 from .cpu_plan import CpuPlan
 from .fft import fast_length
 from .toeplitz import pairs, point_spread

@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from ..threads import jit, parallel_jit
@@ -163,7 +163,7 @@ def _between(rays: Any, column: int, part: float) -> tuple[float, float, float]:
     return a[0] + part * (b[0] - a[0]), a[1] + part * (b[1] - a[1]), a[2] + part * (b[2] - a[2])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _mix(left: Any, right: Any, line: Any, p: Any, bottom: int, top: int) -> None:
     """Interpolate rows bottom..top between two columns; beyond the outermost row as on it."""
     part, rows = p[2], len(left)
@@ -172,10 +172,8 @@ def _mix(left: Any, right: Any, line: Any, p: Any, bottom: int, top: int) -> Non
     line[0], line[rows + 1] = line[1], line[rows]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _along_z(
-    line: Any, total: Any, weight: Any, index: Any, p: Any, begin: int, end: int
-) -> None:
+@jit
+def _along_z(line: Any, total: Any, weight: Any, index: Any, p: Any, begin: int, end: int) -> None:
     """Add the rows, interpolated at ``start + k step`` and weighted, to the voxels begin..end.
 
     The weight is one over the middle of the detector and falls to its edges as cos^2, whose
@@ -193,7 +191,7 @@ def _along_z(
         weight[k] += w
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _add_mean(total: Any, weight: Any, sums: Any, p: Any, first: int, last: int) -> None:
     tiny = p[6] * p[6]  # below the least weight of a voxel that is seen
     for k in range(first, last):

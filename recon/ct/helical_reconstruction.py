@@ -14,16 +14,7 @@ from ...kernels.ct.projector import checked, like
 from ...kernels.ct.rebinning import to_parallel
 from .filtered_backprojection import checked_sinogram, warn_of_truncation
 from .filters import Filter, filter_views
-from .helix import (
-    Array,
-    ParallelViews,
-    check_helix,
-    covered_heights,
-    helical_volume,
-    parallel_views,
-    ray_distances,
-)
-from .redundancy import is_offset
+from .helix import Array, ParallelViews, covered_heights, plan_helix, ray_distances
 
 BLOCK = 1 << 28  # bytes of parallel views that are held at a time
 
@@ -71,29 +62,19 @@ def wfbp(
     """
     if not isinstance(geometry, HelicalBeam):
         raise TypeError(f"wfbp takes a HelicalBeam, got {geometry}: see fbp and fdk for circles")
-    if is_offset(geometry):
-        raise ValueError(
-            f"wfbp needs a detector that is centred to a few columns, got column_offset "
-            f"{geometry.column_offset:g} of {geometry.columns} columns"
-        )
     sinogram = checked_sinogram(sinogram, geometry)
     warn_of_truncation(sinogram, geometry)
     order = np.argsort(geometry.angles, kind="stable")
     array = checked("sinogram", sinogram, geometry.shape)
     if not np.array_equal(order, np.arange(len(order))):
         geometry, array = geometry[order], array[..., order, :, :]
-    views = parallel_views(geometry)
-    grid = volume or helical_volume(geometry)
-    if grid.ndim != 3:
-        raise ValueError(f"a helical scan needs a 3D volume, got {grid}")
-    radius = min(views.radius, _reach(grid))
-    check_helix(geometry, views, radius)
-    _warn_of_uncovered(grid, covered_heights(geometry, views, radius))
+    views, grid = plan_helix(geometry, volume)
+    _warn_of_uncovered(grid, covered_heights(geometry, views))
     batch = array.shape[:-3]
     stack = array.reshape(-1, *geometry.shape)
     result = np.empty((len(stack), *grid.shape), array.dtype)
     for i, one in enumerate(stack):
-        result[i] = _reconstruct(one, geometry, views, grid, radius, filter, cutoff)
+        result[i] = _reconstruct(one, geometry, views, grid, filter, cutoff)
     return like(result.reshape(*batch, *grid.shape), sinogram)
 
 
@@ -102,7 +83,6 @@ def _reconstruct(
     geometry: HelicalBeam,
     views: ParallelViews,
     grid: VolumeGrid,
-    radius: float,
     name: Filter,
     cutoff: float,
 ) -> Array:
@@ -112,7 +92,7 @@ def _reconstruct(
         grid.positions(2),
         grid.positions(1),
         grid.positions(0),
-        radius=radius,
+        radius=views.radius,
         positions=views.positions,
         shift=climb * fan,
         along=along,
@@ -162,12 +142,6 @@ def _inclination(geometry: HelicalBeam) -> Array:
         geometry, geometry.source_to_isocenter * np.sin(geometry.fan_angles)
     )
     return np.cos(np.arctan2(geometry.row_positions[:, None], distance))
-
-
-def _reach(grid: VolumeGrid) -> float:
-    """Distance in mm of the grid's farthest voxel from the axis."""
-    y, x = (np.abs(grid.positions(axis)).max() for axis in (1, 2))
-    return float(np.hypot(x, y))
 
 
 def _warn_of_uncovered(grid: VolumeGrid, covered: tuple[float, float]) -> None:

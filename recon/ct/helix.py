@@ -8,13 +8,14 @@ helix, and then by ``pi + 2 g``, which is where a gap opens first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.ct.geometry import HelicalBeam, VolumeGrid
 from ...kernels.ct.rebinning import TAPS
+from .redundancy import is_offset
 
 Array = NDArray[np.float64]
 
@@ -32,7 +33,7 @@ class ParallelViews:
     positions
         Distance of the samples from the axis in mm, evenly spaced, ``(position,)``.
     radius
-        Radius in mm of the circle about the axis that all of them see.
+        Of the circle about the axis to reconstruct, in mm: all of the views see it.
     taps
         Measured views to interpolate between.
     """
@@ -44,44 +45,55 @@ class ParallelViews:
     taps: int
 
 
-def parallel_views(geometry: HelicalBeam) -> ParallelViews:
-    """Plan the parallel views of a helix whose angles grow.
+def plan_helix(
+    geometry: HelicalBeam, volume: VolumeGrid | None = None
+) -> tuple[ParallelViews, VolumeGrid]:
+    """Plan the parallel views of a helix and the grid, by default over all that it covers.
 
     Raises
     ------
     ValueError
-        Repeated or missing views, too few turns, a detector that does not reach the axis.
+        A pitch with gaps between the turns, too few turns, repeated or missing views, a detector
+        that is not centred, a 2D volume.
     """
-    steps = np.diff(geometry.angles)
-    if not len(steps) or steps.min() <= 0:
-        raise ValueError("a helical scan needs several views, each at an angle of its own")
-    step = float(np.median(steps))
-    if steps.max() > max(4 * step, np.deg2rad(2)):
-        gap = int(steps.argmax())
+    if volume is not None and volume.ndim != 3:
+        raise ValueError(f"a helical scan needs a 3D volume, got {volume}")
+    views = _parallel_views(geometry)
+    if volume is not None:
+        y, x = (float(np.abs(volume.positions(axis)).max()) for axis in (1, 2))
+        views = replace(views, radius=min(views.radius, float(np.hypot(x, y))))
+    _require_no_gaps(geometry, views.radius)
+    low, high = covered_heights(geometry, views)
+    if low > high:
+        turns = float(np.ptp(geometry.angles)) / (2 * np.pi)
+        missing = (low - high) / max(abs(geometry.pitch), 1e-9)
         raise ValueError(
-            f"views are missing between {geometry.angles[gap]:.3f} and "
-            f"{geometry.angles[gap + 1]:.3f} rad: {np.rad2deg(steps.max()):.1f}°, where the others "
-            f"are {np.rad2deg(step):.2f}° apart"
+            f"{turns:.2f} turns are too few: no slice is seen from 180° within "
+            f"{views.radius:.4g} mm of the axis, which takes {missing:.2f} turns more"
         )
-    fan = geometry.fan_angles
-    uneven = steps.max() > 1.5 * steps.min() or len(geometry.angles) < 2 * TAPS
-    taps = 2 if uneven else TAPS
-    margin = taps // 2 - 1
-    first = geometry.angles[margin] - fan[0]
-    last = geometry.angles[-1 - margin] - fan[-1]
+    if volume is None:
+        grid = geometry.default_volume()
+        slices = int((high - low) / grid.spacing[0] + 1e-6) + 1
+        volume = VolumeGrid((slices, *grid.shape[1:]), grid.spacing, ((low + high) / 2, 0.0, 0.0))
+    return views, volume
+
+
+def _parallel_views(geometry: HelicalBeam) -> ParallelViews:
+    if is_offset(geometry) or not geometry.fan_angles[0] < 0 < geometry.fan_angles[-1]:
+        raise ValueError(
+            f"a helix needs a detector centred to a few columns, got column_offset "
+            f"{geometry.column_offset:g} of {geometry.columns} columns"
+        )
+    angles, step, taps = _checked_steps(geometry)
+    fan, margin = geometry.fan_angles, taps // 2 - 1
+    first, last = angles[margin] - fan[0], angles[-1 - margin] - fan[-1]
     half_turn = int(np.ceil(np.pi / step - 1e-6))
     count = int(np.floor((last - first) / np.pi * half_turn + 1e-6)) + 1
     if count <= half_turn:
         needed = np.pi + np.ptp(fan) + (2 * margin + 1) * step
         raise ValueError(
-            f"the scan has {np.ptp(geometry.angles) / (2 * np.pi):.2f} turns, too few: each slice "
-            f"needs 180° plus the fan angle, {needed / (2 * np.pi):.2f} turns, and pitch to move on"
-        )
-    angles = first + np.arange(count) * np.pi / half_turn
-    if not fan[0] < 0 < fan[-1]:
-        raise ValueError(
-            f"the detector's columns lie at {np.rad2deg(fan[0]):.1f}° to {np.rad2deg(fan[-1]):.1f}°"
-            " from the central ray: they must lie on both sides of it"
+            f"{np.ptp(angles) / (2 * np.pi):.2f} turns are too few: each slice needs 180° plus "
+            f"the fan angle, {needed / (2 * np.pi):.2f} turns, and the table's travel takes more"
         )
     pitch = geometry.column_spacing / geometry.magnification
     low, high = geometry.source_to_isocenter * np.sin(fan[[0, -1]]) / pitch
@@ -89,7 +101,28 @@ def parallel_views(geometry: HelicalBeam) -> ParallelViews:
     columns = np.arange(np.ceil(low - shift), np.floor(high - shift) + 1)
     positions = (columns + shift) * pitch
     radius = float(min(-positions[0], positions[-1]))
-    return ParallelViews(angles, half_turn, positions, radius, taps)
+    return ParallelViews(
+        first + np.arange(count) * np.pi / half_turn, half_turn, positions, radius, taps
+    )
+
+
+def _checked_steps(geometry: HelicalBeam) -> tuple[Array, float, int]:
+    """Sorted angles, their usual step, and how many views to interpolate between."""
+    angles = np.sort(geometry.angles)
+    steps = np.diff(angles)
+    if not len(steps) or steps.min() <= 0:
+        raise ValueError("a helical scan needs several views, each at an angle of its own")
+    step = float(np.median(steps))
+    if steps.max() > max(4 * step, np.deg2rad(2)):
+        gap = int(steps.argmax())
+        raise ValueError(
+            f"views are missing between {angles[gap]:.3f} and {angles[gap + 1]:.3f} rad: "
+            f"{np.rad2deg(steps[gap]):.1f}° without a view, the others are "
+            f"{np.rad2deg(step):.2f}° apart"
+        )
+    # a polynomial through many uneven views would amplify their noise
+    uneven = steps.max() > 1.5 * steps.min() or len(angles) < 2 * TAPS
+    return angles, step, 2 if uneven else TAPS
 
 
 def pitch_limit(geometry: HelicalBeam, radius: float) -> float:
@@ -102,10 +135,9 @@ def pitch_limit(geometry: HelicalBeam, radius: float) -> float:
     return float(2 * np.pi * np.min(seen / (np.pi + 2 * np.abs(fan))))
 
 
-def covered_heights(
-    geometry: HelicalBeam, views: ParallelViews, radius: float
-) -> tuple[float, float]:
-    """Lowest and highest z in mm at which all within `radius` is seen over a half turn."""
+def covered_heights(geometry: HelicalBeam, views: ParallelViews) -> tuple[float, float]:
+    """Lowest and highest z in mm at which all within `views.radius` is seen over a half turn."""
+    radius = views.radius
     low, high = _row_edges(geometry)
     upward = geometry.pitch >= 0
     if not upward:
@@ -122,14 +154,7 @@ def covered_heights(
     return (lowest, highest) if upward else (-highest, -lowest)
 
 
-def check_helix(geometry: HelicalBeam, views: ParallelViews, radius: float) -> None:
-    """Raise unless some height is seen without gaps within `radius` mm of the axis.
-
-    Raises
-    ------
-    ValueError
-        A pitch with gaps between the turns, too few turns.
-    """
+def _require_no_gaps(geometry: HelicalBeam, radius: float) -> None:
     limit = pitch_limit(geometry, radius)
     if abs(geometry.pitch) > limit * (1 + 1e-6):
         height = geometry.rows * geometry.row_spacing / geometry.magnification
@@ -138,30 +163,6 @@ def check_helix(geometry: HelicalBeam, views: ParallelViews, radius: float) -> N
             f"{height:.4g} mm at the isocentre, which allows {limit:.4g} mm a turn for a volume "
             f"that reaches {radius:.4g} mm from the axis"
         )
-    low, high = covered_heights(geometry, views, radius)
-    if low > high:
-        turns = np.ptp(geometry.angles) / (2 * np.pi)
-        missing = (low - high) / max(abs(geometry.pitch), 1e-9)
-        raise ValueError(
-            f"{turns:.2f} turns are too few: no slice within {radius:.4g} mm of the axis is seen "
-            f"from 180°, which takes {missing:.2f} turns more at a pitch of {geometry.pitch:g} mm"
-        )
-
-
-def helical_volume(geometry: HelicalBeam) -> VolumeGrid:
-    """Return a grid over the field of view and the heights that the helix covers.
-
-    Raises
-    ------
-    ValueError
-        As `parallel_views` and `check_helix`.
-    """
-    views = parallel_views(geometry)
-    check_helix(geometry, views, views.radius)
-    low, high = covered_heights(geometry, views, views.radius)
-    grid = geometry.default_volume()
-    slices = int((high - low) / grid.spacing[0] + 1e-6) + 1
-    return VolumeGrid((slices, *grid.shape[1:]), grid.spacing, ((low + high) / 2, 0.0, 0.0))
 
 
 def _row_edges(geometry: HelicalBeam) -> tuple[float, float]:

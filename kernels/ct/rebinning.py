@@ -3,7 +3,8 @@
 The ray at fan angle g of the view at angle a is a ray of the parallel view at ``a - g``, at the
 distance ``p = source_to_isocenter sin g`` from the axis. Views are interpolated first, column by
 column, then columns: both by the polynomial through the nearest samples, which passes half the
-Nyquist frequency at 0.98 where linear interpolation passes 0.71.
+Nyquist frequency at 0.98 (8 samples) where linear interpolation passes 0.71. Columns, which limit
+the resolution, are always even and take more samples.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from ..threads import jit, parallel_jit
 
 Floats = NDArray[Any]
 
-TAPS = 8  # samples that a polynomial runs through
+TAPS = 8  # views that a polynomial runs through
+COLUMN_TAPS = 16
 
 
 def to_parallel(
@@ -56,9 +58,9 @@ def to_parallel(
         ``(target, row, position)``.
     """
     dtype = views.dtype
-    first = np.floor(positions).astype(np.int64) - (TAPS // 2 - 1)
-    nodes = np.arange(TAPS, dtype=np.float64)
-    table = np.empty((TAPS, len(positions)))
+    first = np.floor(positions).astype(np.int64) - (COLUMN_TAPS // 2 - 1)
+    nodes = np.arange(COLUMN_TAPS, dtype=np.float64)
+    table = np.empty((COLUMN_TAPS, len(positions)))
     for m, where in enumerate(positions):
         _lagrange(nodes, where - first[m], table[:, m])
     out = np.empty((len(targets), views.shape[1], len(positions)), dtype)
@@ -107,7 +109,7 @@ def _rebin(
                 line[c] *= weight[row, c]
             sums = out[target, row]
             sums[:] = 0
-            for a in range(TAPS):
+            for a in range(COLUMN_TAPS):
                 for m in range(len(first)):
                     c = min(max(first[m] + a, 0), columns - 1)  # beyond the edge as at the edge
                     sums[m] += table[a, m] * line[c]

@@ -63,15 +63,8 @@ def plan_helix(
         y, x = (float(np.abs(volume.positions(axis)).max()) for axis in (1, 2))
         views = replace(views, radius=min(views.radius, float(np.hypot(x, y))))
     _require_no_gaps(geometry, views.radius)
-    low, high = covered_heights(geometry, views)
-    if low > high:
-        turns = float(np.ptp(geometry.angles)) / (2 * np.pi)
-        missing = (low - high) / max(abs(geometry.pitch), 1e-9)
-        raise ValueError(
-            f"{turns:.2f} turns are too few: no slice is seen from 180° within "
-            f"{views.radius:.4g} mm of the axis, which takes {missing:.2f} turns more"
-        )
     if volume is None:
+        low, high = covered_heights(geometry, views)
         grid = geometry.default_volume()
         slices = int((high - low) / grid.spacing[0] + 1e-6) + 1
         volume = VolumeGrid((slices, *grid.shape[1:]), grid.spacing, ((low + high) / 2, 0.0, 0.0))
@@ -149,8 +142,8 @@ def covered_heights(geometry: HelicalBeam, views: ParallelViews) -> tuple[float,
     near, far = (along + depth) / distance, (along - depth) / distance
     bottom = np.minimum(rise * fan + low * near, rise * (np.pi - fan) + low * far).max()
     top = np.maximum(rise * fan + high * near, -rise * (np.pi + fan) + high * far).min()
-    lowest = rise * (views.angles[0] + np.pi) + float(bottom)
-    highest = rise * (views.angles[-1] - np.pi) + float(top)
+    lowest = float(rise * (views.angles[0] + np.pi) + bottom)
+    highest = float(rise * (views.angles[-1] - np.pi) + top)
     return (lowest, highest) if upward else (-highest, -lowest)
 
 

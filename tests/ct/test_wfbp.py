@@ -54,8 +54,7 @@ CASES = {
 def test_water_cylinder_at_any_pitch(name):
     geometry = CASES[name]
     sinogram = torch.from_numpy(line_integrals_of(CYLINDER, geometry)).float()
-    _, covered = plan_helix(geometry, VolumeGrid((1, 100, 100), (1.0, 2.3, 2.3)))
-    views, _ = plan_helix(geometry, covered)
+    views, _ = plan_helix(geometry, VolumeGrid((1, 100, 100), (1.0, 2.3, 2.3)))
     low, high = covered_heights(geometry, views)
     assert high - low > 5
     grid = VolumeGrid((9, 100, 100), ((high - low) / 8, 2.3, 2.3), ((low + high) / 2, 0.0, 0.0))
@@ -267,8 +266,6 @@ def test_clear_errors():
         ct.wfbp(zeros, helix(1.7))
     with pytest.raises(ValueError, match=r"0\.58 turns are too few"):
         ct.wfbp(zeros[:140], geometry[:140])
-    with pytest.raises(ValueError, match=r"0\.9\d turns are too few: no slice"):
-        ct.wfbp(zeros[:230], helix(1.4)[:230])
     keep = np.r_[0:200, 230:624]
     with pytest.raises(ValueError, match="views are missing"):
         ct.wfbp(zeros[keep], geometry[keep])

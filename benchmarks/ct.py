@@ -177,13 +177,13 @@ def cone(rounds, results):
 
 
 def helical(rounds, results):
-    """A 16-row helix at pitch 1: milliseconds a slice of 512^2, error of water in the middle."""
-    views, height = 720, 16 * 2.0 * 595.0 / 1085.6
+    """A 16-row helix at pitch 1: milliseconds a slice of 256^2, error of water in the middle."""
+    views, height = 360, 16 * 2.0 * 595.0 / 1085.6
     angles = (np.arange(2 * views) - views) * 2 * np.pi / views
     geometry = HelicalBeam(
-        angles, 16, 736, 2.0, 1.2, 595.0, 1085.6, "curved", column_offset=0.25, pitch=height
+        angles, 16, 368, 2.0, 2.4, 595.0, 1085.6, "curved", column_offset=0.25, pitch=height
     )
-    grid = VolumeGrid((8, 512, 512), (1.0, 0.8, 0.8))
+    grid = VolumeGrid((8, 256, 256), (1.0, 1.6, 1.6))
     cylinder = [(0.0193, 7.0, -11.0, 0.0, 150.0, 150.0, 1e5)]
     tensor = torch.from_numpy(line_integrals_of(cylinder, geometry)).float()
     image = ct.wfbp(tensor, geometry, grid).numpy()

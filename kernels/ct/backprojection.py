@@ -85,10 +85,12 @@ def column_weights(geometry: CircularBeam) -> Array | None:
 def _columns(beam: Any, turn: Any, x: Any, y: Any, h: Any, p: Any, numbers: Any) -> tuple[int, int]:
     """First and last column of a tile; `p` then maps to columns counted from the first."""
     first, last, half = tile_view(beam, turn[0], turn[1], x, y, h, p, numbers)
+    # The shadow of a pixel far narrower than a column may begin beyond the column on its left,
+    # which interpolation reads.
     p[4] = numbers[4] / FINE
-    p[5] = (numbers[5] - half) / FINE
+    p[5] = (numbers[5] - half) / FINE + 1
     p[6] = 1.0
-    return first, last
+    return first - 1, last
 
 
 @parallel_jit

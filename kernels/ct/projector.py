@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..arrays import is_torch, like, on_gpu
 from ..threads import parallel_jit, thread_count
 from . import cone, joseph, planar
+from .coverage import warn_of_unseen
 from .footprint import CURVED, FLAT, PARALLEL, window_cells
 from .footprint import TILE as PLANAR_TILE
 from .geometry import (
@@ -56,6 +57,11 @@ class Projector:
     ValueError
         An unknown model, a geometry and a grid of different dimensions, a source inside the
         volume, a memory limit below the smallest piece.
+
+    Warns
+    -----
+    UserWarning
+        The detector does not see all of the volume (its corners apart): truncation.
     """
 
     backend: Backend = "numba"
@@ -80,6 +86,7 @@ class Projector:
         self.model: Model = "joseph" if isinstance(geometry, ModularBeam) else model
         if isinstance(geometry, DivergentBeam):
             _require_source_outside(geometry, volume)
+        warn_of_unseen(geometry, volume)
         if self.model == "joseph":
             self.frames = joseph.ray_frames(geometry)
         else:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -196,3 +199,25 @@ def test_pixels_far_wider_than_columns(ratio):
 def test_absurd_spacings_are_refused():
     with pytest.raises(ValueError, match="thousands of detector columns"):
         Projector(ParallelBeam([0.0], 64, 1e-6), VolumeGrid((64, 64)))
+
+
+def test_warns_of_what_the_detector_does_not_see():
+    """The default grids are seen; wider or taller ones are not, and the extent is told."""
+    beams = [GEOMETRIES[name][0] for name in ("parallel", "fan flat", "fan curved", "cone flat")]
+    beams += [GEOMETRIES["cone curved"][0], GEOMETRIES["helical"][0]]
+    for geometry in beams:
+        grid = geometry.default_volume()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            Projector(geometry, grid)
+        wide = dataclasses.replace(grid, center=(*grid.center[:-1], grid.extent[-1] / 6))
+        with pytest.warns(UserWarning, match="mm about the axis of rotation, the volume reaches"):
+            Projector(geometry, wide)
+        if geometry.ndim == 3:
+            high = dataclasses.replace(grid, center=(30.0, 0.0, 0.0))
+            with pytest.warns(UserWarning, match=f"the {geometry.rows} rows see z from"):
+                Projector(geometry, high)
+    corners = VolumeGrid((100, 100), 0.9 * GEOMETRIES["parallel"][0].field_radius / 50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a round object in a square grid
+        Projector(GEOMETRIES["parallel"][0], corners)

@@ -16,7 +16,7 @@ from ..arrays import like, on_gpu
 from ..simd import load, store
 from ..threads import jit, parallel_jit
 from .base import Array
-from .footprint import CURVED, FINE, TILE, row_positions, tile_numbers, tile_view
+from .footprint import CURVED, TILE, row_positions, tile_numbers, tile_view
 from .geometry import CircularBeam, ConeBeam, DivergentBeam, Geometry, VolumeGrid
 from .planar import GROUP, between, lengthened
 from .projector import Projector, checked
@@ -87,8 +87,8 @@ def _columns(beam: Any, turn: Any, x: Any, y: Any, h: Any, p: Any, numbers: Any)
     first, last, half = tile_view(beam, turn[0], turn[1], x, y, h, p, numbers)
     # The shadow of a pixel far narrower than a column may begin beyond the column on its left,
     # which interpolation reads.
-    p[4] = numbers[4] / FINE
-    p[5] = (numbers[5] - half) / FINE + 1
+    p[4] = numbers[4] / beam[7]
+    p[5] = (numbers[5] - half) / beam[7] + 1
     p[6] = 1.0
     return first - 1, last
 

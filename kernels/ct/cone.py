@@ -15,7 +15,8 @@ import numpy as np
 from numba import njit, prange
 
 from ..threads import jit, parallel_jit
-from .footprint import CURVED, FINE, row_positions, tile_numbers, tile_view
+from .footprint import CONE_FINE as FINE
+from .footprint import CURVED, row_positions, tile_numbers, tile_view
 from .lanes import LANES, add_scaled
 
 TILE = 16

@@ -19,7 +19,6 @@ from torch import Tensor
 from ..cuda import Module, cuda_module
 from . import cone
 from .backprojection import column_weights
-from .footprint import FINE
 from .footprint import TILE as PLANAR_TILE
 from .geometry import CircularBeam, ConeBeam
 from .projector import Projector, slopes_of
@@ -36,7 +35,7 @@ Compile = Callable[[Path, tuple[tuple[str, str], ...]], Module]
 class _Tables:
     """What the kernels look up, in one precision."""
 
-    beam: Tensor  # (7,) float64, as `Projector.beam`
+    beam: Tensor  # (8,) float64, as `Projector.beam`
     turns: Tensor  # (view, 3) float64: cosine, sine, height
     axials: Tensor  # (view, 3): see `row_map` in shadow.cuh; zeros for 2D
     xs: Tensor
@@ -219,8 +218,8 @@ class CudaFootprint:
         """What a source is compiled with, for stacks of `count` slices or planes."""
         values = {
             "REAL": "float" if dtype == torch.float32 else "double",
-            "NDIM": self.plan.volume.ndim, "DEPTH": self._registers(count), "FINE": FINE,
-            "TILE": self._tile_of(source), "ACROSS": self._across,
+            "NDIM": self.plan.volume.ndim, "DEPTH": self._registers(count),
+            "FINE": self.plan.beam[7], "TILE": self._tile_of(source), "ACROSS": self._across,
         }  # fmt: skip
         return tuple((name, str(value)) for name, value in values.items())
 

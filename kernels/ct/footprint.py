@@ -2,7 +2,7 @@
 
 A pixel casts a trapezoid, the convolution of two boxes: its sides dx and dy seen along the ray.
 Averaged over the width of a column it becomes the footprint h. Pixels are first deposited by
-linear interpolation on a detector grid `FINE` times finer than the columns, then h is applied to
+linear interpolation on a detector grid many times finer than the columns, then h is applied to
 all pixels of a tile by one short convolution, which is what makes a finite pixel and a finite
 column cheap. The positions are exact; within a tile of a fan, the widths of h are the middle's.
 
@@ -20,7 +20,8 @@ from numba import njit, prange
 
 from ..threads import jit, parallel_jit
 
-FINE = 8  # cells of the fine grid per column
+# Cells of the fine grid per column; fewer for cones: theirs has rows and must stay in cache.
+PLANAR_FINE, CONE_FINE = 16, 8
 TILE = 32  # pixels of a tile in x and y
 PARALLEL, FLAT, CURVED = 0, 1, 2
 
@@ -42,7 +43,8 @@ def tile_view(
     Parameters
     ----------
     beam
-        (kind, source_to_isocenter, source_to_detector, column_spacing, middle column, dx, dy).
+        (kind, source_to_isocenter, source_to_detector, column_spacing, middle column, dx, dy,
+        cells of the fine grid per column).
     x, y
         Pixel centres of the tile in mm.
     h
@@ -55,21 +57,21 @@ def tile_view(
     first, last, half
         Columns that the tile reaches on an unlimited detector; half width of h in fine cells.
     """
-    kind, sid, sdd, spacing, middle, dx, dy = beam
+    kind, sid, sdd, spacing, middle, dx, dy, cells = beam
     s, d, r, turn_c, turn_s, a, b = middle_ray(beam, cosine, sine, x, y)
-    half = half_width(a, b)
-    footprint(a, b, half, h)
+    half = half_width(a, b, cells)
+    footprint(a, b, half, cells, h)
     first, last = columns_of(beam, cosine, sine, x, y, half)
-    offset = (middle - first) * FINE + half
+    offset = (middle - first) * cells + half
     if kind == PARALLEL:
         p[0], p[1], p[2], p[3] = cosine, sine, 0.0, 0.0
-        p[4], p[5], p[6] = FINE / spacing, offset, dx * dy / spacing
+        p[4], p[5], p[6] = cells / spacing, offset, dx * dy / spacing
     elif kind == FLAT:
         p[0], p[1], p[2], p[3] = cosine, sine, sid, 0.0
-        p[4], p[5], p[6] = FINE * sdd / spacing, offset, dx * dy * sdd / spacing
+        p[4], p[5], p[6] = cells * sdd / spacing, offset, dx * dy * sdd / spacing
     else:  # the frame turned about the source to the middle of the tile: its angles are small
         p[0], p[1], p[2], p[3] = turn_c, turn_s, sid * d / r, -sid * s / r
-        p[4], p[6] = FINE * sdd / spacing, dx * dy * sdd / spacing
+        p[4], p[6] = cells * sdd / spacing, dx * dy * sdd / spacing
         p[5] = offset + p[4] * math.atan2(s, d)
     out[:7] = p
     return first, last, half
@@ -88,7 +90,7 @@ def middle_ray(beam: Any, cosine: float, sine: float, x: Any, y: Any) -> tuple[f
     a, b
         Half of a pixel's sides x and y on the detector, in columns.
     """
-    kind, sid, sdd, spacing, _, dx, dy = beam
+    kind, sid, sdd, spacing, _, dx, dy, _ = beam
     xc, yc = 0.5 * (x[0] + x[-1]), 0.5 * (y[0] + y[-1])
     s, d = xc * cosine + yc * sine, sid - xc * sine + yc * cosine
     r = math.hypot(s, d)
@@ -103,9 +105,9 @@ def middle_ray(beam: Any, cosine: float, sine: float, x: Any, y: Any) -> tuple[f
 
 
 @jit
-def half_width(a: float, b: float) -> int:
-    """Fine cells from the middle of a footprint to its end."""
-    return math.ceil((a + b + 0.5) * FINE)
+def half_width(a: float, b: float, cells: int) -> int:
+    """Fine cells, `cells` a column, from the middle of a footprint to its end."""
+    return math.ceil((a + b + 0.5) * cells)
 
 
 @jit
@@ -115,11 +117,11 @@ def columns_of(beam: Any, cosine: float, sine: float, x: Any, y: Any, half: int)
     for i in range(4):
         t = column_of(beam, cosine, sine, x[(i & 1) * (len(x) - 1)], y[(i >> 1) * (len(y) - 1)])
         low, high = min(low, t), max(high, t)
-    return math.ceil(low - (half + 1) / FINE), math.floor(high + (half + 1) / FINE)
+    return math.ceil(low - (half + 1) / beam[7]), math.floor(high + (half + 1) / beam[7])
 
 
 @jit
-def footprint(a: float, b: float, half: int, h: Any) -> None:
+def footprint(a: float, b: float, half: int, cells: int, h: Any) -> None:
     """Fill `h` with box(2a) * box(2b) * box(1) (columns) at the fine nodes, zeros behind.
 
     The samples over all columns add up to one at any position of the pixel.
@@ -128,7 +130,7 @@ def footprint(a: float, b: float, half: int, h: Any) -> None:
     scale = 1 / (8 * a * b)
     h[:] = 0
     for j in range(2 * half + 1):  # the trapezoid's integral, differenced over one column
-        u = (j - half) / FINE
+        u = (j - half) / cells
         h[j] = (
             max(u + 0.5 + outer, 0.0) ** 2
             - max(u + 0.5 + inner, 0.0) ** 2
@@ -191,14 +193,14 @@ def row_positions(kind: int, p: Any, x: Any, y: Any, cell: Any, part: Any, weigh
 @parallel_jit
 def window_cells(beam: Any, turns: Any, xs: Any, ys: Any, tile: int) -> int:
     """Fine cells that the largest shadow of a tile of the grid ``ys``, ``xs`` needs in any view."""
-    cells = 0
+    cells, fine = 0, beam[7]
     for view in prange(len(turns)):
         cosine, sine = turns[view, 0], turns[view, 1]
         for y in range(0, len(ys), tile):
             for x in range(0, len(xs), tile):
                 tile_x, tile_y = xs[x : x + tile], ys[y : y + tile]
                 a, b = middle_ray(beam, cosine, sine, tile_x, tile_y)[5:]
-                half = half_width(a, b)
+                half = half_width(a, b, fine)
                 first, last = columns_of(beam, cosine, sine, tile_x, tile_y, half)
-                cells = max(cells, (last - first) * FINE + 2 * half + 2 * FINE)
+                cells = max(cells, (last - first) * fine + 2 * half + 2 * fine)
     return cells

@@ -14,7 +14,8 @@ from numba import prange
 
 from ..simd import add_pairs, every_second, fill, interleave, load, load_pairs, store, total
 from ..threads import jit, parallel_jit
-from .footprint import FINE, TILE, row_positions, tile_numbers, tile_view
+from .footprint import PLANAR_FINE as FINE
+from .footprint import TILE, row_positions, tile_numbers, tile_view
 from .lanes import LANES, add_scaled
 
 VIEWS = 16  # views that share one pass over the image
@@ -180,10 +181,14 @@ def forward_stack(
                     add_scaled(fine, left, pixels, pixel, weight[i] - w1)
                     add_scaled(fine, left + LANES, pixels, pixel, w1)
             row = (stack * views + view) * columns
-            for k in range(2 * half + 1):  # columns inner: no step waits for the one before
-                for c in range(max(first, 0), min(last + 1, columns)):
-                    node = (c - first) * FINE + k
-                    add_scaled(rays, (row + c) * LANES, fine, node * LANES, h[k])
+            for c in range(max(first, 0), min(last + 1, columns)):
+                node, ray = (c - first) * FINE * LANES, (row + c) * LANES
+                even, odd = load(rays, ray, LANES), fill(image.dtype.type(0), LANES)
+                for k in range(0, 2 * half + 1, 2):  # two sums: no step waits for the one before
+                    at = node + k * LANES
+                    even = even + load(fine, at, LANES) * h[k]
+                    odd = odd + load(fine, at + LANES, LANES) * h[k + 1]
+                store(rays, ray, even + odd)
 
 
 @parallel_jit
@@ -209,11 +214,14 @@ def adjoint_stack(
             first, last, half = tile_view(beam, turns[view, 0], turns[view, 1], x, y, h, p, numbers)
             if last < 0 or first >= columns:
                 continue
-            fine[: ((last - first) * FINE + 2 * half + 1) * LANES] = 0
-            for c in range(max(first, 0), min(last + 1, columns)):
-                ray, node = ((stack * views + view) * columns + c) * LANES, (c - first) * FINE
-                for k in range(2 * half + 1):
-                    add_scaled(fine, (node + k) * LANES, rays, ray, h[k])
+            taps = (2 * half + FINE) // FINE
+            for node in range((last - first + taps) * FINE):
+                c, value = first + node // FINE, fill(image.dtype.type(0), LANES)
+                for k in range(taps):
+                    if max(first, 0) <= c - k < min(last + 1, columns):
+                        ray = ((stack * views + view) * columns + c - k) * LANES
+                        value = value + load(rays, ray, LANES) * h[node % FINE + k * FINE]
+                store(fine, node * LANES, value)
             for j in range(len(y)):
                 row_positions(beam[0], p, x, y[j], cell, part, weight)
                 for i in range(len(x)):

@@ -12,7 +12,7 @@ from ..arrays import is_torch, like, on_gpu
 from ..threads import parallel_jit, thread_count
 from . import cone, joseph, planar
 from .coverage import warn_of_unseen
-from .footprint import CURVED, FLAT, PARALLEL, window_cells
+from .footprint import CONE_FINE, CURVED, FLAT, PARALLEL, PLANAR_FINE, window_cells
 from .footprint import TILE as PLANAR_TILE
 from .geometry import (
     CircularBeam,
@@ -107,6 +107,7 @@ class Projector:
             (geometry.columns - 1) / 2 - float(geometry.column_offset),
             grid.spacing[-1],
             grid.spacing[-2],
+            CONE_FINE if isinstance(geometry, ConeBeam) else PLANAR_FINE,
         )
         if isinstance(geometry, ConeBeam):
             self.axial = (

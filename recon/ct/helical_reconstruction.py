@@ -86,14 +86,15 @@ def _reconstruct(
     name: Filter,
     cutoff: float,
 ) -> Array:
-    fan, along, distance = ray_distances(geometry, views.positions)
+    fine = np.linspace(views.positions[0], views.positions[-1], 2 * len(views.positions) - 1)
+    fan, along, distance = ray_distances(geometry, fine)
     climb = geometry.pitch / (2 * np.pi)
     sums = HelixSums(
         grid.positions(2),
         grid.positions(1),
         grid.positions(0),
         radius=views.radius,
-        positions=views.positions,
+        positions=fine,
         shift=climb * fan,
         along=along,
         reach=distance / geometry.row_spacing,
@@ -102,14 +103,14 @@ def _reconstruct(
         rise=climb * np.pi,
         dtype=sinogram.dtype,
     )
-    columns = _columns_of(geometry, fan)
+    columns = _columns_of(geometry, fan[::2])
     spacing = float(views.positions[1] - views.positions[0])
     turns = -(-len(views.angles) // views.half_turn)
-    step = max(BLOCK // (sinogram.itemsize * turns * geometry.rows * len(columns)), 1)
+    step = max(BLOCK // (sinogram.itemsize * turns * geometry.rows * len(fine)), 1)
     for first in range(0, views.half_turn, step):
         angles = np.arange(first, min(first + step, views.half_turn))
         counts = (len(views.angles) - 1 - angles) // views.half_turn + 1
-        block = np.zeros((len(angles), turns, len(columns), geometry.rows), sinogram.dtype)
+        block = np.zeros((len(angles), turns, len(fine), geometry.rows), sinogram.dtype)
         for turn in range(turns):
             present = angles[counts > turn]
             rebinned = to_parallel(
@@ -121,7 +122,9 @@ def _reconstruct(
                 _inclination(geometry),
                 views.taps,
             )
-            filtered = filter_views(torch.from_numpy(rebinned), spacing, name, cutoff=cutoff)
+            filtered = filter_views(
+                torch.from_numpy(rebinned), spacing, name, cutoff=cutoff, midpoints=True
+            )
             block[: len(present), turn] = filtered.numpy().transpose(0, 2, 1)
         sums.add(block, views.angles[angles], climb * views.angles[angles], counts)
     volume = sums.volume()

@@ -6,6 +6,9 @@ from .coils import CoilSeries as CoilSeries
 from .coils import birdcage as birdcage
 from .demo_data import DemoFiles as DemoFiles
 from .demo_data import demo_files as demo_files
+from .examples import CTExample as CTExample
+from .examples import MRExample as MRExample
+from .examples import collate as collate
 from .phantoms import Ellipse as Ellipse
 from .phantoms import EllipsePhantom as EllipsePhantom
 from .phantoms import Ellipsoid as Ellipsoid
@@ -21,6 +24,7 @@ from .simulate import simulate_mr as simulate_mr
 
 __all__ = [
     "SAMPLES",
+    "CTExample",
     "CoilSeries",
     "DemoFiles",
     "Ellipse",
@@ -28,9 +32,11 @@ __all__ = [
     "Ellipsoid",
     "EllipsoidPhantom",
     "FetchError",
+    "MRExample",
     "Sample",
     "birdcage",
     "coils",
+    "collate",
     "demo_files",
     "fetch",
     "masks",

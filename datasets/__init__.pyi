@@ -9,6 +9,9 @@ from .demo_data import demo_files as demo_files
 from .examples import CTExample as CTExample
 from .examples import MRExample as MRExample
 from .examples import collate as collate
+from .line_masks import LineMask as LineMask
+from .line_masks import MaskSampler as MaskSampler
+from .line_masks import PoissonMask as PoissonMask
 from .phantoms import Ellipse as Ellipse
 from .phantoms import EllipsePhantom as EllipsePhantom
 from .phantoms import Ellipsoid as Ellipsoid
@@ -32,7 +35,10 @@ __all__ = [
     "Ellipsoid",
     "EllipsoidPhantom",
     "FetchError",
+    "LineMask",
     "MRExample",
+    "MaskSampler",
+    "PoissonMask",
     "Sample",
     "birdcage",
     "coils",

@@ -2,16 +2,23 @@ from . import coils as coils
 from . import masks as masks
 from . import phantoms as phantoms
 from . import trajectories as trajectories
+from .calgary_campinas import CalgaryCampinas as CalgaryCampinas
 from .coils import CoilSeries as CoilSeries
 from .coils import birdcage as birdcage
+from .data_module import DataModule as DataModule
+from .data_module import VolumeSampler as VolumeSampler
 from .demo_data import DemoFiles as DemoFiles
 from .demo_data import demo_files as demo_files
 from .examples import CTExample as CTExample
 from .examples import MRExample as MRExample
 from .examples import collate as collate
+from .fastmri import FastMRI as FastMRI
+from .image_folders import ScanFolder as ScanFolder
 from .line_masks import LineMask as LineMask
 from .line_masks import MaskSampler as MaskSampler
 from .line_masks import PoissonMask as PoissonMask
+from .lodopab import LoDoPaB as LoDoPaB
+from .mayo import MayoImages as MayoImages
 from .phantoms import Ellipse as Ellipse
 from .phantoms import EllipsePhantom as EllipsePhantom
 from .phantoms import Ellipsoid as Ellipsoid
@@ -24,22 +31,42 @@ from .samples import fetch as fetch
 from .simulate import reference_image as reference_image
 from .simulate import simulate_ct as simulate_ct
 from .simulate import simulate_mr as simulate_mr
+from .simulated import SimulatedCT as SimulatedCT
+from .simulated import SimulatedMR as SimulatedMR
+from .slices import SliceDataset as SliceDataset
+from .slices import split_subjects as split_subjects
+from .sources import SOURCES as SOURCES
+from .sources import Source as Source
+from .two_detect import TwoDeteCT as TwoDeteCT
 
 __all__ = [
     "SAMPLES",
+    "SOURCES",
     "CTExample",
+    "CalgaryCampinas",
     "CoilSeries",
+    "DataModule",
     "DemoFiles",
     "Ellipse",
     "EllipsePhantom",
     "Ellipsoid",
     "EllipsoidPhantom",
+    "FastMRI",
     "FetchError",
     "LineMask",
+    "LoDoPaB",
     "MRExample",
     "MaskSampler",
+    "MayoImages",
     "PoissonMask",
     "Sample",
+    "ScanFolder",
+    "SimulatedCT",
+    "SimulatedMR",
+    "SliceDataset",
+    "Source",
+    "TwoDeteCT",
+    "VolumeSampler",
     "birdcage",
     "coils",
     "collate",
@@ -51,5 +78,6 @@ __all__ = [
     "reference_image",
     "simulate_ct",
     "simulate_mr",
+    "split_subjects",
     "trajectories",
 ]

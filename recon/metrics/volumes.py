@@ -62,9 +62,7 @@ def volume_metrics(target: Array, image: Array) -> dict[str, float]:
     }
 
 
-def masked_metrics(
-    target: Array, image: Array, mask: Array | None = None
-) -> dict[str, float]:
+def masked_metrics(target: Array, image: Array, mask: Array | None = None) -> dict[str, float]:
     """NMSE, PSNR and SSIM of one volume inside the object, where a reader looks.
 
     Figures of the full field mostly measure the background: brains differ by some 8 dB.

@@ -5,6 +5,10 @@ from . import trajectories as trajectories
 from .calgary_campinas import CalgaryCampinas as CalgaryCampinas
 from .coils import CoilSeries as CoilSeries
 from .coils import birdcage as birdcage
+from .crimes import Finding as Finding
+from .crimes import image_findings as image_findings
+from .crimes import kspace_findings as kspace_findings
+from .crimes import twin_findings as twin_findings
 from .data_module import DataModule as DataModule
 from .data_module import VolumeSampler as VolumeSampler
 from .demo_data import DemoFiles as DemoFiles
@@ -19,11 +23,16 @@ from .line_masks import MaskSampler as MaskSampler
 from .line_masks import PoissonMask as PoissonMask
 from .lodopab import LoDoPaB as LoDoPaB
 from .mayo import MayoImages as MayoImages
+from .opening import KINDS as KINDS
+from .opening import open_dataset as open_dataset
 from .phantoms import Ellipse as Ellipse
 from .phantoms import EllipsePhantom as EllipsePhantom
 from .phantoms import Ellipsoid as Ellipsoid
 from .phantoms import EllipsoidPhantom as EllipsoidPhantom
 from .phantoms import phantom as phantom
+from .reports import DatasetReport as DatasetReport
+from .reports import report as report
+from .reports import split_findings as split_findings
 from .samples import SAMPLES as SAMPLES
 from .samples import FetchError as FetchError
 from .samples import Sample as Sample
@@ -40,12 +49,14 @@ from .sources import Source as Source
 from .two_detect import TwoDeteCT as TwoDeteCT
 
 __all__ = [
+    "KINDS",
     "SAMPLES",
     "SOURCES",
     "CTExample",
     "CalgaryCampinas",
     "CoilSeries",
     "DataModule",
+    "DatasetReport",
     "DemoFiles",
     "Ellipse",
     "EllipsePhantom",
@@ -53,6 +64,7 @@ __all__ = [
     "EllipsoidPhantom",
     "FastMRI",
     "FetchError",
+    "Finding",
     "LineMask",
     "LoDoPaB",
     "MRExample",
@@ -72,12 +84,18 @@ __all__ = [
     "collate",
     "demo_files",
     "fetch",
+    "image_findings",
+    "kspace_findings",
     "masks",
+    "open_dataset",
     "phantom",
     "phantoms",
     "reference_image",
+    "report",
     "simulate_ct",
     "simulate_mr",
+    "split_findings",
     "split_subjects",
     "trajectories",
+    "twin_findings",
 ]

@@ -121,7 +121,7 @@ class CalgaryCampinas(SliceDataset[MRExample]):
         """The slice in the middle of the readout."""
         middle = sum(1 for other, _ in self.slices if other == path) // 2
         kspace, measured = self._read(path, middle)
-        return Evidence(kspace, measured, coil_combined(kspace), path.name)
+        return Evidence(kspace, measured, coil_combined(kspace))
 
     def _read(self, path: Path, number: int) -> tuple[Tensor, Tensor]:
         """k-space ``(coil, ky, kz)`` and where it was measured, ``(1, kz)``."""

@@ -122,9 +122,9 @@ class FastMRI(SliceDataset[MRExample]):
         self._facts[path] = facts
         return facts.depth
 
-    def subject(self, path: Path) -> str:
-        """FastMRI's patient_id, of which several volumes may have the same."""
-        return self._facts[path].patient
+    def subjects(self, path: Path) -> set[str]:
+        """The file's patient_id, of which several volumes may have the same."""
+        return {self._facts[path].patient}
 
     def __getitem__(self, index: int) -> MRExample:
         path, number = self.slices[index]
@@ -165,7 +165,14 @@ class FastMRI(SliceDataset[MRExample]):
             kspace = _kspace(file, middle)
             name = TARGETS[self.challenge]
             target = as_tensor(file[name][middle]).float() if name in file else None
-        return Evidence(kspace, facts.measured[None], target, facts.patient)
+        return Evidence(kspace, facts.measured[None], target)
+
+    def images(self, path: Path) -> Tensor:
+        """The targets."""
+        name = TARGETS[self.challenge]
+        with format_errors(path), h5py.File(path, "r") as file:
+            stored = np.asarray(file[name]) if name in file else np.zeros((0, 1, 1))
+        return as_tensor(stored.astype(np.float32))
 
     def _sampling(self, path: Path) -> tuple[Tensor, int]:
         facts = self._facts[path]

@@ -151,7 +151,7 @@ class ScanFolder(SliceDataset[MRExample]):
         scan = self._scan(path)
         slices = scan.kspace.reshape(-1, *scan.kspace.shape[-3:])
         kspace = slices[len(slices) // 2].to(torch.complex64)
-        return Evidence(kspace, None, coil_combined(kspace, self._crop(scan)), path.name)
+        return Evidence(kspace, None, coil_combined(kspace, self._crop(scan)))
 
     def _scan(self, path: Path) -> MRScan:
         """Read a scan; the last one is kept, since a volume's slices are read in turn."""

@@ -49,7 +49,7 @@ class LoDoPaB(SliceDataset[CTExample]):
     J. Leuschner et al., Sci Data 8, 109 (2021).
     """
 
-    name = "LoDoPaB-CT"
+    name, modality = "LoDoPaB-CT", "CT"
     # Their array is (x, y) with views at t; read as (y, x) the same rays are views at pi/2 - t.
     geometry = ParallelBeam(
         np.pi / 2 - (np.arange(1000) + 0.5) * np.pi / 1000, 513, 260.0 * np.sqrt(2) / 513
@@ -82,9 +82,9 @@ class LoDoPaB(SliceDataset[CTExample]):
                     )
         return depth
 
-    def subject(self, path: Path) -> str:
+    def subjects(self, path: Path) -> set[str]:
         """The patients of a file, which holds slices of several."""
-        return "+".join(sorted({self._patient(path, n) for p, n in self.slices if p == path}))
+        return {self._patient(path, n) for p, n in self.slices if p == path}
 
     def __getitem__(self, index: int) -> CTExample:
         path, number = self.slices[index]
@@ -100,7 +100,7 @@ class LoDoPaB(SliceDataset[CTExample]):
 
     def evidence(self, path: Path) -> Evidence:
         """An image of the file."""
-        return Evidence(None, None, _read_hdf5(_truth(path), 0), self.subject(path))
+        return Evidence(None, None, _read_hdf5(_truth(path), 0))
 
     def _patient(self, path: Path, number: int) -> str:
         first = int(path.stem.rsplit("_", 1)[1]) * _SLICES

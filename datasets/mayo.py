@@ -43,7 +43,7 @@ class MayoImages(SliceDataset[CTExample]):
     T. Moen et al., Med Phys 48, 902 (2021).
     """
 
-    name = "Mayo LDCT images"
+    name, modality = "Mayo LDCT images", "CT"
 
     def __init__(self, folder: str | PathLike[str], patients: Sequence[str] | None = None) -> None:
         source = SOURCES["mayo"]
@@ -77,7 +77,7 @@ class MayoImages(SliceDataset[CTExample]):
     def evidence(self, path: Path) -> Evidence:
         """The full-dose slice in the middle."""
         pairs = self._pairs[path]
-        return Evidence(None, None, _attenuation(pairs[len(pairs) // 2][1]), path.name)
+        return Evidence(None, None, _attenuation(pairs[len(pairs) // 2][1]))
 
 
 def _dose_and_position(path: Path) -> tuple[str, float]:

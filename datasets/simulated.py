@@ -131,7 +131,11 @@ class SimulatedMR(SliceDataset[MRExample]):
     def evidence(self, path: Path) -> Evidence:
         """The image from which k-space is made: that is what may be spoilt."""
         volume = self._volumes[path]
-        return Evidence(None, None, volume[len(volume) // 2], path.name)
+        return Evidence(None, None, volume[len(volume) // 2])
+
+    def images(self, path: Path) -> Tensor:
+        """All slices."""
+        return self._volumes[path]
 
 
 class SimulatedCT(SliceDataset[CTExample]):
@@ -173,7 +177,7 @@ class SimulatedCT(SliceDataset[CTExample]):
         No readable image in it, a 3D geometry, options out of range.
     """
 
-    name = "simulated CT"
+    name, modality = "simulated CT", "CT"
 
     def __init__(
         self,
@@ -243,7 +247,11 @@ class SimulatedCT(SliceDataset[CTExample]):
     def evidence(self, path: Path) -> Evidence:
         """The slice in the middle."""
         images = self._images[path]
-        return Evidence(None, None, images[len(images) // 2], path.name)
+        return Evidence(None, None, images[len(images) // 2])
+
+    def images(self, path: Path) -> Tensor:
+        """All slices."""
+        return self._images[path]
 
 
 def random_maps(coils: int, shape: tuple[int, int], random: np.random.RandomState) -> Tensor:

@@ -30,14 +30,11 @@ class Evidence(NamedTuple):
         Where the file says that it was measured, broadcasting to ``(ky, kx)``; None: everywhere.
     image
         Real ``(y, x)``: the target, or what else a network would learn; None where there is none.
-    subject
-        Who or what was scanned, where it is known; else the volume's name.
     """
 
     kspace: Tensor | None
     mask: Tensor | None
     image: Tensor | None
-    subject: str
 
 
 class SliceDataset(Dataset[Example], Generic[Example]):
@@ -45,8 +42,8 @@ class SliceDataset(Dataset[Example], Generic[Example]):
 
     Attributes
     ----------
-    name
-        Of the data set.
+    name, modality
+        Of the data set; "MR" or "CT".
     slices
         File and index of every slice, in order: a volume's slices follow each other.
     skipped
@@ -54,6 +51,7 @@ class SliceDataset(Dataset[Example], Generic[Example]):
     """
 
     name: str = "data set"
+    modality: str = "MR"
 
     def __init__(self, files: Iterable[Path], *, needed: str) -> None:
         """Index the files; `needed` says what was expected where nothing is found."""
@@ -88,9 +86,14 @@ class SliceDataset(Dataset[Example], Generic[Example]):
     def evidence(self, path: Path) -> Evidence:
         """A slice from the middle of a volume, as it lies in the file."""
 
-    def subject(self, path: Path) -> str:
+    def images(self, path: Path) -> Tensor:
+        """All images of a volume that are at hand, ``(slice, y, x)``, to find them elsewhere."""
+        image = self.evidence(path).image
+        return torch.zeros(0, 1, 1) if image is None else image[None]
+
+    def subjects(self, path: Path) -> set[str]:
         """Who or what was scanned: the volume's name where the data do not say."""
-        return path.name
+        return {path.name}
 
     @property
     def volumes(self) -> list[Path]:

@@ -54,10 +54,10 @@ class TwoDeteCT(SliceDataset[CTExample]):
     M. Kiss et al., Sci Data 10, 576 (2023).
     """
 
-    name = "2DeteCT"
+    name, modality = "2DeteCT", "CT"
     _COLUMN, _SOURCE, _DETECTOR = 2 * 0.0748, 431.019989, 529.000488  # mm
     _PIXEL = 956 * _COLUMN * _SOURCE / _DETECTOR / 1024  # mm
-    # Row 0 is on top. The references are the middle of 2048 x 2048 pixels, one pixel off the centre.
+    # The references are the middle of 2048 x 2048 pixels, one pixel off the centre.
     volume = VolumeGrid((1024, 1024), (_PIXEL, _PIXEL), (-_PIXEL, -_PIXEL))
 
     def __init__(
@@ -127,11 +127,11 @@ class TwoDeteCT(SliceDataset[CTExample]):
 
     def evidence(self, path: Path) -> Evidence:
         """The reference reconstruction."""
-        return Evidence(None, None, self._reference(path), path.parts[-3])
+        return Evidence(None, None, self._reference(path))
 
-    def subject(self, path: Path) -> str:
+    def subjects(self, path: Path) -> set[str]:
         """The slice's name: neighbours show the same objects."""
-        return path.parts[-3]
+        return {path.parts[-3]}
 
     def _reference(self, path: Path) -> Tensor | None:
         """Reference of mode 2, from attenuation a pixel to 1/mm."""

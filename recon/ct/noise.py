@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .corrections import line_integrals
+from .corrections import reference_reading
 
 
 def simulate_counts(
@@ -32,11 +32,11 @@ def simulate_counts(
         Mean photons a reading without object at dose 1: a number, or what broadcasts to the
         sinogram, such as one value a column behind a bow-tie filter.
     blank
-        Instead of `photons`: a measured blank scan in photons, frames ``(frame, [row,] column)`` at
-        dose 1, of which the mean is taken.
+        Instead of `photons`: a measured blank scan in photons, ``(column,)``, ``(row, column)`` or
+        frames of them, which are averaged.
     dose
-        Tube current relative to that of `photons` or `blank`: a number, or ``(view,)`` for a
-        modulated current.
+        Tube current relative to that of `photons` or `blank`: a number, or what broadcasts to the
+        sinogram, such as ``(view, 1)`` for a modulated current.
     electronic_noise
         Standard deviation in photons; readings below zero then occur.
     seed
@@ -62,7 +62,13 @@ def simulate_counts(
         raise ValueError(f"electronic_noise must be at least 0 photons, got {electronic_noise}")
     if not bool(torch.isfinite(sinogram).all()):
         raise ValueError("sinogram holds NaN or infinity")
-    level = _unattenuated(sinogram, photons, blank) * _per_view(dose, sinogram)
+    if (photons is None) == (blank is None):
+        raise ValueError("give photons (mean without object), or blank (a scan without object)")
+    level = _positive("dose", dose, sinogram)
+    if photons is not None:
+        level = level * _positive("photons", photons, sinogram)
+    else:
+        level = level * _positive("blank", reference_reading("blank", blank, sinogram), sinogram)
     generator = (
         seed
         if isinstance(seed, torch.Generator)
@@ -78,43 +84,16 @@ def simulate_counts(
     return counts.to(sinogram.dtype)
 
 
-def _unattenuated(
-    sinogram: Tensor, photons: float | Tensor | None, blank: float | Tensor | None
-) -> Tensor:
-    """Mean photons without object at dose 1, float64, broadcasting to the sinogram."""
-    if (photons is None) == (blank is None):
-        raise ValueError("give photons (mean without object), or blank (a scan without object)")
-    given = torch.as_tensor(photons if blank is None else blank, device=sinogram.device).double()
-    name = "photons" if blank is None else "blank"
-    if blank is not None and given.ndim > 1:
-        given = given.mean(dim=0)
-    if not bool((given > 0).all()) or not bool(torch.isfinite(given).all()):
-        raise ValueError(f"{name} must be positive, got a minimum of {float(given.min()):g}")
-    return _broadcastable(name, given, sinogram)
-
-
-def _per_view(dose: float | Tensor, sinogram: Tensor) -> Tensor:
-    """The dose, one value or one a view, broadcasting to the sinogram."""
-    given = torch.as_tensor(dose, device=sinogram.device).double()
-    if not bool((given > 0).all()) or not bool(torch.isfinite(given).all()):
-        raise ValueError(f"dose must be positive, got a minimum of {float(given.min()):g}")
-    if given.ndim == 1:
-        views = [n for n in sinogram.shape[-3:-1] if n == len(given)]
-        if len(views) != 1:
-            raise ValueError(
-                f"dose has {len(given)} values, expected one a view of {tuple(sinogram.shape)}"
-            )
-        rows = sinogram.ndim - 1 - list(sinogram.shape).index(len(given), max(sinogram.ndim - 3, 0))
-        given = given.reshape(-1, *(1,) * rows)
-    return _broadcastable("dose", given, sinogram)
-
-
-def _broadcastable(name: str, given: Tensor, sinogram: Tensor) -> Tensor:
+def _positive(name: str, value: float | Tensor, sinogram: Tensor) -> Tensor:
+    """Check a level that broadcasts to the sinogram; in float64."""
+    level = torch.as_tensor(value, device=sinogram.device).double()
+    if not bool((level > 0).all()) or not bool(torch.isfinite(level).all()):
+        raise ValueError(f"{name} must be positive and finite, got from {float(level.min()):g}")
     try:
-        given.expand(sinogram.shape)
+        level.expand(sinogram.shape)
     except RuntimeError as error:
         raise ValueError(
-            f"{name} has shape {tuple(given.shape)}, which does not broadcast to the sinogram's "
+            f"{name} has shape {tuple(level.shape)}, which does not broadcast to the sinogram's "
             f"{tuple(sinogram.shape)}"
         ) from error
-    return given
+    return level

@@ -47,7 +47,7 @@ def test_lodopab_units_and_orientation(lodopab) -> None:
     expected = sr.XRayTransform(data.geometry, data.volume)(example.target)
     error = (expected - example.sinogram).norm() / example.sinogram.norm()
     assert float(error) < 0.02
-    assert data.subject(data.volumes[0]) == "17+4"
+    assert data.subjects(data.volumes[0]) == {"17", "4"}
     batch = collate([data[0], data[1]])
     assert batch.sinogram.shape == (2, 1000, 513)
     assert float(batch.max_value[1]) == pytest.approx(0.01, rel=1e-5)
@@ -76,9 +76,8 @@ def test_two_detect_geometry_is_the_authors(tmp_path) -> None:
     padded = np.zeros((2048, 2048), np.float32)
     padded[511:1535, 511:1535] = disc  # row 0 on top, the middle as their script cuts it
     angles = np.linspace(0, 2 * np.pi, 3601)[:-1:60]
-    beam = astra.create_proj_geom(
-        "fanflat", 0.1496 / pixel, 956, angles, 431.019989 / pixel, (529.000488 - 431.019989) / pixel
-    )  # fmt: skip
+    lengths = (431.019989 / pixel, (529.000488 - 431.019989) / pixel)
+    beam = astra.create_proj_geom("fanflat", 0.1496 / pixel, 956, angles, *lengths)
     projector = astra.create_projector("line_fanflat", beam, astra.create_vol_geom(2048, 2048))
     identifier, sinogram = astra.create_sino(padded * pixel, projector)
     astra.data2d.delete(identifier)
@@ -181,6 +180,6 @@ def test_simulated_ct_draws_dose_and_noise(heads) -> None:
     assert max(air) / min(air) > 3  # the noise of the dose, between 1e3 and 1e5 photons
     with pytest.raises(ValueError, match="photons"):
         SimulatedCT(heads, photons=0)
+    cone = sr.ConeBeam(np.arange(4.0), 4, 8, 1.0, 1.0, 100.0, 200.0)
     with pytest.raises(ValueError, match="2D"):
-        cone = sr.ConeBeam(np.arange(4.0), 4, 8, 1.0, 1.0, 100.0, 200.0)
         SimulatedCT(heads, cone, spacing=1.0)

@@ -48,7 +48,7 @@ def test_a_slice_of_fastmri(brain) -> None:
     assert example.calibration == calibration
     assert (example.acquisition, example.crop_size, example.slice_number) == ("AXT2", (16, 16), 1)
     assert torch.equal(data[1].kspace, example.kspace)
-    assert data.subject(data.volumes[0]) == "anna"
+    assert data.subjects(data.volumes[0]) == {"anna"}
 
 
 @pytest.mark.peer
@@ -152,7 +152,7 @@ def test_missing_and_empty_data_say_where_they_are_to_be_had(tmp_path) -> None:
 
 
 def write_calgary(path, depth: int = 6, matrix: tuple[int, int] = (20, 16)) -> np.ndarray:
-    """k-space as in the files: real and imaginary parts in turn, the image's origin in the corner."""
+    """As in the files: real and imaginary parts in turn, the image's origin in the corner."""
     images = slices((depth, 3, *matrix), noise=0)
     kspace = np.fft.fftshift(np.fft.fft2(images), axes=(-2, -1))
     stored = np.zeros((depth, *matrix, 6), dtype=np.float32)
@@ -188,15 +188,15 @@ def test_calgary_campinas(tmp_path, matrix) -> None:
 
 
 def test_folder_of_raw_scans(tmp_path, data_dir) -> None:
-    """The real brain beside an undersampled one and a text file, which are left out."""
+    """The real brain beside an undersampled one, which is left out."""
     names = ["brain8ch_full", "brain8ch_und2x2"]
     files = [data_dir / "mr_kspace" / f"{name}.cfl" for name in names]
     with pytest.warns(UserWarning, match="1 of 2 files"):
         data = ScanFolder(files, PoissonMask((4.0,)), fixed_masks=True, maps=True)
     assert "undersampled" in data.skipped[0][1]
     example = data[0]
-    assert example.kspace.shape == (8, 230, 180)
-    rss = sr.reconstruct(sr.load(files[0]), "rss").data.reshape(230, 180)
+    assert example.kspace.shape == (8, 180, 230)
+    rss = sr.reconstruct(sr.load(files[0]), "rss").data
     torch.testing.assert_close(example.target, rss)
     assert example.max_value == float(rss.max())
     assert example.mask.numel() / int(example.mask.sum()) == pytest.approx(4, abs=0.1)

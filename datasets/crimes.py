@@ -279,4 +279,5 @@ def _icons(images: Tensor) -> Tensor:
     small = small - small.mean(1, keepdim=True)
     size = small.norm(dim=1, keepdim=True)
     keep = size[:, 0] > 0.05 * size.max() if size.numel() else size[:, 0] > 0
-    return small[keep] / size[keep]
+    icons: Tensor = small[keep] / size[keep]
+    return icons

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from .slices import SliceDataset
 from .sources import SOURCES, require_folder
 from .two_detect import TwoDeteCT
 
-KINDS: dict[str, type[SliceDataset[Any]]] = {
+KINDS: dict[str, Callable[..., SliceDataset[Any]]] = {
     "fastmri": FastMRI,
     "calgary-campinas": CalgaryCampinas,
     "lodopab": LoDoPaB,

@@ -109,11 +109,9 @@ class SimulatedMR(SliceDataset[MRExample]):
         if self.mask is not None:
             mask, calibration = self.mask(shape, random)
         kspace = torch.where(mask, kspace, 0)
-        maps = {
-            None: lambda: None,
-            "true": lambda: true_maps,
-            "espirit": lambda: sensitivity_maps(kspace),
-        }[self.maps]()
+        maps = None
+        if self.maps is not None:
+            maps = true_maps if self.maps == "true" else sensitivity_maps(kspace)
         return MRExample(
             kspace=kspace,
             mask=mask[None],
@@ -276,7 +274,7 @@ def random_phase(shape: tuple[int, int], random: np.random.RandomState) -> Tenso
     decay = np.exp(-np.hypot(*np.meshgrid(orders, orders)))
     coefficients = decay * (random.normal(size=decay.shape) + 1j * random.normal(size=decay.shape))
     extent = tuple(float(n) for n in shape)
-    series = CoilSeries(2.0 * coefficients[None], extent)
+    series = CoilSeries(2 * coefficients[None].astype(np.complex128), extent)
     phase = series.maps(VolumeGrid(shape, (1.0, 1.0)))[0].real
     return torch.from_numpy(phase + random.uniform(-np.pi, np.pi)).float()
 

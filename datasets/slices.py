@@ -14,7 +14,6 @@ from torch.utils.data import Dataset
 
 from ..recon.io import FormatError
 from .examples import Example
-from .line_masks import Seed
 
 SEEDS = 2**32  # NumPy's
 
@@ -103,7 +102,7 @@ class SliceDataset(Dataset[Example], Generic[Example]):
     def __len__(self) -> int:
         return len(self.slices)
 
-    def _seed(self, fname: str, fixed: bool, part: int = 0) -> Seed:
+    def _seed(self, fname: str, fixed: bool, part: int = 0) -> int | tuple[int, ...]:
         """Return fastMRI's seed of a volume; or a new one from torch's generator.
 
         Lightning and DataLoader seed that one, differently in every worker and epoch.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -72,6 +72,7 @@ def evaluate(
 
     if protocol not in (None, "fastmri", "lodopab"):
         raise ValueError(f"--protocol must be fastmri or lodopab, got {protocol!r}")
+    rules = cast(Literal["fastmri", "lodopab"] | None, protocol)
     if output is not None:
         require_writable(output)
     show = None if as_json or not sys.stderr.isatty() else _echo_volume
@@ -82,7 +83,7 @@ def evaluate(
                 f"--option and TARGETS alone; got {len(folders)} folders"
             )
         result = evaluate_folder(
-            folders[0], folders[1], protocol=protocol or "fastmri", challenge=challenge,  # type: ignore[arg-type]
+            folders[0], folders[1], protocol=rules or "fastmri", challenge=challenge,
             acquisition=acquisition, on_volume=show,
         )  # fmt: skip
     else:
@@ -95,8 +96,8 @@ def evaluate(
             data,
             method,
             options=_options(option or []),
-            protocol=protocol,
-            on_volume=show,  # type: ignore[arg-type]
+            protocol=rules,
+            on_volume=show,
         )
     if output is not None:
         result.write_csv(output)

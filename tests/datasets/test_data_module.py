@@ -11,7 +11,11 @@ from dataset_files import write_fastmri
 
 from spinray.datasets import FastMRI, LineMask
 
-pytest.importorskip("pytorch_lightning", reason="no pytorch-lightning: the extra train has it")
+
+@pytest.fixture(autouse=True)
+def lightning():
+    reason = "no pytorch-lightning: the extra train has it"
+    return pytest.importorskip("pytorch_lightning", reason=reason)
 
 
 @pytest.fixture

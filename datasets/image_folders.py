@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -21,23 +21,29 @@ from .mr_slices import calibration_lines, coil_combined, sensitivity_maps
 from .slices import Evidence, SliceDataset
 from .sources import require_folder
 
-SUFFIXES = (".nii", ".nii.gz", ".dcm", ".ima", ".npy", ".npz", ".h5", ".hdf5")
+SUFFIXES = (".nii", ".nii.gz", ".npy", ".npz", ".h5", ".hdf5")
+DICOM = (".dcm", ".ima")
 Folder = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
 def image_files(folder: Folder) -> list[Path]:
-    """Image files of a folder and those in it, or the files of a list."""
-    if isinstance(folder, str | PathLike):
-        root = require_folder(folder)
-        paths: Iterable[Path] = root.rglob("*")
-        return sorted(p for p in paths if p.is_file() and p.name.lower().endswith(SUFFIXES))
-    return [Path(path) for path in folder]
+    """Image files of a folder and those in it, or the files of a list.
+
+    DICOM files of one folder are one volume, and stand as that folder.
+    """
+    if not isinstance(folder, str | PathLike):
+        return [Path(path) for path in folder]
+    files = [p for p in require_folder(folder).rglob("*") if p.is_file()]
+    images = [p for p in files if p.name.lower().endswith(SUFFIXES)]
+    series = {p.parent for p in files if p.suffix.lower() in DICOM}
+    return sorted([*images, *series])
 
 
 def read_volume(path: Path) -> Tensor:
     """Read images ``(slice, y, x)``, real, float32: NIfTI, DICOM, npy, npz or Spinray's HDF5.
 
-    Of an .npz the one array with two or three axes is taken, or the first of ``images`` and
+    A folder is a series of DICOM slices, in the order of their places along the slice normal. Of
+    an .npz the one array with two or three axes is taken, or the first of ``images`` and
     ``hu`` that it has.
 
     Raises
@@ -46,7 +52,10 @@ def read_volume(path: Path) -> Tensor:
         No image, complex values, NaN.
     """
     with format_errors(path):
-        data = _archived(path) if zipfile.is_zipfile(path) else load_image(path).data
+        if path.is_dir():
+            data = _series(path)
+        else:
+            data = _archived(path) if zipfile.is_zipfile(path) else load_image(path).data
         if data.ndim < 2 or 0 in data.shape:
             raise FormatError(path, "", f"has shape {tuple(data.shape)}, expected (slice, y, x)")
         if data.is_complex():
@@ -54,6 +63,16 @@ def read_volume(path: Path) -> Tensor:
         volume = data.reshape(-1, *data.shape[-2:]).float()
         require_finite("the image", volume)
         return volume
+
+
+def _series(folder: Path) -> Tensor:
+    slices = [load_image(p) for p in folder.iterdir() if p.suffix.lower() in DICOM]
+    shapes = {tuple(image.data.shape) for image in slices}
+    if len(shapes) != 1:
+        raise FormatError(folder, "", f"holds slices of shapes {shapes}: one series a folder")
+    normal = slices[0].affine[:3, 2]
+    slices.sort(key=lambda image: float(image.affine[:3, 3] @ normal))
+    return torch.stack([image.data.float() for image in slices])
 
 
 def _archived(path: Path) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..kernels.ct.geometry import FanBeam, Geometry, VolumeGrid
 from ..recon.ct import from_hounsfield, line_integrals, simulate_counts
 from ..recon.mri import resize
-from ..recon.operators import Fourier, XRayTransform
+from ..recon.operators import Fourier, LinearOperator, NonUniformFourier, XRayTransform
 from .coils import CoilSeries, birdcage
 from .examples import CTExample, MRExample
 from .image_folders import Folder, image_files, read_volume
@@ -42,6 +42,8 @@ class SimulatedMR(SliceDataset[MRExample]):
         Of NIfTI, DICOM, npy, npz or HDF5 images, or a list of files; a file is a subject.
     mask
         Draws the sampling; None: the whole k-space.
+    trajectory
+        Non-Cartesian instead: ``(sample, 2)``, such as `trajectories.radial`.
     matrix
         ``(y, x)`` of k-space and target. Default: each image's own.
     coils
@@ -70,6 +72,7 @@ class SimulatedMR(SliceDataset[MRExample]):
         folder: Folder,
         mask: MaskSampler | None = None,
         *,
+        trajectory: Tensor | None = None,
         matrix: tuple[int, int] | None = None,
         coils: int = 8,
         snr: float = 30.0,
@@ -79,9 +82,13 @@ class SimulatedMR(SliceDataset[MRExample]):
     ) -> None:
         if maps not in (None, "true", "espirit"):
             raise ValueError(f'maps must be "true", "espirit" or None, got {maps!r}')
+        if trajectory is not None and (mask is not None or maps == "espirit"):
+            raise ValueError("a trajectory goes without mask, and with true maps or none")
         if not snr > 0 or coils < 1:
             raise ValueError(f"snr and coils must be positive, got {snr}, {coils}")
         self.mask, self.matrix, self.coils = mask, matrix, coils
+        self.trajectory = trajectory
+        self._transforms: dict[tuple[int, int], LinearOperator] = {}
         self.snr, self.maps, self.minimum, self.fixed = snr, maps, minimum, fixed
         self._volumes: dict[Path, Tensor] = {}
         super().__init__(image_files(folder), needed=f"images in {folder}")
@@ -102,20 +109,22 @@ class SimulatedMR(SliceDataset[MRExample]):
         shape = (int(image.shape[0]), int(image.shape[1]))
         true_maps = random_maps(self.coils, shape, random)
         complex_image = torch.polar(image, random_phase(shape, random))
-        kspace = Fourier(shape).forward(true_maps * complex_image)
+        kspace = self._transform(shape)(true_maps * complex_image)
         kspace += _noise(image, kspace.shape, self.snr, random)
-        mask = torch.ones((1, shape[1]), dtype=torch.bool)
-        calibration = 0
-        if self.mask is not None:
-            mask, calibration = self.mask(shape, random)
-        kspace = torch.where(mask, kspace, 0)
+        mask, calibration = None, 0
+        if self.trajectory is None:
+            mask = torch.ones((1, 1, shape[1]), dtype=torch.bool)
+            if self.mask is not None:
+                drawn, calibration = self.mask(shape, random)
+                mask = drawn[None]
+            kspace = torch.where(mask, kspace, 0)
         maps = None
         if self.maps is not None:
             maps = true_maps if self.maps == "true" else sensitivity_maps(kspace)
         return MRExample(
             kspace=kspace,
-            mask=mask[None],
-            trajectory=None,
+            mask=mask,
+            trajectory=self.trajectory,
             calibration=calibration,
             maps=maps,
             target=image,
@@ -125,6 +134,16 @@ class SimulatedMR(SliceDataset[MRExample]):
             fname=path.name,
             slice_number=number,
         )
+
+    def _transform(self, shape: tuple[int, int]) -> LinearOperator:
+        """From images to samples; planned once a shape."""
+        if shape not in self._transforms:
+            self._transforms[shape] = (
+                Fourier(shape)
+                if self.trajectory is None
+                else NonUniformFourier(self.trajectory, shape)
+            )
+        return self._transforms[shape]
 
     def evidence(self, path: Path) -> Evidence:
         """The image from which k-space is made: that is what may be spoilt."""

@@ -18,6 +18,7 @@ from spinray.datasets import (
     SimulatedMR,
     collate,
     split_subjects,
+    trajectories,
 )
 
 MASK = LineMask("equispaced_fraction", (0.2,), (3,))
@@ -235,6 +236,34 @@ def test_simulated_noise_is_what_was_asked(tmp_path) -> None:
     free = SimulatedMR(tmp_path, snr=20.0, coils=2)
     torch.manual_seed(0)
     assert not torch.equal(free[0].kspace, free[0].kspace)
+
+
+def test_simulated_radial_scans(tmp_path) -> None:
+    y, x = np.mgrid[-1:1:48j, -1:1:48j]
+    np.save(tmp_path / "a.npy", (np.hypot(y - 0.2, x) < 0.5).astype(np.float32))
+    spokes = trajectories.radial(80, 96)
+    data = SimulatedMR(tmp_path, trajectory=spokes, maps="true", snr=1e6, coils=4)
+    example = data[0]
+    assert example.kspace.shape == (4, 80 * 96)
+    assert example.mask is None
+    operator = sr.Sense(example.maps, trajectory=example.trajectory)
+    image = sr.conjugate_gradient(operator, example.kspace, iterations=15)
+    assert sr.metrics.nrmse(example.target, image.abs()) < 0.1
+    with pytest.raises(ValueError, match="without mask"):
+        SimulatedMR(tmp_path, MASK, trajectory=spokes)
+
+
+def test_dicom_slices_of_a_folder_are_one_volume(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    stack = torch.from_numpy(rng.uniform(1, 2, size=(3, 24, 20)).astype(np.float32))
+    (tmp_path / "patient").mkdir()
+    sr.save(sr.Image(stack, spacing=(5.0, 1.0, 1.0)), tmp_path / "patient" / "s.dcm")
+    first, third = (tmp_path / "patient" / f"s_000{n}.dcm" for n in (1, 3))
+    first.rename(tmp_path / "patient" / "z.dcm")  # places tell the order, names do not
+    third.rename(tmp_path / "patient" / "a.dcm")
+    data = SimulatedMR(tmp_path)
+    assert [path.name for path in data.volumes] == ["patient"]
+    torch.testing.assert_close(data.images(data.volumes[0]), stack, rtol=1e-4, atol=1e-4)
 
 
 def test_subjects_are_split_whole() -> None:

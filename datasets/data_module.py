@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import distributed
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 try:
     from pytorch_lightning import LightningDataModule
@@ -81,8 +81,10 @@ class DataModule(LightningDataModule):
         )
 
 
-class VolumeSampler(Sampler[int]):
+class VolumeSampler(DistributedSampler[int]):
     """Slices in order; with several processes each takes whole volumes.
+
+    A DistributedSampler, because Lightning would share out the slices of any other once more.
 
     Parameters
     ----------
@@ -103,6 +105,7 @@ class VolumeSampler(Sampler[int]):
             process = distributed.get_rank() if running else 0
         if processes is None:
             processes = distributed.get_world_size() if running else 1
+        super().__init__(dataset, num_replicas=processes, rank=process, shuffle=False)
         mine = set(dataset.volumes[process::processes])
         self._indices = [i for i, (path, _) in enumerate(dataset.slices) if path in mine]
 

@@ -193,7 +193,7 @@ def _read_facts(path: Path, target_name: str) -> _Volume:
         header = parse_header(read_text(file, "ismrmrd_header"))
         layout = header.encoding[0]
         matrix = layout.reconSpace.matrixSize
-        crop = (min(matrix.x, rows), min(matrix.y, columns))
+        crop = (int(matrix.x), int(matrix.y))
         measured = measured_columns(layout, columns)
         lines = np.ones(columns, dtype=bool) if measured is None else measured
         undersampled = has(file, "mask")
@@ -217,7 +217,7 @@ def _read_facts(path: Path, target_name: str) -> _Volume:
         return _Volume(
             depth_of(kspace),
             (rows, columns),
-            (int(crop[0]), int(crop[1])),
+            (min(int(crop[0]), rows), int(crop[1])),
             torch.from_numpy(lines),
             undersampled,
             str(attribute(file, "acquisition", "")),

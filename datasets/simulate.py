@@ -308,17 +308,30 @@ def _named_geometry(name: str, views: int, columns: int, radius: float) -> Geome
     if name == "parallel":
         return ParallelBeam(np.arange(views) * np.pi / views, columns, 2 * radius / columns)
     if name == "fan":
-        fan = 2 * np.arcsin(radius / SOURCE_TO_ISOCENTER)
-        return FanBeam(
-            np.arange(views) * 2 * np.pi / views,
-            columns,
-            fan * SOURCE_TO_DETECTOR / columns,
-            SOURCE_TO_ISOCENTER,
-            SOURCE_TO_DETECTOR,
-            detector="curved",
-            column_offset=0.25,
-        )
+        return clinical_fan(radius, views, columns)
     raise ValueError(f'geometry must be "parallel", "fan" or a CT geometry, got {name!r}')
+
+
+def clinical_fan(radius: float, views: int, columns: int) -> FanBeam:
+    """Return the curved fan of a clinical scanner just wide enough for a radius in mm, full turn.
+
+    Raises
+    ------
+    ValueError
+        A radius that reaches to the source.
+    """
+    if not 0 < radius < 0.9 * SOURCE_TO_ISOCENTER:
+        raise ValueError(f"a source at {SOURCE_TO_ISOCENTER} mm takes no radius of {radius:.0f} mm")
+    fan = 2 * np.arcsin(radius / SOURCE_TO_ISOCENTER)
+    return FanBeam(
+        np.arange(views) * 2 * np.pi / views,
+        columns,
+        fan * SOURCE_TO_DETECTOR / columns,
+        SOURCE_TO_ISOCENTER,
+        SOURCE_TO_DETECTOR,
+        detector="curved",
+        column_offset=0.25,
+    )
 
 
 def _mean_line_integrals(phantom: Phantom, geometry: Geometry, subrays: int) -> Tensor:

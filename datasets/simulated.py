@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..kernels.ct.geometry import FanBeam, Geometry, VolumeGrid
+from ..kernels.ct.geometry import Geometry, VolumeGrid
 from ..recon.ct import from_hounsfield, line_integrals, simulate_counts
 from ..recon.mri import resize
 from ..recon.operators import Fourier, LinearOperator, NonUniformFourier, XRayTransform
@@ -23,7 +23,7 @@ from .examples import CTExample, MRExample
 from .image_folders import Folder, image_files, read_volume
 from .line_masks import MaskSampler
 from .mr_slices import sensitivity_maps
-from .simulate import SOURCE_TO_DETECTOR, SOURCE_TO_ISOCENTER
+from .simulate import clinical_fan
 from .slices import Evidence, SliceDataset
 
 _VARIETY = 0.15  # of the coils' harmonics, relative: no two slices see the same array
@@ -223,7 +223,8 @@ class SimulatedCT(SliceDataset[CTExample]):
         super().__init__(files, needed=f"images in Hounsfield units in {folder}")
         assert self._shape is not None
         self.volume = VolumeGrid(self._shape, (spacing, spacing))
-        self.geometry = geometry or fan_over(self.volume, views)
+        radius = spacing * math.hypot(*self._shape) / 2
+        self.geometry = geometry or clinical_fan(radius, views, columns=736)
         if self.geometry.ndim != 2:
             raise ValueError(f"the geometry must be 2D, got {self.geometry}")
         fine = tuple(n * upsampling for n in self._shape)
@@ -296,25 +297,6 @@ def random_phase(shape: tuple[int, int], random: np.random.RandomState) -> Tenso
     series = CoilSeries(2 * coefficients[None].astype(np.complex128), extent)
     phase = series.maps(VolumeGrid(shape, (1.0, 1.0)))[0].real
     return torch.from_numpy(phase + random.uniform(-np.pi, np.pi)).float()
-
-
-def fan_over(volume: VolumeGrid, views: int, columns: int = 736) -> FanBeam:
-    """Return the curved fan of a clinical scanner that just covers a grid, over a full turn."""
-    radius = math.hypot(*(n * d / 2 for n, d in zip(volume.shape, volume.spacing, strict=True)))
-    if radius >= 0.9 * SOURCE_TO_ISOCENTER:
-        raise ValueError(
-            f"a grid of radius {radius:.0f} mm does not fit a source at {SOURCE_TO_ISOCENTER} mm"
-        )
-    fan = 2 * math.asin(radius / SOURCE_TO_ISOCENTER)
-    return FanBeam(
-        np.arange(views) * 2 * np.pi / views,
-        columns,
-        fan * SOURCE_TO_DETECTOR / columns,
-        SOURCE_TO_ISOCENTER,
-        SOURCE_TO_DETECTOR,
-        detector="curved",
-        column_offset=0.25,
-    )
 
 
 def _upsampled(images: Tensor, factor: int) -> Tensor:

@@ -159,23 +159,24 @@ def _echo_volume(row: VolumeFigures) -> None:
 
 
 def _print(result: Evaluation) -> None:
-    """The table: mean and, as fastMRI prints it, twice the standard deviation."""
+    """The table; twice the standard deviation, as fastMRI prints it."""
     from rich.console import Console
     from rich.table import Table
 
     from ...datasets.reports import crimes_in_words
     from ..pipelines.evaluation import UNITS
 
-    table = Table("", "volumes")
-    for name in result.names:
-        unit = f" ({UNITS[name]})" if name in UNITS else ""
-        table.add_column(f"{name}{unit}", justify="right", no_wrap=True)
     counts = {"all": len(result.volumes)}
     for volume in result.volumes:
         counts[volume.acquisition] = counts.get(volume.acquisition, 0) + 1
-    for group, figures in result.summary().items():
-        cells = [f"{mean:.4g} ± {2 * spread:.2g}" for mean, spread in figures.values()]
-        table.add_row(group, str(counts[group]), *cells)
+    summary = result.summary()
+    table = Table("mean ± 2 standard deviations")
+    for group in summary:
+        table.add_column(f"{group} ({counts[group]} volumes)", justify="right", no_wrap=True)
+    for name in result.names:
+        values = [summary[group][name] for group in summary]
+        unit = f" ({UNITS[name]})" if name in UNITS else ""
+        table.add_row(f"{name}{unit}", *(f"{mean:.4g} ± {2 * sd:.2g}" for mean, sd in values))
     width = None if sys.stdout.isatty() else 200
     Console(width=width).print(table)
     typer.echo(crimes_in_words(result.findings, len(result.volumes)))

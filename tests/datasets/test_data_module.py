@@ -48,6 +48,8 @@ def test_volumes_stay_whole_on_several_processes(data) -> None:
 
     parts = [set(VolumeSampler(data, process, 2)) for process in range(2)]
     assert parts == [{0, 1, 5, 6, 7, 8}, {2, 3, 4}]
+    # Lightning wraps any other sampler: processes would then see a part of their part.
+    assert isinstance(VolumeSampler(data), torch.utils.data.DistributedSampler)
 
 
 def test_a_trainer_moves_batches(data, tmp_path) -> None:

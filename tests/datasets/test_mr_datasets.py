@@ -85,6 +85,10 @@ def test_narrow_volumes_are_cropped_to_their_width(tmp_path) -> None:
     assert example.crop_size == (12, 12)
     assert np.array_equal(example.target, target[0, 2:14, 2:14])
     assert example.max_value == pytest.approx(target.max())  # the file does not say it
+    test = tmp_path / "test"
+    test.mkdir()
+    write_fastmri(test / "a.h5", matrix=(32, 12), crop=(16, 16), targets=False)
+    assert FastMRI(test)[0].crop_size == (12, 12)
 
 
 def test_test_data_keep_their_own_mask(tmp_path) -> None:

@@ -25,7 +25,7 @@ _COHERENCE = 0.35  # of the phases of k-space with those a fifth of the axis awa
 _GREYS = 256
 _PIXELS = 4096  # that differ from zero: fewer say nothing about grey levels
 _BLOCKS = 0.08  # decades of power by which one grid of blocks stands out from the 63 others
-_TWIN = 0.995  # correlation of two images at 32 x 32: different heads reach 0.97
+_TWIN = 0.995  # correlation of two images at 32 x 32: a head and its neighbouring slice pass
 _ICON = 32
 
 

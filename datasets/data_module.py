@@ -41,9 +41,10 @@ class DataModule(LightningDataModule):
 
     def __init__(
         self,
-        train: Dataset[Any] | None = None,
-        val: Dataset[Any] | None = None,
-        test: Dataset[Any] | None = None,
+        # Bare: configurations cannot name what fits Dataset[Any] (jsonargparse).
+        train: Dataset | None = None,  # type: ignore[type-arg]
+        val: Dataset | None = None,  # type: ignore[type-arg]
+        test: Dataset | None = None,  # type: ignore[type-arg]
         *,
         batch_size: int = 1,
         workers: int = 0,

@@ -67,7 +67,7 @@ class FastMRI(SliceDataset[MRExample]):
         Slices on each side that are given too, at a volume's ends repeated; k-space is then
         ``(2 adjacent + 1, coil, ky, kx)``.
     maps
-        Whether ESPIRiT maps are estimated from the masked k-space (some 0.1 s a slice).
+        Whether ESPIRiT maps are estimated from the masked k-space of each slice.
     fixed_masks
         One mask a volume, seeded by its name as fastMRI's validation is; else a new one each time.
 

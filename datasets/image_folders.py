@@ -21,7 +21,7 @@ from .mr_slices import calibration_lines, coil_combined, sensitivity_maps
 from .slices import Evidence, SliceDataset
 from .sources import require_folder
 
-SUFFIXES = (".nii", ".nii.gz", ".npy", ".npz", ".h5", ".hdf5")
+SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".npy", ".npz", ".h5", ".hdf5")
 DICOM = (".dcm", ".ima")
 Folder = str | PathLike[str] | Sequence[str | PathLike[str]]
 
@@ -40,7 +40,7 @@ def image_files(folder: Folder) -> list[Path]:
 
 
 def read_volume(path: Path) -> Tensor:
-    """Read images ``(slice, y, x)``, real, float32: NIfTI, DICOM, npy, npz or Spinray's HDF5.
+    """Read images ``(slice, y, x)``, real, float32: NIfTI, NRRD, DICOM, npy, npz, Spinray's HDF5.
 
     A folder is a series of DICOM slices, in the order of their places along the slice normal. Of
     an .npz the one array with two or three axes is taken, or the first of ``images`` and

@@ -8,9 +8,10 @@ chosen along kx.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -25,15 +26,16 @@ Kind = Literal["random", "equispaced", "equispaced_fraction", "magic", "magic_fr
 Lines = NDArray[np.bool_]
 
 
-class MaskSampler(Protocol):
-    """What a dataset calls for a mask."""
+class MaskSampler(ABC):
+    """What a dataset calls for a mask. A class, no Protocol: configurations name its subclasses."""
 
+    @abstractmethod
     def __call__(self, matrix: Sequence[int], seed: Seed) -> tuple[Tensor, int]:
         """Mask ``(ky or 1, kx)``, bool, and the number of lines of its centre."""
 
 
 @dataclass(frozen=True)
-class LineMask:
+class LineMask(MaskSampler):
     """fastMRI's line masks: the same bits as its package (0.3.0) for the same seed.
 
     Parameters
@@ -135,7 +137,7 @@ class LineMask:
 
 
 @dataclass(frozen=True)
-class PoissonMask:
+class PoissonMask(MaskSampler):
     """`masks.poisson` with an acceleration and a seed drawn for each mask.
 
     Parameters

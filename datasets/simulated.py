@@ -39,7 +39,7 @@ class SimulatedMR(SliceDataset[MRExample]):
     Parameters
     ----------
     folder
-        Of NIfTI, DICOM, npy, npz or HDF5 images, or a list of files; a file is a subject.
+        Of NIfTI, NRRD, DICOM, npy, npz or HDF5 images, or a list of files; a file is a subject.
     mask
         Draws the sampling; None: the whole k-space.
     trajectory
@@ -164,8 +164,8 @@ class SimulatedCT(SliceDataset[CTExample]):
     Parameters
     ----------
     folder
-        Of NIfTI, DICOM, npy, npz or HDF5 images in Hounsfield units, or a list of files; a file is
-        a subject.
+        Of images in Hounsfield units (NIfTI, NRRD, DICOM, npy, npz, HDF5), or a list of files; a
+        file is a subject.
     geometry
         2D CT geometry. Default: a clinical curved fan that just covers the image, 736 columns with
         a quarter-column offset.
@@ -231,10 +231,8 @@ class SimulatedCT(SliceDataset[CTExample]):
         self._project = XRayTransform(
             self.geometry, VolumeGrid(fine, (spacing / upsampling,) * 2)
         ).forward
-        self._integrals = {
-            path: self._project(_upsampled(images, upsampling))
-            for path, images in self._images.items()
-        }
+        self._upsampling = upsampling
+        self._integrals: dict[Path, Tensor] = {}
 
     def _open(self, path: Path) -> int:
         attenuation = from_hounsfield(read_volume(path)).clamp_min(0)
@@ -247,7 +245,7 @@ class SimulatedCT(SliceDataset[CTExample]):
         random = np.random.RandomState(self._seed(path.name, self.fixed, number + 1))
         photons = math.exp(random.uniform(*self._range))
         counts = simulate_counts(
-            self._integrals[path][number],
+            self._line_integrals(path)[number],
             photons,
             electronic_noise=self.electronic_noise,
             seed=int(random.randint(2**31 - 1)),
@@ -261,6 +259,13 @@ class SimulatedCT(SliceDataset[CTExample]):
             fname=path.name,
             slice_number=number,
         )
+
+    def _line_integrals(self, path: Path) -> Tensor:
+        """Noiseless line integrals of a volume, projected when first asked for, all at once."""
+        if path not in self._integrals:
+            fine = _upsampled(self._images[path], self._upsampling)
+            self._integrals[path] = self._project(fine)
+        return self._integrals[path]
 
     def evidence(self, path: Path) -> Evidence:
         """The slice in the middle."""

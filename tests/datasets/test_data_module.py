@@ -81,6 +81,26 @@ def test_a_trainer_moves_batches(data, tmp_path) -> None:
     assert seen == [MRExample, MRExample]
 
 
+def test_a_configuration_names_datasets_and_masks(data) -> None:
+    jsonargparse = pytest.importorskip("jsonargparse", reason="no jsonargparse: the extra train")
+    from spinray.datasets import DataModule
+
+    mask = {
+        "class_path": "spinray.datasets.LineMask",
+        "init_args": {"kind": "magic", "center_fractions": [0.2], "accelerations": [4]},
+    }
+    train = {
+        "class_path": "spinray.datasets.FastMRI",
+        "init_args": {"folder": str(data.volumes[0].parent), "mask": mask},
+    }
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(DataModule, "data")
+    given = parser.parse_object({"data": {"train": train, "batch_size": 2}})
+    module = parser.instantiate_classes(given).data
+    assert module.train.mask == LineMask("magic", (0.2,), (4,))
+    assert len(next(iter(module.train_dataloader())).fname) == 2
+
+
 def test_lightning_is_imported_when_it_is_needed() -> None:
     code = (
         "import sys, spinray.datasets as d; d.FastMRI, d.collate;"

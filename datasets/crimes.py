@@ -274,10 +274,9 @@ def _jpeg(image: Tensor, where: str) -> list[Finding]:
 
 
 def _icons(images: Tensor) -> Tensor:
-    """Images ``(slice, y, x)`` as unit vectors of 32 x 32 pixels without mean; empty ones go."""
+    """Images ``(slice, y, x)`` as unit vectors of 32 x 32 pixels without mean; empty ones as zero."""
     small = torch.nn.functional.adaptive_avg_pool2d(images.double()[:, None], _ICON).flatten(1)
     small = small - small.mean(1, keepdim=True)
     size = small.norm(dim=1, keepdim=True)
-    keep = size[:, 0] > 0.05 * size.max() if size.numel() else size[:, 0] > 0
-    icons: Tensor = small[keep] / size[keep]
-    return icons
+    least = 0.05 * float(size.max()) if size.numel() else 0.0
+    return torch.where(size > least, small / size.clamp_min(1e-300), 0)

@@ -222,7 +222,7 @@ def _read_facts(path: Path, target_name: str) -> _Volume:
             undersampled,
             str(attribute(file, "acquisition", "")),
             float(maximum or 0.0),
-            str(attribute(file, "patient_id", path.name)),
+            str(attribute(file, "patient_id", path.resolve())),
         )
 
 

@@ -74,6 +74,10 @@ class MayoImages(SliceDataset[CTExample]):
         image, target = (_attenuation(file) for file in self._pairs[path][number])
         return CTExample(None, image, target, float(target.max()), path.name, number)
 
+    def subjects(self, path: Path) -> set[str]:
+        """The patient's folder."""
+        return {path.name}
+
     def evidence(self, path: Path) -> Evidence:
         """The full-dose slice in the middle."""
         pairs = self._pairs[path]

@@ -91,8 +91,8 @@ class SliceDataset(Dataset[Example], Generic[Example]):
         return torch.zeros(0, 1, 1) if image is None else image[None]
 
     def subjects(self, path: Path) -> set[str]:
-        """Who or what was scanned: the volume's name where the data do not say."""
-        return {path.name}
+        """Who or what was scanned; the file itself where the data do not say."""
+        return {str(path.resolve())}
 
     @property
     def volumes(self) -> list[Path]:

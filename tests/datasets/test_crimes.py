@@ -57,6 +57,13 @@ def test_honest_kspace(brain, data_dir) -> None:
     assert not kspace_findings(partial)
 
 
+def test_simulated_scans_are_honest() -> None:
+    """Closed forms, with noise and without: no interpolation, no padding."""
+    for snr in (None, 20.0):
+        scan = sr.datasets.simulate_mr(matrix=96, coils=4, snr=snr)
+        assert not kspace_findings(scan.kspace)
+
+
 def test_honest_images(data_dir) -> None:
     """Images as scanners' reconstructions left them."""
     for name in ("cranium_hu", "head_phantom_hu", "abdomen_slices_hu"):
@@ -135,6 +142,7 @@ def test_jpeg(coil_images, quality, crop) -> None:
 
 def test_the_same_image_on_both_sides() -> None:
     first, second = (torch.from_numpy(np.abs(slices((3, 64, 64), seed))) for seed in (0, 1))
+    first[0] = 0  # empty slices are like nothing, and keep their number
     copy = 7 * first[1:2] + 0.05 * torch.rand(1, 64, 64, dtype=torch.float64)
     found = twin_findings({"a": first}, {"b": second, "c": copy})
     assert [(finding.crime, finding.where) for finding in found] == [("same image", "a and c")]
@@ -174,6 +182,17 @@ def test_reports_name_crimes_and_leaks(tmp_path) -> None:
         ("same subject", "p1"),
         ("same image", "w.h5"),
     }
+
+
+def test_files_of_one_name_are_no_subject(tmp_path) -> None:
+    """Where the data do not say whom they show, only the file itself is known again."""
+    for index, side in enumerate(("train", "test")):
+        (tmp_path / side).mkdir()
+        image = np.abs(slices((1, 64, 64), index)).astype(np.float32)
+        np.save(tmp_path / side / "image.npy", image)
+    train, test = (SimulatedMR(tmp_path / side) for side in ("train", "test"))
+    assert not split_findings(train, test)
+    assert crimes(split_findings(train, train)) == {"same subject", "same image"}
 
 
 def test_report_of_images_that_were_interpolated(tmp_path) -> None:

@@ -274,7 +274,7 @@ def _jpeg(image: Tensor, where: str) -> list[Finding]:
 
 
 def _icons(images: Tensor) -> Tensor:
-    """Images ``(slice, y, x)`` as unit vectors of 32 x 32 pixels without mean; empty ones as zero."""
+    """Images ``(slice, y, x)`` as unit vectors of 32 x 32 pixels without mean; empty: zero."""
     small = torch.nn.functional.adaptive_avg_pool2d(images.double()[:, None], _ICON).flatten(1)
     small = small - small.mean(1, keepdim=True)
     size = small.norm(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Phantoms in closed form, sampling masks, trajectories, simulated scans and public samples."""
+"""Phantoms, masks, trajectories, simulated scans, and datasets to train and evaluate on."""
 
 import lazy_loader as _lazy
 

@@ -1,6 +1,7 @@
 """Cartesian sampling masks: bool tensors ``([kz,] ky, kx)``, true where k-space is measured.
 
-Readouts run along kx. In 2D `poisson` undersamples both axes, as a slice of a 3D scan does.
+Readouts run along kx. In 2D `poisson` and `caipirinha` undersample both axes, as a slice of a 3D
+scan does. Masks drawn anew for every training slice, fastMRI's among them, are in `line_masks`.
 """
 
 from __future__ import annotations
@@ -120,6 +121,47 @@ def poisson(
             f"with a {calibration} x {calibration} centre: change the acceleration or calibration"
         ) from failure
     mask = torch.from_numpy(disc > 0)
+    return mask if len(shape) == 2 else mask[..., None].expand(shape).clone()
+
+
+def caipirinha(
+    shape: Sequence[int],
+    acceleration: tuple[int, int],
+    *,
+    shift: int = 1,
+    calibration: int = 0,
+) -> Tensor:
+    """2D CAIPIRINHA: a lattice of both phase encodings, each line shifted against the last one.
+
+    Parameters
+    ----------
+    shape
+        ``(ky, kx)``, or ``(kz, ky, kx)`` with the lattice over (kz, ky), as in `poisson`.
+    acceleration
+        Undersampling along those two axes; the product is the overall acceleration.
+    shift
+        Steps along the second axis from one measured line of the first axis to the next; 0 is
+        plain two-dimensional undersampling.
+    calibration
+        Side of a fully sampled centre, on top.
+
+    References
+    ----------
+    F. Breuer et al., Magn Reson Med 55, 549 (2006).
+    """
+    shape = tuple(shape)
+    first, second = acceleration
+    if len(shape) not in (2, 3):
+        raise ValueError(f"a mask has shape ([kz,] ky, kx), got {shape}")
+    if min(first, second) < 1 or first != int(first) or second != int(second):
+        raise ValueError(f"acceleration must be two whole numbers of 1 or more, got {acceleration}")
+    if not 0 <= shift < second:
+        raise ValueError(f"shift must be 0 to {second - 1} for an undersampling of {second}")
+    row, column = (np.arange(n) - n // 2 for n in shape[:2])
+    line = row[:, None] // first
+    lattice = (row[:, None] % first == 0) & ((column - shift * line) % second == 0)
+    rows, columns = (_calibration_lines((n, 1), calibration) for n in shape[:2])
+    mask = torch.from_numpy(lattice | (rows[:, None] & columns))
     return mask if len(shape) == 2 else mask[..., None].expand(shape).clone()
 
 

@@ -323,19 +323,11 @@ def _noise(mix: Tensor, shape: Sequence[int], generator: torch.Generator) -> Ten
 def _named_geometry(name: str, views: int, columns: int, radius: float) -> Geometry:
     if name == "parallel":
         return ParallelBeam(np.arange(views) * np.pi / views, columns, 2 * radius / columns)
-    fan = 2 * np.arcsin(min(radius / SOURCE_TO_ISOCENTER, 1))
     if name == "fan":
-        return FanBeam(
-            np.arange(views) * 2 * np.pi / views,
-            columns,
-            fan * SOURCE_TO_DETECTOR / columns,
-            SOURCE_TO_ISOCENTER,
-            SOURCE_TO_DETECTOR,
-            detector="curved",
-            column_offset=0.25,
-        )
+        return clinical_fan(radius, views, columns)
     if name == "helical":
         count = HELIX_TURNS * views
+        fan = 2 * np.arcsin(min(radius / SOURCE_TO_ISOCENTER, 1))
         return HelicalBeam(
             (np.arange(count) - (count - 1) / 2) * 2 * np.pi / views,
             HELIX_ROWS,
@@ -350,6 +342,28 @@ def _named_geometry(name: str, views: int, columns: int, radius: float) -> Geome
         )
     raise ValueError(
         f'geometry must be "parallel", "fan", "helical" or a CT geometry, got {name!r}'
+    )
+
+
+def clinical_fan(radius: float, views: int, columns: int) -> FanBeam:
+    """Return the curved fan of a clinical scanner just wide enough for a radius in mm, full turn.
+
+    Raises
+    ------
+    ValueError
+        A radius that reaches to the source.
+    """
+    if not 0 < radius < 0.9 * SOURCE_TO_ISOCENTER:
+        raise ValueError(f"a source at {SOURCE_TO_ISOCENTER} mm takes no radius of {radius:.0f} mm")
+    fan = 2 * np.arcsin(radius / SOURCE_TO_ISOCENTER)
+    return FanBeam(
+        np.arange(views) * 2 * np.pi / views,
+        columns,
+        fan * SOURCE_TO_DETECTOR / columns,
+        SOURCE_TO_ISOCENTER,
+        SOURCE_TO_DETECTOR,
+        detector="curved",
+        column_offset=0.25,
     )
 
 

@@ -15,18 +15,32 @@ if TYPE_CHECKING:
 
 
 def info(
-    file: Annotated[Path | None, typer.Argument(help="A raw MR or CT file.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="A raw MR or CT file, or a folder of a data set.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="What the folder is: fastmri, lodopab, scans, mr-images, ct-images, ..."),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="The other side of a split: subjects and images that both have."),
+    ] = None,
     system: Annotated[
         bool, typer.Option("--system", help="This machine: versions, cores, GPU.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Say what a raw file holds, or what this machine can do.
+    """Say what a raw file or a data set holds, with the data crimes found in it; or this machine.
 
-    Example: [bold]spinray info meas.h5[/bold]
+    Example: [bold]spinray info meas.h5[/bold], or
+    [bold]spinray info multicoil_train --against multicoil_val[/bold]
     """
     if system == (file is not None):
         raise ValueError("info takes a FILE, or --system")
+    if file is not None and (dataset or against or _holds_many(file)):
+        _data_set(file, dataset or "auto", against, as_json)
+        return
     if file is None:
         facts = system_facts()
     else:
@@ -39,6 +53,33 @@ def info(
     width = max(map(len, facts))
     for name, value in facts.items():
         typer.echo(f"{name:<{width}}  {_text(value)}")
+
+
+def _holds_many(path: Path) -> bool:
+    """Whether a folder holds a data set; one with a single scan in it is that scan."""
+    if not path.is_dir():
+        return False
+    entries = [entry for entry in path.iterdir() if entry.suffix != ".hdr"]
+    return len(entries) > 1
+
+
+def _data_set(folder: Path, kind: str, against: Path | None, as_json: bool) -> None:
+    """Print the report of a data set, and what it shares with another one."""
+    from ...datasets import open_dataset, report, split_findings
+    from ...datasets.reports import crimes_in_words
+
+    data = open_dataset(folder, kind)
+    facts = report(data)
+    shared = [] if against is None else split_findings(data, open_dataset(against, kind))
+    if as_json:
+        skipped = [{"file": str(path), "reason": reason} for path, reason in facts.skipped]
+        told = {**vars(facts), "skipped": skipped, "shared": shared}
+        typer.echo(json.dumps(told, indent=2, default=vars))
+        return
+    typer.echo(str(facts))
+    if against is not None:
+        none = f"no subject or image of {folder} found in {against}"
+        typer.echo(crimes_in_words(shared, 0) if shared else none)
 
 
 def scan_facts(scan: MRScan | CTScan) -> dict[str, Any]:

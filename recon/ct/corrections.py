@@ -99,8 +99,8 @@ def _levels(
     counts: Tensor, blank: Tensor | float, dark: Tensor | float | None, ndim: int | None
 ) -> tuple[Tensor, Tensor]:
     """Dark reading, and blank reading above it; both broadcast over the views."""
-    offset = _reference("dark", 0.0 if dark is None else dark, counts, ndim)
-    return offset, _reference("blank", blank, counts, ndim) - offset
+    offset = reference_reading("dark", 0.0 if dark is None else dark, counts, ndim)
+    return offset, reference_reading("blank", blank, counts, ndim) - offset
 
 
 def _require_neighbours(dead: Tensor, count: int) -> None:
@@ -134,7 +134,9 @@ def _bridged(integrals: Tensor, dead: Tensor) -> Tensor:
     return integrals
 
 
-def _reference(name: str, value: Tensor | float, counts: Tensor, ndim: int | None) -> Tensor:
+def reference_reading(
+    name: str, value: Tensor | float | None, counts: Tensor, ndim: int | None = None
+) -> Tensor:
     """Average the frames of a reference reading, so that it broadcasts over the views."""
     reading = torch.as_tensor(value, device=counts.device).to(counts.dtype)
     if ndim is None:

@@ -1,56 +1,80 @@
-"""Noise of photon counting and of the electronics."""
+"""Noise of photon counting and of the electronics, for a stated dose."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from .corrections import reference_reading
+
 
 def simulate_counts(
     sinogram: Tensor,
-    photons: float | Tensor,
+    photons: float | Tensor | None = None,
     *,
-    seed: int | torch.Generator = 0,
+    blank: float | Tensor | None = None,
+    dose: float | Tensor = 1.0,
     electronic_noise: float = 0.0,
+    seed: int | torch.Generator = 0,
 ) -> Tensor:
     """Detector readings of a scan: Poisson photon counts plus Gaussian electronic noise.
+
+    The reading of a ray with line integral p is ``Poisson(dose * photons * exp(-p)) + N(0, s^2)``,
+    so that its variance is its mean plus s^2. Photons are proportional to tube current times
+    exposure time: a scan simulated at a quarter of the mAs has ``dose=0.25``. The readout noise
+    does not depend on the dose, which is why it matters at low dose.
 
     Parameters
     ----------
     sinogram
-        Line integrals ``(*batch, view, [row,] column)``.
+        Line integrals ``(*batch, view, [row,] column)``, without unit.
     photons
-        Mean photons a reading without object, a number or what broadcasts to the sinogram, such
-        as one value a column behind a bow-tie filter.
-    seed
-        A seed or a generator.
+        Mean photons a reading without object at dose 1: a number, or what broadcasts to the
+        sinogram, such as one value a column behind a bow-tie filter.
+    blank
+        Instead of `photons`: a measured blank scan in photons, ``(column,)``, ``(row, column)`` or
+        frames of them, which are averaged.
+    dose
+        Tube current relative to that of `photons` or `blank`: a number, or what broadcasts to the
+        sinogram, such as ``(view, 1)`` for a modulated current.
     electronic_noise
         Standard deviation in photons; readings below zero then occur.
+    seed
+        A seed or a generator.
 
     Returns
     -------
     Tensor
-        Readings in photons, shaped and typed as the sinogram.
+        Readings in photons, shaped and typed as the sinogram. Their line integrals are
+        ``line_integrals(readings, dose * photons)``.
 
     Raises
     ------
     ValueError
-        Photons that are not positive, negative electronic noise, NaN.
+        Photons or doses that are not positive or do not fit, negative electronic noise, NaN.
+
+    References
+    ----------
+    J. Nuyts et al., Phys Med Biol 58, R63 (2013).
     """
     sinogram = torch.as_tensor(sinogram)
-    blank = torch.as_tensor(photons, dtype=sinogram.dtype, device=sinogram.device)
-    if not bool((blank > 0).all()):
-        raise ValueError(f"photons must be positive, got a minimum of {float(blank.min()):g}")
     if electronic_noise < 0:
         raise ValueError(f"electronic_noise must be at least 0 photons, got {electronic_noise}")
     if not bool(torch.isfinite(sinogram).all()):
         raise ValueError("sinogram holds NaN or infinity")
+    if (photons is None) == (blank is None):
+        raise ValueError("give photons (mean without object), or blank (a scan without object)")
+    level = _positive("dose", dose, sinogram)
+    if photons is not None:
+        level = level * _positive("photons", photons, sinogram)
+    else:
+        level = level * _positive("blank", reference_reading("blank", blank, sinogram), sinogram)
     generator = (
         seed
         if isinstance(seed, torch.Generator)
         else torch.Generator(sinogram.device).manual_seed(seed)
     )
-    expected = (blank.double() * torch.exp(-sinogram.double())).expand(sinogram.shape)
+    expected = (level * torch.exp(-sinogram.double())).expand(sinogram.shape)
     counts = torch.poisson(expected, generator=generator)
     if electronic_noise:
         noise = torch.randn(
@@ -58,3 +82,18 @@ def simulate_counts(
         )
         counts = counts + electronic_noise * noise
     return counts.to(sinogram.dtype)
+
+
+def _positive(name: str, value: float | Tensor, sinogram: Tensor) -> Tensor:
+    """Check a level that broadcasts to the sinogram; in float64."""
+    level = torch.as_tensor(value, device=sinogram.device).double()
+    if not bool((level > 0).all()) or not bool(torch.isfinite(level).all()):
+        raise ValueError(f"{name} must be positive and finite, got from {float(level.min()):g}")
+    try:
+        level.expand(sinogram.shape)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{name} has shape {tuple(level.shape)}, which does not broadcast to the sinogram's "
+            f"{tuple(sinogram.shape)}"
+        ) from error
+    return level

@@ -50,7 +50,7 @@ def read(path: Path) -> MRScan:
         protocol = parse_header(xml)
         header |= {**facts(protocol), "xml": xml}
         spacing = _spacing(protocol.encoding[0])
-        measured = _measured(protocol.encoding[0], kspace.shape[-1])
+        measured = measured_columns(protocol.encoding[0], kspace.shape[-1])
         matrix = protocol.encoding[0].reconSpace.matrixSize
         shape = min(matrix.x, shape[0]), min(matrix.y, shape[1])
     for target in targets.values():
@@ -78,7 +78,7 @@ def _spacing(layout: Any) -> tuple[float, ...]:
     return step, view.x / matrix.x or 1.0, view.y / matrix.y or 1.0
 
 
-def _measured(layout: Any, columns: int) -> NDArray[np.bool_] | None:
+def measured_columns(layout: Any, columns: int) -> NDArray[np.bool_] | None:
     """Columns that lie within the encoding limits; the files pad the others with zeros."""
     limits = layout.encodingLimits.kspace_encoding_step_1
     if limits is None or layout.encodedSpace.matrixSize.y != columns:

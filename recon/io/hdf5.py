@@ -27,6 +27,17 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
             yield file
 
 
+@contextmanager
+def open_large(path: Path) -> Iterator[h5py.File]:
+    """Open a file of a data set for reading without first looking through all of its bytes.
+
+    `open_hdf5` does, against files that would make HDF5 crash: that reads terabytes where a
+    thousand volumes are listed.
+    """
+    with format_errors(path, "HDF5"), h5py.File(path, "r") as file:
+        yield file
+
+
 def looks_like(path: Path, test: Callable[[h5py.File], bool]) -> bool:
     """Whether a file has HDF5's signature and passes a test of its names; no data are read.
 

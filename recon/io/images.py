@@ -8,11 +8,11 @@ from pathlib import Path
 from ..image import Image
 from .errors import FormatError, format_errors
 
-_FORMATS = "NIfTI, DICOM, Spinray HDF5, npy"
+_FORMATS = "NIfTI, DICOM, NRRD, Spinray HDF5, npy"
 
 
 def load_image(path: str | PathLike[str]) -> Image:
-    """Read an image: NIfTI, DICOM (one file), HDF5 (of `save`) or npy, told apart by content.
+    """Read an image: NIfTI, DICOM or NRRD (one file), HDF5 (of `save`) or npy, by its content.
 
     Raises
     ------
@@ -33,6 +33,8 @@ def load_image(path: str | PathLike[str]) -> Image:
             from .image_hdf5 import read
         elif start[:6] == b"\x93NUMPY":
             from .image_npy import read
+        elif start[:7] == b"NRRD000":
+            from .nrrd import read
         elif start[128:132] == b"DICM":
             from .dicom import read
         elif start[:2] == b"\x1f\x8b" or start[344:348] in (b"n+1\0", b"ni1\0"):

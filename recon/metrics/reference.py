@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 Array = ArrayLike | Tensor
+_WINDOW = 7  # pixels a side, of SSIM
 
 
-def nmse(target: Array, image: Array) -> float:
-    """Squared error over the squared norm of the target."""
-    return nrmse(target, image) ** 2
+def nmse(target: Array, image: Array, *, mask: Array | None = None) -> float:
+    """Squared error over the squared norm of the target, in the whole image or inside a mask."""
+    return nrmse(target, image, mask=mask) ** 2
 
 
 def nrmse(
@@ -37,7 +38,7 @@ def nrmse(
     """
     t, x = _pair(target, image)
     if mask is not None:
-        inside = np.broadcast_to(_array(mask).astype(bool), t.shape)
+        inside = _inside(mask, t.shape)
         t, x = t[inside], x[inside]
     size = float(np.linalg.norm(t))
     if size == 0:
@@ -48,37 +49,63 @@ def nrmse(
     return float(np.linalg.norm(t - x)) / size
 
 
-def psnr(target: Array, image: Array, *, data_range: float | None = None) -> float:
-    """Peak signal-to-noise ratio in dB; `data_range` is the target's maximum by default."""
+def psnr(
+    target: Array, image: Array, *, data_range: float | None = None, mask: Array | None = None
+) -> float:
+    """Peak signal-to-noise ratio in dB, of the whole image or inside a mask.
+
+    `data_range` is the target's maximum by default: of the whole target, also with a mask.
+    """
     from skimage.metrics import peak_signal_noise_ratio
 
     t, x = _pair(target, image, real=True)
     data_range = float(t.max()) if data_range is None else data_range
+    if mask is not None:
+        inside = _inside(mask, t.shape)
+        t, x = t[inside], x[inside]
     return float(peak_signal_noise_ratio(t, x, data_range=data_range))  # type: ignore[no-untyped-call]
 
 
-def ssim(target: Array, image: Array, *, data_range: float | None = None) -> float:
+def ssim(
+    target: Array, image: Array, *, data_range: float | None = None, mask: Array | None = None
+) -> float:
     """Structural similarity: 7 x 7 uniform window, mean over slices.
 
-    `data_range` is the volume's maximum by default. Z. Wang et al., IEEE Trans Image Process 13,
-    600 (2004).
+    `data_range` is the volume's maximum by default. With a mask, the mean over the pixels inside it
+    whose window lies in the image. Z. Wang et al., IEEE Trans Image Process 13, 600 (2004).
     """
     from skimage.metrics import structural_similarity
 
     t, x = _pair(target, image, real=True)
-    if t.ndim not in (2, 3) or min(t.shape[-2:]) < 7:
-        raise ValueError(f"ssim takes (y, x) or (slice, y, x) of 7 or more, got {t.shape}")
+    if t.ndim not in (2, 3) or min(t.shape[-2:]) < _WINDOW:
+        raise ValueError(f"ssim takes (y, x) or (slice, y, x) of {_WINDOW} or more, got {t.shape}")
     data_range = float(t.max()) if data_range is None else data_range
     slices = zip(t.reshape(-1, *t.shape[-2:]), x.reshape(-1, *t.shape[-2:]), strict=True)
-    values = [
-        structural_similarity(a, b, data_range=data_range)  # type: ignore[no-untyped-call]
+    if mask is None:
+        values = [
+            structural_similarity(a, b, data_range=data_range)  # type: ignore[no-untyped-call]
+            for a, b in slices
+        ]
+        return float(np.mean(values))
+    maps = [
+        structural_similarity(a, b, data_range=data_range, full=True)[1]  # type: ignore[no-untyped-call]
         for a, b in slices
     ]
-    return float(np.mean(values))
+    edge = _WINDOW // 2
+    whole = (..., slice(edge, -edge), slice(edge, -edge))
+    inside = _inside(mask, t.shape)[whole]
+    return float(np.reshape(maps, t.shape)[whole][inside].mean())
+
+
+def _inside(mask: Array, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    inside = np.broadcast_to(as_array(mask).astype(bool), shape)
+    if not inside.any():
+        raise ValueError("the mask is empty")
+    return inside
 
 
 def _pair(target: Array, image: Array, *, real: bool = False) -> tuple[NDArray[Any], NDArray[Any]]:
-    t, x = _array(target), _array(image)
+    t, x = as_array(target), as_array(image)
     if t.shape != x.shape:
         raise ValueError(f"target is {t.shape}, image is {x.shape}: must agree")
     if real and (np.iscomplexobj(t) or np.iscomplexobj(x)):
@@ -86,6 +113,7 @@ def _pair(target: Array, image: Array, *, real: bool = False) -> tuple[NDArray[A
     return t, x
 
 
-def _array(x: Array) -> NDArray[Any]:
+def as_array(x: Array) -> NDArray[Any]:
+    """NumPy in double precision."""
     array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
     return array.astype(np.float64) if array.dtype.kind in "uif" else array

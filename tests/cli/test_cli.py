@@ -40,7 +40,16 @@ def files(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize(
     "words",
-    [(), ("info",), ("recon",), ("simulate", "mr"), ("simulate", "ct"), ("methods",), ("demo",)],
+    [
+        (),
+        ("info",),
+        ("recon",),
+        ("evaluate",),
+        ("simulate", "mr"),
+        ("simulate", "ct"),
+        ("methods",),
+        ("demo",),
+    ],
 )
 def test_help_teaches_with_an_example(words: tuple[str, ...]) -> None:
     done = spinray(*words, "--help")

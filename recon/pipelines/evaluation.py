@@ -1,0 +1,382 @@
+"""Reconstructions against targets, volume by volume, with the data's crimes named beside.
+
+fastMRI's protocol: a volume is one figure, target and image are cropped to squares of the
+target's width, the volume's maximum is the peak.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...datasets import Finding, MRExample, SliceDataset, image_findings
+from ...datasets.fastmri import TARGETS, FastMRI
+from ...datasets.image_folders import image_files, read_volume
+from ...datasets.reports import volume_findings
+from ...datasets.sources import require_folder
+from ..io import FormatError
+from ..io.atomic import atomic, require_writable
+from ..io.errors import format_errors
+from ..io.hdf5 import attribute, find, open_large, read_array
+from ..metrics import (
+    PairedTest,
+    lodopab_metrics,
+    masked_metrics,
+    paired_test,
+    volume_metrics,
+)
+from ..scan import CTScan, MRScan
+from .dispatch import reconstruct
+
+Protocol = Literal["fastmri", "lodopab"]
+UNITS = {"psnr": "dB", "psnr_object": "dB", "psnr_fr": "dB"}
+RECONSTRUCTION = "reconstruction"  # dataset of fastMRI's submissions
+
+
+@dataclass(frozen=True)
+class VolumeFigures:
+    """Figures of one volume.
+
+    Parameters
+    ----------
+    volume
+        Name of its file.
+    acquisition
+        Contrast or sequence, where it is known.
+    slices
+        How many.
+    figures
+        By name: ``mse``, ``nmse``, ``psnr``, ``ssim`` and the same inside the object with
+        ``_object``; or LoDoPaB's ``psnr``, ``psnr_fr``, ``ssim``, ``ssim_fr``.
+    crimes
+        Names of the data crimes found in it.
+    """
+
+    volume: str
+    acquisition: str
+    slices: int
+    figures: Mapping[str, float]
+    crimes: Sequence[str] = ()
+
+
+@dataclass
+class Evaluation:
+    """Figures of many volumes.
+
+    Parameters
+    ----------
+    volumes
+        In order of their names.
+    skipped
+        Volumes without figures, and why.
+    findings
+        Data crimes of the targets' data.
+    """
+
+    volumes: list[VolumeFigures] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the figures."""
+        return list(self.volumes[0].figures) if self.volumes else []
+
+    def values(self, name: str) -> NDArray[np.float64]:
+        """One figure of all volumes."""
+        return np.array([volume.figures[name] for volume in self.volumes])
+
+    def summary(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """Mean and standard deviation over volumes: of each acquisition, and of "all"."""
+        groups = {"all": self.volumes}
+        by_name = sorted(self.volumes, key=lambda volume: volume.acquisition)
+        parts = {k: list(g) for k, g in groupby(by_name, key=lambda volume: volume.acquisition)}
+        if len(parts) > 1:
+            groups |= parts
+        return {
+            group: {name: _mean_and_spread([v.figures[name] for v in rows]) for name in self.names}
+            for group, rows in groups.items()
+        }
+
+    def write_csv(self, path: str | PathLike[str]) -> None:
+        """Write a row a volume; the file appears whole or not at all."""
+        target = Path(path)
+        require_writable(target)
+        with atomic(target) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["volume", "acquisition", "slices", *self.names, "data_crimes"])
+            for row in self.volumes:
+                figures = (repr(float(row.figures[name])) for name in self.names)
+                crimes = "; ".join(row.crimes)
+                writer.writerow([row.volume, row.acquisition, row.slices, *figures, crimes])
+
+    def against(self, path: str | PathLike[str]) -> dict[str, PairedTest]:
+        """Paired tests against another evaluation's CSV, over the volumes that both have.
+
+        Raises
+        ------
+        ValueError
+            No such table, or fewer than two volumes in common.
+        """
+        other = _read_csv(Path(path))
+        common = [row for row in self.volumes if row.volume in other]
+        if len(common) < 2:
+            raise ValueError(f"{path}: has {len(common)} of these volumes, a test needs 2 or more")
+        shared = [name for name in self.names if all(name in other[r.volume] for r in common)]
+        return {
+            name: paired_test(
+                [row.figures[name] for row in common], [other[row.volume][name] for row in common]
+            )
+            for name in shared
+        }
+
+
+OnVolume = Callable[[VolumeFigures], None]
+
+
+def evaluate_folder(
+    predictions: str | PathLike[str],
+    targets: str | PathLike[str],
+    *,
+    protocol: Protocol = "fastmri",
+    challenge: str | None = None,
+    acquisition: str | None = None,
+    on_volume: OnVolume | None = None,
+) -> Evaluation:
+    """Evaluate a folder of reconstructions against a folder of targets.
+
+    Parameters
+    ----------
+    predictions
+        Files named as the targets, whatever their suffix: fastMRI's submissions (HDF5 with
+        `reconstruction`), NIfTI, npy, npz or Spinray's HDF5.
+    targets
+        fastMRI volumes, or images of those formats.
+    protocol
+        "fastmri", or "lodopab" for images in 1/mm.
+    challenge
+        "multicoil" or "singlecoil". Default: whichever target the file has.
+    acquisition
+        Only fastMRI volumes with this one.
+    on_volume
+        Called with each volume's figures.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such folder.
+    ValueError
+        No target, or no reconstruction of any of them.
+    """
+    given = {_stem(path): path for path in image_files(require_folder(predictions))}
+    wanted = image_files(require_folder(targets))
+    if not wanted:
+        raise ValueError(f"{targets}: empty, expected fastMRI volumes or images")
+    if not given:
+        raise ValueError(f"{predictions}: empty, expected reconstructions named as the targets")
+    result = Evaluation()
+    for path in wanted:
+        try:
+            target, contrast = _read_target(path, challenge)
+            if acquisition is not None and contrast != acquisition:
+                continue
+            if _stem(path) not in given:
+                raise FormatError(path, "", f"no reconstruction of this name in {predictions}")
+            image = _read_reconstruction(given[_stem(path)])
+            findings = _target_findings(path, target, protocol)
+            figures = figures_of(target, image, protocol)
+        except (ValueError, TypeError, OSError) as error:
+            result.skipped.append((path.name, _without(str(path), error)))
+            continue
+        _add(result, path.name, contrast, len(target), figures, findings, on_volume)
+    if not result.volumes:
+        first = f": {result.skipped[0][0]}: {result.skipped[0][1]}" if result.skipped else ""
+        chosen = "" if acquisition is None else f" with acquisition {acquisition}"
+        raise ValueError(f"{targets}: no volume{chosen} could be evaluated{first}")
+    return result
+
+
+def evaluate_method(
+    dataset: SliceDataset[Any],
+    method: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    protocol: Protocol | None = None,
+    on_volume: OnVolume | None = None,
+) -> Evaluation:
+    """Reconstruct every volume of a dataset by a method and evaluate it.
+
+    Parameters
+    ----------
+    dataset
+        Best with ``fixed_masks=True``, so that methods are compared on the same samples.
+    method, options
+        As for `reconstruct`.
+    protocol
+        Default: "fastmri" for MR, "lodopab" for CT.
+    on_volume
+        Called with each volume's figures.
+
+    Raises
+    ------
+    ValueError
+        No volume could be evaluated: names the first reason.
+    """
+    chosen = protocol or ("lodopab" if dataset.modality == "CT" else "fastmri")
+    result = Evaluation(skipped=[(path.name, reason) for path, reason in dataset.skipped])
+    for path, members in groupby(enumerate(dataset.slices), key=lambda entry: entry[1][0]):
+        numbers = [index for index, _ in members]
+        contrast, targets, images = "", [], []
+        try:
+            for number in numbers:
+                example = dataset[number]
+                if example.target is None:
+                    raise FormatError(path, "", "has no target: test data cannot be evaluated")
+                contrast = getattr(example, "acquisition", "")
+                images.append(_reconstructed(dataset, example, method, dict(options or {})))
+                targets.append(example.target)
+            figures = figures_of(torch.stack(targets), torch.stack(images), chosen)
+            findings = volume_findings(dataset, path)
+        except (ValueError, TypeError, OSError) as error:
+            result.skipped.append((path.name, _without(str(path), error)))
+            continue
+        _add(result, path.name, contrast, len(numbers), figures, findings, on_volume)
+    if not result.volumes:
+        name, reason = result.skipped[0]
+        raise ValueError(f"{dataset.name}: no volume could be evaluated: {name}: {reason}")
+    return result
+
+
+def figures_of(target: Tensor, image: Tensor, protocol: Protocol) -> dict[str, float]:
+    """All figures of a volume ``(slice, y, x)`` by a protocol."""
+    if protocol == "lodopab":
+        return lodopab_metrics(target, image)
+    inside = masked_metrics(target, image)
+    return {
+        **volume_metrics(target, image),
+        **{f"{name}_object": value for name, value in inside.items()},
+    }
+
+
+def _add(
+    result: Evaluation,
+    name: str,
+    contrast: str,
+    slices: int,
+    figures: Mapping[str, float],
+    findings: Sequence[Finding],
+    on_volume: OnVolume | None,
+) -> None:
+    crimes = [finding.crime for finding in findings]
+    row = VolumeFigures(name, contrast, slices, figures, crimes)
+    result.volumes.append(row)
+    result.findings.extend(findings)
+    if on_volume is not None:
+        on_volume(row)
+
+
+def _reconstructed(
+    dataset: SliceDataset[Any], example: Any, method: str, options: dict[str, Any]
+) -> Tensor:
+    """Magnitude of an MR slice on its k-space matrix; attenuation of a CT slice."""
+    if isinstance(example, MRExample):
+        if example.kspace.ndim > 3 and example.trajectory is None:
+            raise ValueError("methods take one slice at a time: open the dataset with adjacent=0")
+        mask = None if example.mask is None else example.mask[0]
+        shape = example.crop_size if example.trajectory is not None else ()
+        scan: MRScan | CTScan = MRScan(
+            example.kspace, mask=mask, trajectory=example.trajectory, image_shape=shape
+        )
+        return reconstruct(scan, method, progress=False, **options).data.abs()
+    if example.sinogram is None:
+        raise ValueError(f"{dataset.name} has images, no projections to reconstruct from")
+    scan = CTScan(
+        example.sinogram,
+        dataset.geometry,  # type: ignore[attr-defined]
+        volume=dataset.volume,  # type: ignore[attr-defined]
+    )
+    return reconstruct(scan, method, progress=False, **options).data
+
+
+def _read_target(path: Path, challenge: str | None) -> tuple[Tensor, str]:
+    """Target ``(slice, y, x)`` and acquisition."""
+    if path.suffix in (".h5", ".hdf5"):
+        with open_large(path) as file:
+            names = [TARGETS[challenge]] if challenge else list(TARGETS.values())
+            found = [name for name in names if find(file, name) is not None]
+            if found:
+                data = read_array(file, found[0]).astype(np.float32)
+                return torch.from_numpy(data), str(attribute(file, "acquisition", ""))
+            if find(file, "kspace") is not None:
+                raise FormatError(path, "", f"holds no target, expected {' or '.join(names)}")
+    return read_volume(path), ""
+
+
+def _read_reconstruction(path: Path) -> Tensor:
+    if path.suffix in (".h5", ".hdf5"):
+        with open_large(path) as file:
+            if find(file, RECONSTRUCTION) is not None:
+                return torch.from_numpy(read_array(file, RECONSTRUCTION).astype(np.float32))
+    with format_errors(path):
+        return read_volume(path)
+
+
+def _target_findings(path: Path, target: Tensor, protocol: Protocol) -> list[Finding]:
+    """Data crimes of a target's file: of its k-space where it has one, of its image else."""
+    if path.suffix in (".h5", ".hdf5"):
+        with open_large(path) as file:
+            raw = find(file, "kspace") is not None and find(file, "ismrmrd_header") is not None
+            single = find(file, TARGETS["singlecoil"]) is not None
+        if raw:
+            data = FastMRI(
+                path.parent, volumes=[path.name], challenge="singlecoil" if single else "multicoil"
+            )
+            return volume_findings(data, path)
+    return image_findings(target[len(target) // 2], path.name, spectrum=protocol == "fastmri")
+
+
+def _stem(path: Path) -> str:
+    """Name without suffixes of images: a.nii.gz, a.h5 and a are the same volume."""
+    name = path.name
+    for suffix in (".nii.gz", path.suffix):
+        if suffix and name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return name
+
+
+def _without(path: str, error: Exception) -> str:
+    """An error's text in one line, without the file's name before it."""
+    return " ".join(str(error).split()).removeprefix(path).removeprefix(": ").removeprefix(", ")
+
+
+def _mean_and_spread(values: list[float]) -> tuple[float, float]:
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return float(np.mean(values)), spread
+
+
+def _read_csv(path: Path) -> dict[str, dict[str, float]]:
+    """Figures by volume, of a table that `write_csv` wrote."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        fixed = {"volume", "acquisition", "slices", "data_crimes"}
+        if not reader.fieldnames or "volume" not in reader.fieldnames:
+            raise FormatError(path, "", "is no table of spinray evaluate: no column named volume")
+        try:
+            return {
+                row["volume"]: {k: float(v) for k, v in row.items() if k not in fixed}
+                for row in reader
+            }
+        except (TypeError, ValueError) as error:
+            raise FormatError(path, "", f"holds what is no number: {error}") from error

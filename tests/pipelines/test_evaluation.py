@@ -1,0 +1,236 @@
+"""`spinray evaluate`: figures as fastMRI's, tables, and what happens to broken volumes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from dataset_files import fft, ifft, slices, write_fastmri
+
+import spinray as sr
+from spinray.datasets import FastMRI, LineMask, SimulatedCT
+from spinray.recon import metrics
+from spinray.recon.cli.main import main
+from spinray.recon.pipelines.evaluation import evaluate_folder, evaluate_method
+
+
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def spinray(monkeypatch, capsys):
+    """The command line in this process."""
+
+    def run(*words: object) -> Done:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["spinray", *map(str, words)])
+        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(SystemExit) as exit_:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        said = capsys.readouterr()
+        return Done(int(exit_.value.code or 0), said.out, said.err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> tuple[Path, Path]:
+    """Four volumes of two contrasts, and noisy reconstructions larger than their targets."""
+    root = tmp_path_factory.mktemp("evaluate")
+    targets, images = root / "targets", root / "images"
+    targets.mkdir()
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(4):
+        name = f"file{index}.h5"
+        contrast = "AXT2" if index < 3 else "AXFLAIR"
+        write_fastmri(targets / name, seed=index, matrix=(64, 56), crop=(48, 48),
+                      acquisition=contrast)  # fmt: skip
+        with h5py.File(targets / name) as file:
+            target = np.pad(file["reconstruction_rss"][()], ((0, 0), (4, 4), (4, 4)))
+        noisy = np.abs(target + (1 + index) * 2e-7 * rng.normal(size=target.shape))
+        with h5py.File(images / name, "w") as file:
+            file["reconstruction"] = noisy.astype(np.float32)
+    return images, targets
+
+
+def read_pair(images: Path, targets: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    with h5py.File(targets / name) as target, h5py.File(images / name) as image:
+        return target["reconstruction_rss"][()], image["reconstruction"][()]
+
+
+def test_figures_of_each_volume(folders) -> None:
+    result = evaluate_folder(*folders)
+    assert [row.volume for row in result.volumes] == [f"file{i}.h5" for i in range(4)]
+    for row in result.volumes:
+        target, image = read_pair(*folders, row.volume)
+        expected = metrics.volume_metrics(target, image)
+        assert {name: row.figures[name] for name in expected} == expected
+        assert row.figures["ssim_object"] == metrics.masked_metrics(target, image)["ssim"]
+    assert not result.findings
+    summary = result.summary()
+    assert set(summary) == {"all", "AXT2", "AXFLAIR"}
+    values = result.values("psnr")
+    assert summary["AXT2"]["psnr"] == pytest.approx((values[:3].mean(), values[:3].std(ddof=1)))
+
+
+@pytest.mark.peer
+def test_fastmri_evaluate_gives_the_same_means(folders) -> None:
+    evaluate = pytest.importorskip("fastmri.evaluate", reason="no fastmri")
+    from types import SimpleNamespace
+
+    arguments = SimpleNamespace(
+        predictions_path=folders[0], target_path=folders[1], acquisition=None, acceleration=None
+    )
+    expected = evaluate.evaluate(arguments, "reconstruction_rss").means()
+    found = evaluate_folder(*folders).summary()["all"]
+    for name in ("MSE", "NMSE", "PSNR", "SSIM"):
+        assert found[name.lower()][0] == pytest.approx(float(np.ravel(expected[name])[0]), rel=1e-6)
+
+
+def test_table_and_csv(folders, tmp_path, spinray) -> None:
+    output = tmp_path / "figures.csv"
+    done = spinray("evaluate", *folders, "-o", output)
+    assert done.returncode == 0, done.stderr
+    for words in ("psnr (dB)", "ssim_object", "AXFLAIR", "none found in 4 volumes"):
+        assert words in done.stdout
+    rows = list(csv.DictReader(output.open()))
+    assert [row["volume"] for row in rows] == [f"file{i}.h5" for i in range(4)]
+    target, image = read_pair(*folders, "file2.h5")
+    assert float(rows[2]["ssim"]) == metrics.volume_metrics(target, image)["ssim"]
+    only = spinray("evaluate", *folders, "--acquisition", "AXFLAIR", "--json")
+    assert [row["volume"] for row in json.loads(only.stdout)["volumes"]] == ["file3.h5"]
+
+
+def test_other_formats_by_the_same_name(folders, tmp_path) -> None:
+    for path in sorted(folders[0].iterdir()):
+        with h5py.File(path) as file:
+            image = sr.Image(torch.from_numpy(file["reconstruction"][()]))
+        sr.save(image, tmp_path / f"{path.stem}.nii.gz")
+    assert evaluate_folder(tmp_path, folders[1]).summary() == evaluate_folder(*folders).summary()
+
+
+def test_a_corrupt_volume_among_many_is_left_out(folders, tmp_path, spinray) -> None:
+    for path in folders[0].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "file1.h5").write_bytes((tmp_path / "file1.h5").read_bytes()[:2500])
+    (tmp_path / "file3.h5").unlink()
+    output = tmp_path / "figures.csv"
+    done = spinray("evaluate", tmp_path, folders[1], "-o", output)
+    assert done.returncode == 1
+    assert "left out: file1.h5" in done.stderr
+    assert "left out: file3.h5: no reconstruction of this name" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [row["volume"] for row in csv.DictReader(output.open())] == ["file0.h5", "file2.h5"]
+
+
+def test_nothing_to_evaluate_is_an_error(folders, tmp_path, spinray) -> None:
+    for words, message in (
+        ((tmp_path, folders[1]), "empty, expected reconstructions"),
+        ((folders[0], tmp_path), "empty, expected fastMRI volumes"),
+        ((folders[0], tmp_path / "none"), "no such folder"),
+        ((folders[0], folders[1], "--acquisition", "AXT9"), "no volume with acquisition AXT9"),
+        ((folders[0],), "RECONSTRUCTIONS and TARGETS"),
+        ((folders[1], "--method", "sense", "--mask", "circles"), "random, equispaced"),
+        ((folders[1], "--method", "magic"), "unknown method"),
+    ):
+        done = spinray("evaluate", *words)
+        assert done.returncode == 2, (words, done.stderr)
+        assert message in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_paired_tests_against_another_table(folders, tmp_path, spinray) -> None:
+    worse = tmp_path / "worse"
+    worse.mkdir()
+    for path in folders[0].iterdir():
+        target, image = read_pair(*folders, path.name)
+        with h5py.File(worse / path.name, "w") as file:
+            padded = np.pad(target, ((0, 0), (4, 4), (4, 4)))
+            file["reconstruction"] = padded + 1.5 * (image - padded)
+    evaluate_folder(worse, folders[1]).write_csv(tmp_path / "worse.csv")
+    done = spinray("evaluate", *folders, "--against", tmp_path / "worse.csv")
+    assert "effect +1.00" in next(
+        line for line in done.stdout.splitlines() if line.startswith("psnr against")
+    )
+    tests = evaluate_folder(*folders).against(tmp_path / "worse.csv")
+    assert tests["psnr"].difference == pytest.approx(20 * np.log10(1.5), abs=0.05)
+    assert tests["nmse"].effect == -1
+
+
+def test_crimes_stand_in_the_table(tmp_path, spinray) -> None:
+    """Targets whose k-space was computed from magnitude images."""
+    targets, images = tmp_path / "targets", tmp_path / "images"
+    targets.mkdir()
+    images.mkdir()
+    magnitude = np.abs(slices((2, 64, 56)))
+    write_fastmri(targets / "a.h5", coils=None, depth=2, matrix=(64, 56), crop=(64, 56))
+    with h5py.File(targets / "a.h5", "a") as file:
+        del file["kspace"], file["reconstruction_esc"]
+        file["kspace"] = fft(magnitude).astype(np.complex64)
+        file["reconstruction_esc"] = magnitude.astype(np.float32)
+    np.save(images / "a.npy", magnitude + 0.01)
+    done = spinray("evaluate", images, targets, "-o", tmp_path / "f.csv")
+    assert "data crime: Hermitian k-space: 1 found" in done.stdout
+    assert next(csv.DictReader((tmp_path / "f.csv").open()))["data_crimes"] == "Hermitian k-space"
+
+
+def test_a_method_on_raw_data(folders, spinray) -> None:
+    mask = LineMask("equispaced_fraction", (0.2,), (2,))
+    data = FastMRI(folders[1], mask, fixed_masks=True, volumes=["file0.h5"])
+    found = evaluate_method(data, "rss").volumes[0]
+    images = [np.sqrt((np.abs(ifft(data[i].kspace.numpy())) ** 2).sum(0)) for i in range(3)]
+    targets = [data[i].target for i in range(3)]
+    expected = metrics.volume_metrics(np.stack(targets), np.stack(images))
+    assert {name: found.figures[name] for name in expected} == pytest.approx(expected, rel=1e-4)
+    assert expected["psnr"] < 60
+    full = FastMRI(folders[1], volumes=["file0.h5"])
+    assert evaluate_method(full, "rss").volumes[0].figures["psnr"] > 100
+    words = ("--mask", "equispaced_fraction", "--center-fraction", 0.2, "--acceleration", 2)
+    done = spinray("evaluate", folders[1], "--method", "rss", *words, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["volumes"][0]
+    assert told["figures"]["psnr"] == pytest.approx(found.figures["psnr"])
+
+
+def test_a_ct_method_by_lodopabs_figures(tmp_path) -> None:
+    grid = sr.VolumeGrid((32, 32), (6.0, 6.0))
+    y, x = np.meshgrid(grid.positions(0), grid.positions(1), indexing="ij")
+    hu = np.where(np.hypot(y, x) < 70, 0, -1000) + np.zeros((2, 1, 1))
+    np.savez(tmp_path / "a.npz", hu=hu.astype(np.int16))
+    data = SimulatedCT(tmp_path, photons=1e6, spacing=6.0, views=60, fixed=True)
+    result = evaluate_method(data, "fbp", options={"filter": "hann"})
+    images = [
+        sr.ct.fbp(data[i].sinogram, data.geometry, data.volume, filter="hann") for i in range(2)
+    ]
+    expected = metrics.lodopab_metrics(
+        torch.stack([data[i].target for i in range(2)]), torch.stack(images)
+    )
+    assert dict(result.volumes[0].figures) == pytest.approx(expected, rel=1e-4)
+
+
+def test_info_of_a_data_set(folders, spinray) -> None:
+    done = spinray("info", folders[1])
+    assert done.returncode == 0, done.stderr
+    assert "fastMRI: 4 volumes of 4 subjects, 12 slices" in done.stdout
+    assert "none found in 4 volumes" in done.stdout
+    leak = spinray("info", folders[1], "--against", folders[1])
+    assert "data crime: same subject: 4 found" in leak.stdout
+    assert "data crime: same image" in leak.stdout

@@ -19,7 +19,7 @@ def nlinv(
     A: LinearOperator,
     y: Tensor,
     *,
-    iterations: int = 9,
+    iterations: int = 10,
     reduction: float = 0.5,
     inner: int = 60,
     callback: Callback | None = None,

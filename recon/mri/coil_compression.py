@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import EllipsisType
+
 import torch
 from torch import Tensor
 
@@ -119,8 +121,11 @@ def _centre(data: Tensor, calibration: int, ndim: int, *, whole_readout: bool) -
     if whole_readout:
         limits[-1] = data.shape[-1]
     starts = [n // 2 - m // 2 for n, m in zip(data.shape[-ndim:], limits, strict=True)]
-    cut = tuple(slice(a, a + m) for a, m in zip(starts, limits, strict=True))
-    centre = data[(..., *cut)]
+    cut: tuple[EllipsisType | slice, ...] = (
+        ...,
+        *(slice(a, a + m) for a, m in zip(starts, limits, strict=True)),
+    )
+    centre = data[cut]
     return centre if bool((centre != 0).any()) else data
 
 

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, Voronoi
 from torch import Tensor
+
+Points = NDArray[np.float64]
 
 
 def radial_density(trajectory: Tensor, image_shape: Sequence[int], readout_length: int) -> Tensor:
@@ -156,31 +159,33 @@ def _rings(radius: Tensor, share: Tensor, image_shape: Sequence[int]) -> Tensor:
     return ((primitive.diff(dim=1).abs() * share[:, None]) * math.prod(image_shape)).flatten()
 
 
-def _mirrored(points: np.ndarray, shape: np.ndarray) -> np.ndarray:
+def _mirrored(points: Points, shape: Points) -> Points:
     """Mirror images of the outer samples, which end the cells of the border."""
     scaled = points / shape
     radius, reach = np.linalg.norm(scaled, axis=1), np.abs(scaled).max()
-    if radius.max() > 1.2 * reach:  # corners
-        low, high = points.min(0), points.max(0)
-        copies = []
-        for axis in range(points.shape[1]):
-            values = np.unique(points[:, axis].round(4))
-            half = np.diff(values)[[0, -1]] / 2
-            for end, step in ((low[axis], -half[0]), (high[axis], half[1])):
-                near = np.abs(points[:, axis] - end) < max(4.0, (high - low)[axis] / 4)
-                copy = points[near].copy()
-                copy[:, axis] = 2 * (end + step) - copy[:, axis]
-                copies.append(copy)
-        return np.concatenate(copies)
-    ordered = np.sort(radius)[::-1]
-    gaps = -np.diff(np.unique(ordered.round(6))[::-1])
-    half = float(gaps[0]) / 2 if len(gaps) else 0.5 / float(shape.max())
-    border = ordered[0] + half
+    if radius.max() > 1.2 * reach:  # there are samples in the corners
+        return np.concatenate([_beyond(points, axis) for axis in range(points.shape[1])])
+    ordered = np.unique(radius.round(6))
+    half = (ordered[-1] - ordered[-2]) / 2 if len(ordered) > 1 else 0.5 / float(shape.max())
+    border = ordered[-1] + half
     outer = radius > 0.75 * border
-    return (scaled[outer] * (2 * border / radius[outer] - 1)[:, None]) * shape
+    mirrored: Points = scaled[outer] * (2 * border / radius[outer] - 1)[:, None] * shape
+    return mirrored
 
 
-def _area(vertices: np.ndarray, centre: np.ndarray) -> float:
+def _beyond(points: Points, axis: int) -> Points:
+    """Samples near both ends of an axis, mirrored half a sample beyond them."""
+    values = np.unique(points[:, axis].round(4))
+    copies = []
+    for end, half in ((values[0], values[0] - values[1]), (values[-1], values[-1] - values[-2])):
+        near = np.abs(points[:, axis] - end) < max(4.0, (values[-1] - values[0]) / 4)
+        copy = points[near].copy()
+        copy[:, axis] = 2 * end + half - copy[:, axis]
+        copies.append(copy)
+    return np.concatenate(copies)
+
+
+def _area(vertices: Points, centre: Points) -> float:
     """Area of a convex polygon."""
     angle = np.argsort(np.arctan2(*(vertices - centre).T))
     x, y = (vertices[angle] - centre).T

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
@@ -194,11 +195,11 @@ def entropy_phase(kspace: Tensor, reverse: Tensor) -> Tensor:
     n = kspace.shape[-1]
     x = (torch.arange(n, device=kspace.device) - n // 2).to(kspace.real)
 
-    def phase_of(parameters: np.ndarray) -> Tensor:
+    def phase_of(parameters: NDArray[np.float64]) -> Tensor:
         delay, height = (float(v) for v in parameters)
         return 2 * torch.pi * delay / n * x + height
 
-    def entropy(parameters: np.ndarray) -> float:
+    def entropy(parameters: NDArray[np.float64]) -> float:
         turn = torch.polar(torch.ones_like(x), phase_of(parameters) / 2)
         power = (forward * turn + backward * turn.conj()).abs().square().sum(0)
         share = power.sqrt() / power.sum().sqrt().clamp_min(torch.finfo(power.dtype).tiny)
@@ -206,11 +207,11 @@ def entropy_phase(kspace: Tensor, reverse: Tensor) -> Tensor:
 
     trials = [
         np.array([delay, height])
-        for delay in np.arange(-_RANGE, _RANGE + 0.1, 0.25)
-        for height in np.linspace(-np.pi / 2, np.pi / 2, 8, endpoint=False)
+        for delay in np.arange(-_RANGE, _RANGE + 0.1, 0.5)
+        for height in np.linspace(-np.pi / 2, np.pi / 2, 6, endpoint=False)
     ]
     best = min(trials, key=entropy)
-    simplex = best + np.array([[0, 0], [0.15, 0], [0, 0.25]])
+    simplex = best + np.array([[0, 0], [0.25, 0], [0, 0.3]])
     found = minimize(
         entropy, best, method="Nelder-Mead",
         options={"initial_simplex": simplex, "xatol": 1e-4, "fatol": 0},

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..operators.multiband import slice_phases
-from .grappa import calibration_data, normal_equations, require_coils, solve_regularized
+from .interpolation import calibration_data, normal_equations, require_coils, solve_regularized
 
 
 def split_slice_grappa(
@@ -75,7 +75,8 @@ def split_slice_grappa(
         coils, ny, nx = kspace.shape
         padded = torch.nn.functional.pad(kspace, (reach, reach, reach * step, reach * step))
         separated = kspace.new_zeros((len(reference) * coils, ny * nx))
-        for (dy, dx), block in zip(offsets, weights.to(kspace).split(coils), strict=True):
+        blocks = weights.to(kspace).reshape(len(offsets), coils, -1)
+        for (dy, dx), block in zip(offsets, blocks, strict=True):
             moved = padded[:, reach * step + dy :][:, :ny, reach + dx :][:, :, :nx]
             separated += block.mT @ moved.reshape(coils, -1)
         separated = separated.reshape(len(reference), coils, ny, nx)

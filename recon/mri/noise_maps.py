@@ -58,7 +58,8 @@ def sense_g_factor(maps: Tensor, mask: Tensor, *, ndim: int = 2) -> Tensor:
     axes = tuple(range(1, ndim + 1))
     folded = torch.stack([torch.roll(maps, tuple(s), axes) for s in shifts.tolist()])
     folded = folded.flatten(2).permute(2, 1, 0)  # (pixel, coil, alias)
-    parts = folded.split(max(1, _CHUNK // (folded.shape[1] * folded.shape[2])))
+    size = max(1, _CHUNK // (folded.shape[1] * folded.shape[2]))
+    parts = (folded[first : first + size] for first in range(0, len(folded), size))
     g = torch.cat([_amplification(part.to(torch.complex128)) for part in parts])
     return g.reshape(maps.shape[1:]).to(maps.real.dtype)
 
@@ -77,7 +78,8 @@ def aliases(mask: Tensor) -> Tensor | None:
     # All copies as strong as the image itself, and nothing between them.
     if not bool(((spread[peaks] - 1).abs() < 1e-6).all() and (spread[~peaks] < 1e-6).all()):
         return None
-    return peaks.nonzero()
+    shifts: Tensor = peaks.nonzero()
+    return shifts
 
 
 def _amplification(E: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ here: an axis on which one side of the middle was measured further than the othe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import EllipsisType
 
 import torch
 from torch import Tensor
@@ -62,7 +63,7 @@ def homodyne(kspace: Tensor, mask: Tensor | None = None, *, ndim: int = 2) -> Te
 
 
 def pocs(
-    kspace: Tensor, mask: Tensor | None = None, *, iterations: int = 20, ndim: int = 2
+    kspace: Tensor, mask: Tensor | None = None, *, iterations: int = 5, ndim: int = 2
 ) -> Tensor:
     """Fill in k-space that is short on one axis or more, by projections onto convex sets.
 
@@ -99,7 +100,10 @@ def pocs(
         return kspace
     fourier = Fourier(kspace.shape[-ndim:])
     phase = _phase(kspace, spans, fourier)
-    box = (..., *(slice(span.first, span.last + 1) for span in spans))
+    box: tuple[EllipsisType | slice, ...] = (
+        ...,
+        *(slice(span.first, span.last + 1) for span in spans),
+    )
     filled = kspace
     for _ in range(iterations):
         filled = fourier(fourier.adjoint(filled).abs() * phase)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
+from types import EllipsisType
 
 import torch
 from torch import Tensor
 
 from ..operators import Fourier, LinearOperator
+from ..operators.coils import combine
 from ..solvers import conjugate_gradient
-from .grappa import calibration_data, normal_equations, require_coils
+from .interpolation import calibration_data, kernel_widths, normal_equations, require_coils
 
 Callback = Callable[[int, Tensor, float], None]
 
@@ -21,9 +23,9 @@ def spirit(
     *,
     reference: Tensor | None = None,
     calibration: int | Sequence[int] = 48,
-    kernel: int = 5,
+    kernel: int | None = None,
     regularization: float = 1e-2,
-    iterations: int = 30,
+    iterations: int = 20,
     ndim: int = 2,
     callback: Callback | None = None,
 ) -> Tensor:
@@ -44,7 +46,7 @@ def spirit(
     calibration
         Largest size of the fully sampled centre that is used, for all axes or for each.
     kernel
-        Width of the neighbourhood in samples, odd.
+        Width of the neighbourhood in samples, odd. Default: 7; 5 in 3D.
     regularization
         Tikhonov weight of the kernels, relative to the mean eigenvalue of their equations.
     iterations
@@ -73,7 +75,7 @@ def spirit(
         raise ValueError(f"kspace must be (coil, [kz,] ky, kx), got {tuple(kspace.shape)}")
     if mask is None:
         mask = (kspace != 0).any(0)
-    widths = (kernel,) * ndim
+    widths = kernel_widths(7 if ndim == 2 else 5, kernel, ndim)
     data = calibration_data(
         kspace if reference is None else reference, calibration, widths, "SPIRiT"
     )
@@ -86,7 +88,7 @@ def spirit(
         missing = conjugate_gradient(
             A, -A.of_measured(measured), iterations=iterations, callback=callback
         )
-        return (measured + missing) * scale
+        return torch.where(mask, kspace, missing * scale)
 
 
 def _kernels(data: Tensor, widths: Sequence[int], regularization: float) -> Tensor:
@@ -100,7 +102,8 @@ def _kernels(data: Tensor, widths: Sequence[int], regularization: float) -> Tens
     # Least squares for one variable by all others, for each coil's own, from one inverse.
     weights = -inverse[:, own] / inverse[own, own]
     weights[own, torch.arange(coils, device=data.device)] = 0
-    return weights.reshape(*widths, coils, coils).movedim((-1, -2), (0, 1))
+    kernels: Tensor = weights.reshape(*widths, coils, coils).movedim((-1, -2), (0, 1))
+    return kernels
 
 
 class _Inconsistency(LinearOperator):
@@ -111,29 +114,36 @@ class _Inconsistency(LinearOperator):
         super().__init__((len(kernels), *shape), (len(kernels), *shape))
         self.fourier, self.missing = Fourier(shape), ~mask
         padded = kernels.new_zeros((*kernels.shape[:2], *shape))
-        middle = tuple(slice(n // 2 - w // 2, n // 2 + w - w // 2)
-                       for n, w in zip(shape, widths, strict=True))  # fmt: skip
-        padded[(..., *middle)] = kernels
+        middle: tuple[EllipsisType | slice, ...] = (
+            ...,
+            *(
+                slice(n // 2 - w // 2, n // 2 + w - w // 2)
+                for n, w in zip(shape, widths, strict=True)
+            ),
+        )
+        padded[middle] = kernels
         matrices = self.fourier(padded) * mask.numel() ** 0.5
-        self.matrices = matrices.flatten(2).movedim(2, 0).contiguous()  # (pixel, coil, coil)
-        self.matrices.diagonal(dim1=1, dim2=2).sub_(1)
-        self.gram = self.matrices.mH @ self.matrices
+        matrices.diagonal(dim1=0, dim2=1).sub_(1)
+        # (target, source, *space), conjugated: what `combine` sums coil images with
+        self.rows = matrices.conj().resolve_conj().contiguous()
+        self.columns = matrices.transpose(0, 1).contiguous()
+        self.gram = torch.stack([self._mix(self.columns, column) for column in self.columns])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.of_measured(x * self.missing)
 
     def of_measured(self, x: Tensor) -> Tensor:
         """``(G - I) F^H x`` of all samples."""
-        return self._apply_matrices(self.matrices, self.fourier.adjoint(x))
+        return self._mix(self.rows, self.fourier.adjoint(x))
 
     def adjoint(self, y: Tensor) -> Tensor:
-        return self.fourier(self._apply_matrices(self.matrices.mH, y)) * self.missing
+        return self.fourier(self._mix(self.columns, y)) * self.missing
 
     def normal(self, x: Tensor) -> Tensor:
         images = self.fourier.adjoint(x * self.missing)
-        return self.fourier(self._apply_matrices(self.gram, images)) * self.missing
+        return self.fourier(self._mix(self.gram, images)) * self.missing
 
-    @staticmethod
-    def _apply_matrices(matrices: Tensor, images: Tensor) -> Tensor:
-        vectors = images.flatten(1).mT[:, :, None]
-        return (matrices @ vectors)[:, :, 0].mT.reshape(images.shape)
+    def _mix(self, matrices: Tensor, images: Tensor) -> Tensor:
+        """Multiply each pixel's vector over the coils by its matrix, given conjugated."""
+        ndim = len(self.domain_shape) - 1
+        return torch.stack([combine(images, row, ndim) for row in matrices])

@@ -109,7 +109,9 @@ def _spokes(trajectory: Tensor, readout_length: int) -> tuple[Tensor, Tensor, fl
     places = (k * directions[:, None]).sum(-1)
     step = float(ends.norm(dim=1).mean()) / (readout_length - 1)
     aside = (k - places[..., None] * directions[:, None]).norm(dim=-1).max()
-    if float(aside) > 0.5 * step or float(places.amin(1).max()) > -4 * step:
+    path = k.diff(dim=1).norm(dim=-1).sum(1)
+    bent = bool((path > 1.01 * ends.norm(dim=1)).any())
+    if bent or float(aside) > 0.5 * step or float(places.amin(1).max()) > -4 * step:
         raise ValueError("the samples are no full, straight spokes through the middle of k-space")
     return places, directions, step
 

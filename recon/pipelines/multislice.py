@@ -40,7 +40,7 @@ class MultisliceOptions(RawOptions):
     )
     iterations: int = option(30, "sense: conjugate gradient steps")
     regularization: float = option(
-        0.01, "Tikhonov weight, relative to the mean eigenvalue of the normal operator or kernels"
+        1e-3, "Tikhonov weight, relative to the mean eigenvalue of the normal operator or kernels"
     )
     calibration: int = option(24, "width of the references' k-space centre that is used")
 

@@ -136,6 +136,7 @@ class NoiseOptions(RawOptions):
 def g_factor(scan: MRScan, options: NoiseOptions, track: Track) -> Image:
     """g-factor of SENSE: in closed form on a lattice of samples, else by pseudo replicas."""
     _require_cartesian("g-factor", scan)
+    mri.require_coils("g-factor", scan.kspace, scan.ndim)
 
     def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
         A = _encoding(volume, options.calibration, sampling)

@@ -69,8 +69,8 @@ def without_dead_coils(scan: MRScan) -> MRScan:
     warnings.warn(
         f"coil {numbers} of {scan.coils} (from 0) received nothing and is left out", stacklevel=2
     )
-    scan = change_coils(scan, lambda part: _coil_axis(part, live))
     noise = None if scan.noise is None else scan.noise[live]
+    scan = change_coils(scan, lambda part: _coil_axis(part, live))
     return scan.replace(noise=noise, header={**scan.header, "dead_coils": numbers})
 
 

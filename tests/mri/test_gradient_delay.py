@@ -34,9 +34,9 @@ def test_corrected_image_is_better(late):
     truth = reference_image(late).data
     plain = nrmse(sr.reconstruct(late, "gridding").data, truth)
     image = sr.reconstruct(late, "gridding", delays=True)
-    corrected = sr.Image(image.data).data
-    assert nrmse(corrected, truth) < 0.7 * plain
-    assert image.metadata["spoke_shift_cells"].startswith("0.6")
+    assert nrmse(image.data, truth) < 0.7 * plain
+    along_y = float(image.metadata["spoke_shift_cells"].split(",")[0])
+    assert along_y == pytest.approx(0.6, abs=0.03)
 
 
 def test_bad_input(late):

@@ -14,9 +14,9 @@ SHIFTS = (0.0, 0.5)
 
 @pytest.fixture(scope="module")
 def slices() -> torch.Tensor:
-    """Two phantoms in coils that see them differently, ``(slice, coil, ky, kx)``."""
-    one, two = (simulate_mr(name, matrix=64, coils=10).kspace for name in ("head", "shepp-logan"))
-    return torch.stack([one[:8] + 0.3 * one[2:], 0.5 * two[2:]])
+    """Two phantoms, the coils around the second turned by three, ``(slice, coil, ky, kx)``."""
+    one, two = (simulate_mr(name, matrix=64, coils=8).kspace for name in ("head", "shepp-logan"))
+    return torch.stack([one, (two * (one.norm() / two.norm())).roll(3, 0)])
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def centre(slices: torch.Tensor) -> torch.Tensor:
 def test_split_slice_grappa(slices, together):
     separated = split_slice_grappa(together, centre(slices), SHIFTS)
     assert separated.shape == slices.shape
-    assert error(rss(separated), slices) < 0.12
+    assert error(rss(separated), slices) < 0.05
 
 
 def test_it_blocks_the_other_slice(slices):
@@ -53,7 +53,7 @@ def test_with_lines_left_out(slices, together):
     separated = split_slice_grappa(together * mask, centre(slices), SHIFTS, step=2)
     assert not separated[:, :, 1::2].any()
     filled = grappa(separated, mask, reference=centre(slices))
-    assert error(rss(filled), slices) < 0.3
+    assert error(rss(filled), slices) < 0.15
 
 
 def test_scale(slices, together):
@@ -77,7 +77,7 @@ def test_as_a_method(slices, together, algorithm, step):
     image = sr.reconstruct(scan, "multislice", algorithm=algorithm)
     assert image.data.shape == (2, 2, 64, 64)
     assert image.spacing == (5.0, 2.0, 2.0)
-    assert error(image.data[0].abs(), slices) < (0.12 if step == 1 else 0.3)
+    assert error(image.data[0].abs(), slices) < (0.05 if step == 1 else 0.15)
     assert float(image.data[1].abs().mean() / image.data[0].abs().mean()) == pytest.approx(2, 0.02)
 
 

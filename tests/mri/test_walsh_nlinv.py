@@ -70,7 +70,7 @@ def test_nlinv_needs_no_calibration_region(undersampled):
         espirit(scan.kspace * mask)
     image, maps = nlinv(Sampling(mask) @ Fourier((64, 64)), scan.kspace * mask)
     truth = rss(scan.kspace)
-    assert nrmse(image, truth) < 0.1 * 3 * nrmse(rss(scan.kspace * mask), truth)
+    assert nrmse(image, truth) < 0.4 * nrmse(rss(scan.kspace * mask), truth)
     inside = truth > 0.2 * truth.max()
     assert float(angle(maps, true_maps(scan))[inside].quantile(0.9)) < 6
     assert float((image.abs()[inside] / truth[inside]).median()) == pytest.approx(1, abs=0.05)

@@ -54,12 +54,10 @@ def test_zero_k_space_is_an_error(scan, name):
 
 
 @pytest.mark.parametrize("name", ["grappa", "spirit", "g-factor"])
-def test_single_coil_and_empty_lines(scan, name):
+def test_single_coil(name):
     single = simulate_mr("head", matrix=48, coils=1, mask=regular((48, 48), 2), acceleration=2)
-    with pytest.raises(ValueError, match=r"coil|fully sampled|lattice") as caught:
+    with pytest.raises(ValueError, match="needs several coils"):
         sr.reconstruct(single, name)
-    if name != "g-factor":
-        assert "several coils" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["grappa", "spirit", "sense", "nlinv"])

@@ -140,7 +140,7 @@ def _readouts(trajectory: Tensor, readout_length: int) -> tuple[Tensor, int]:
             f"got {tuple(trajectory.shape)}"
         )
     ndim = trajectory.shape[-1]
-    return trajectory.detach().double().reshape(-1, readout_length, ndim), ndim
+    return trajectory.detach().cpu().double().reshape(-1, readout_length, ndim), ndim
 
 
 def _rings(radius: Tensor, share: Tensor, image_shape: Sequence[int]) -> Tensor:

@@ -42,14 +42,14 @@ def radial_delays(kspace: Tensor, trajectory: Tensor, readout_length: int) -> Te
     ----------
     S. Rosenzweig et al., Magn Reson Med 81, 1898 (2019).
     """
-    places, directions, step = _spokes(trajectory, readout_length)
+    places, directions, step = _spokes(trajectory.cpu(), readout_length)
     if kspace.ndim != 2 or kspace.shape[-1] != trajectory.shape[0]:
         raise ValueError(
             f"kspace must be (coil, sample) with {trajectory.shape[0]} samples, "
             f"got {tuple(kspace.shape)}"
         )
-    samples = kspace.reshape(len(kspace), -1, readout_length).movedim(0, 1)
-    fine, distances = _near_middle(samples / kspace.abs().max(), places, step)
+    samples = kspace.cpu().reshape(len(kspace), -1, readout_length).movedim(0, 1)
+    fine, distances = _near_middle(samples / samples.abs().max().clamp_min(1e-30), places, step)
     pairs = _crossing(directions)
     rows, sides = [], []
     for i, j in pairs:

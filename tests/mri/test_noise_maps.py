@@ -49,7 +49,7 @@ def test_pseudo_replicas_agree_within_three_percent(acceleration):
         lambda k: conjugate_gradient(A, k, iterations=40), kspace, mask, replicas=300, seed=1
     )
     ratio = std * (2 / acceleration) ** 0.5 / sense_g_factor(maps, mask)
-    assert abs(float(ratio.mean()) - 1) < 0.01
+    assert abs(float(ratio.mean()) - 1) < 0.02
     # Each pixel is known to 1 / sqrt(4 * 300) = 3 %: five by five of them to less than 1 %.
     smooth = torch.nn.functional.avg_pool2d(ratio[None], 5, 1)
     assert float((smooth - 1).abs().quantile(0.95)) < 0.03

@@ -15,19 +15,22 @@ from torch import Tensor
 
 from ..image import Image, centred_affine
 from ..mri import (
+    calibration_region,
     density_compensation,
     espirit,
     homodyne,
+    nlinv,
     pocs,
     radial_density,
     resize,
     root_sum_of_squares,
     spiral_density,
     voronoi_density,
+    walsh,
     wavelet_sense,
 )
 from ..mri import gridding as grid_coils
-from ..operators import Fourier, NonUniformFourier, Sense
+from ..operators import Fourier, NonUniformFourier, Sampling, Sense
 from ..scan import MRScan
 from ..solvers import conjugate_gradient
 from ..solvers.common import Callback
@@ -66,6 +69,7 @@ class _Sampling:
         return self._densities[kind]
 
 
+_LEAST_CENTRE = 6  # samples across that coil maps can be told from
 LARGEST_GAP = 0.8  # cells from a point of the centre to the nearest sample; 0.5 is Nyquist's
 COMPLETIONS = ("zero-fill", "homodyne", "pocs")
 PARTIAL_FOURIER = "what becomes of the side of k-space that was not measured"
@@ -125,14 +129,19 @@ class SenseOptions(RawOptions):
         0.1, "Tikhonov weight, relative to the mean eigenvalue of the normal operator"
     )
     calibration: int = option(24, "width of the k-space centre that the coil maps come from")
+    maps: str = option(
+        "espirit",
+        "where the coil maps come from; nlinv needs no fully sampled centre",
+        choices=("espirit", "walsh", "nlinv"),
+    )
 
 
 @method("sense", "mri")
 def sense(scan: MRScan, options: SenseOptions, track: Track) -> Image:
-    """Iterative SENSE: least squares with ESPIRiT maps by conjugate gradient, any sampling."""
+    """Iterative SENSE: least squares with coil maps by conjugate gradient, any sampling."""
 
     def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
-        A = _encoding(volume, options.calibration, sampling)
+        A = _encoding(volume, options.calibration, sampling, kind=options.maps)
         # Maps have unit length in each pixel, so the mean eigenvalue is the samples per pixel.
         return conjugate_gradient(
             A,
@@ -177,7 +186,12 @@ def _sampling(volume: MRScan) -> _Sampling | None:
 
 
 def _encoding(
-    volume: MRScan, calibration: int, sampling: _Sampling | None, *, weighted: bool = False
+    volume: MRScan,
+    calibration: int,
+    sampling: _Sampling | None,
+    *,
+    weighted: bool = False,
+    kind: str = "espirit",
 ) -> Sense:
     """The SENSE operator of one volume, maps from its calibration scan or its own centre."""
     kspace = volume.kspace
@@ -191,11 +205,27 @@ def _encoding(
             own = sampling if reference is volume else _sampling(reference)
             kspace = Fourier(reference.matrix)(_coil_images(reference, own))
         kspace = resize(kspace, volume.matrix)
-        maps = espirit(kspace, calibration=calibration, ndim=volume.ndim)
+        maps = _maps(kspace, calibration, kind, volume.ndim)
     if sampling is None:
         return Sense(maps, mask=volume.mask, ndim=volume.ndim)
     weights = sampling.density if weighted else None
     return Sense(maps, trajectory=sampling.transform, weights=weights)
+
+
+def _maps(kspace: Tensor, calibration: int, kind: str, ndim: int) -> Tensor:
+    """Coil maps from Cartesian k-space ``(coil, [kz,] ky, kx)``, zero where not measured."""
+    shape = kspace.shape[-ndim:]
+    if kind == "nlinv":
+        return nlinv(Sampling((kspace != 0).any(0)) @ Fourier(shape), kspace)[1]
+    if kind == "walsh":
+        centre = calibration_region(kspace, calibration)
+        if min(centre.shape[1:]) < _LEAST_CENTRE:
+            raise ValueError(
+                f"the fully sampled centre of k-space is {tuple(centre.shape[1:])}, adaptive maps "
+                f"need at least {_LEAST_CENTRE} samples: measure calibration lines, or use nlinv"
+            )
+        return walsh(Fourier(shape).adjoint(resize(centre, shape)), ndim=ndim)
+    return espirit(kspace, calibration=calibration, ndim=ndim)
 
 
 def _warn_of_gaps(scan: MRScan, calibration: int) -> None:

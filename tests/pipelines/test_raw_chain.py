@@ -32,6 +32,14 @@ def test_methods_find_the_phantom(scan, name):
     assert nrmse(sr.reconstruct(scan, name).data, truth) < 0.7 * before
 
 
+@pytest.mark.parametrize("maps", ["espirit", "walsh", "nlinv"])
+def test_sense_takes_maps_of_every_kind(scan, maps):
+    truth = reference_image(scan).data
+    before = nrmse(sr.reconstruct(scan, "rss").data, truth)
+    image = sr.reconstruct(scan, "sense", maps=maps, regularization=0.01).data
+    assert nrmse(image, truth) < 0.7 * before
+
+
 @pytest.mark.parametrize("name", [*PARALLEL, "rss"])
 def test_a_dead_coil_is_told_and_left_out(scan, name):
     options = {"replicas": 2} if name == "g-factor" else {}
@@ -68,6 +76,9 @@ def test_no_calibration_lines(scan, name):
         return
     with pytest.raises(ValueError, match="fully sampled centre"):
         sr.reconstruct(bare, name)
+    if name == "sense":
+        with pytest.raises(ValueError, match="fully sampled centre"):
+            sr.reconstruct(bare, name, maps="walsh")
 
 
 @pytest.mark.parametrize("name", ["grappa", "spirit", "nlinv"])

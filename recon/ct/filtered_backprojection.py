@@ -68,14 +68,14 @@ def fbp(
     grid = volume or geometry.default_volume()
     before = view_weights(geometry)
     sinogram, geometry = widen(sinogram * torch.from_numpy(before).to(sinogram), geometry)
-    fine = with_midpoints(geometry)
     if not isinstance(geometry, FanBeam):
         spacing = geometry.column_spacing
         filtered = filter_views(sinogram, spacing, filter, cutoff=cutoff, midpoints=True)
-        return backproject(filtered, fine, grid)
+        return backproject(filtered, with_midpoints(geometry), grid)
     spacing, arc, cosine, _ = fan_weights(geometry)
     weighted = sinogram * torch.from_numpy(cosine).to(sinogram)
     filtered = filter_views(weighted, spacing, filter, arc=arc, cutoff=cutoff, midpoints=True)
+    fine = with_midpoints(geometry)
     after = fan_weights(fine)[3]
     return backproject(filtered * torch.from_numpy(after).to(sinogram), fine, grid)
 

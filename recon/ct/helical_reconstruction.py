@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...kernels.arrays import like
 from ...kernels.ct.geometry import Geometry, HelicalBeam, VolumeGrid
 from ...kernels.ct.helical import HelixSums
-from ...kernels.ct.projector import checked, like
+from ...kernels.ct.projector import checked
 from ...kernels.ct.rebinning import to_parallel
 from .filtered_backprojection import checked_sinogram, warn_of_truncation
 from .filters import Filter, filter_views
@@ -75,7 +76,8 @@ def wfbp(
     result = np.empty((len(stack), *grid.shape), array.dtype)
     for i, one in enumerate(stack):
         result[i] = _reconstruct(one, geometry, views, grid, filter, cutoff)
-    return like(result.reshape(*batch, *grid.shape), sinogram)
+    volumes: Tensor = like(result.reshape(*batch, *grid.shape), sinogram)
+    return volumes
 
 
 def _reconstruct(

@@ -54,7 +54,26 @@ def sort_lines(
         kspace, mask = _crop_readout(kspace, mask, shape[-1])
     if depth == 1:
         kspace, mask, shape = kspace[:, :, 0], mask[:, 0], shape[1:]
-    return {"kspace": kspace, "mask": mask, "image_shape": shape}
+    return {
+        "kspace": kspace,
+        "mask": mask,
+        "image_shape": shape,
+        "averages": _averages(times),
+        "reversed_lines": _alternating(rows, reverse),
+    }
+
+
+def _averages(times: NDArray[np.uint16]) -> int:
+    """How often every measured sample was, if all were as often; else 0."""
+    counts = np.unique(times[times > 0])
+    return int(counts[0]) if len(counts) == 1 else 0
+
+
+def _alternating(rows: NDArray[np.int64], reverse: NDArray[np.bool_]) -> tuple[int, ...]:
+    """Rows that only reversed readouts measured, if other rows have forward ones alone."""
+    backward, forward = set(rows[reverse].tolist()), set(rows[~reverse].tolist())
+    mixed = backward & forward
+    return () if mixed or not forward else tuple(sorted(backward))
 
 
 def _rows(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..arrays import as_tensor
 from ..scan import MRScan
 from . import acquisition_grid, acquisition_samples
+from .epi import even_readouts, ghost_free
 from .errors import FormatError
 from .orientation import Stack, stack_of
 from .protocol import facts
@@ -37,6 +38,7 @@ _NOT_IMAGING = (
     ismrmrd.ACQ_IS_PHASE_STABILIZATION_REFERENCE,
     ismrmrd.ACQ_IS_PHASE_STABILIZATION,
 )
+_ON_GRID = ("cartesian", "epi")
 _BATCH_AXES = ("repetition", "set", "phase", "contrast", "slice")
 
 
@@ -102,8 +104,10 @@ def assemble(acquisitions: Acquisitions, encoding: int | None = None) -> MRScan:
 
     Averages and repeated lines are averaged; repetitions, sets, phases, contrasts and slices
     become batch axes (in this order, where there is more than one), slices ordered by position.
-    Noise readouts become `MRScan.noise`; navigators, phase correction and dummy readouts are left
-    out. Calibration lines of a separate scan become a scan of their own in
+    Noise readouts become `MRScan.noise`. Readouts on gradient ramps are regridded, and phase
+    correction lines remove the ghost of alternating directions; without them,
+    ``header["reversed_lines"]`` says which lines ran backward. Navigators and dummy readouts are
+    left out. Calibration lines of a separate scan become a scan of their own in
     ``header["calibration"]``; other calibration lines are part of the k-space.
 
     Parameters
@@ -136,6 +140,11 @@ def assemble(acquisitions: Acquisitions, encoding: int | None = None) -> MRScan:
     imaging = imaging.select(imaging.head["encoding_space_ref"] == chosen)
     layout = acquisitions.header.encoding[chosen]
     header = {**facts(acquisitions.header), **_encoding_facts(layout), "xml": acquisitions.xml}
+    if _trajectory(layout) in _ON_GRID:
+        own = acquisitions.flagged(ismrmrd.ACQ_IS_PHASECORR_DATA)
+        own &= acquisitions.head["encoding_space_ref"] == chosen
+        navigators = even_readouts(acquisitions.select(own), layout)
+        imaging = ghost_free(even_readouts(imaging, layout), navigators)
     header["format"] = acquisitions.source
     header["encoding"] = chosen
     header["sample_time_us"] = float(imaging.head["sample_time_us"][0])
@@ -166,18 +175,19 @@ def _scan(
         raise FormatError(None, "readouts", f"have {coils.tolist()} coils, expected one number")
     stack = stack_of(imaging.head)
     names, shape, places = _batch(imaging.head["idx"], stack)
-    trajectory = str(getattr(layout.trajectory, "value", layout.trajectory))
-    sort = (
-        acquisition_grid.sort_lines
-        if trajectory in ("cartesian", "epi")
-        else acquisition_samples.sort_samples
-    )
+    trajectory = _trajectory(layout)
+    on_grid = trajectory in _ON_GRID
+    sort = acquisition_grid.sort_lines if on_grid else acquisition_samples.sort_samples
     fields = sort(imaging, layout, places, int(np.prod(shape)))
     for name in ("kspace", "mask", "trajectory"):
         if name in fields:
             fields[name] = _shaped_batch(fields[name], shape)
     matrix = fields["image_shape"]
     header = {**header, "trajectory": trajectory, **stack.facts()}
+    if (averages := fields.pop("averages", 1)) > 1:
+        header["averages"] = averages
+    if backward := fields.pop("reversed_lines", ()):
+        header["reversed_lines"] = backward
     return MRScan(
         **fields,
         noise=None if noise is None else as_tensor(noise),
@@ -186,6 +196,10 @@ def _scan(
         batch_axes=names,
         header=header,
     )
+
+
+def _trajectory(layout: xsd.encodingType) -> str:
+    return str(getattr(layout.trajectory, "value", layout.trajectory))
 
 
 def _batch(idx: NDArray[np.void], stack: Stack) -> tuple[tuple[str, ...], tuple[int, ...], Any]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .centre import resize
+from .eigenvectors import dominant
 
 _CHUNK = 1 << 17  # entries of the coil-by-coil matrices held at once
 
@@ -95,7 +96,7 @@ def espirit(
         correlation = _correlation(_kernel_projection(data, widths, threshold), widths)
         out = kspace.new_empty((maps, kspace.shape[0], *shape))
         for place, matrices in _image_space(correlation, shape):
-            values, vectors = _dominant(matrices, principal, iterations)
+            values, vectors = dominant(matrices, principal, iterations)
             inner = (principal[:, :1].mH @ vectors)[:, 0]
             turn = torch.polar((values > crop).to(values), -inner.angle())
             vectors = vectors * turn[:, None]
@@ -186,35 +187,6 @@ def _image_space(
             place: tuple[int | slice, ...] = (slice(start, stop), slice(None))
             place = place if plane is None else (plane, *place)
             yield place, values.flatten(2).permute(2, 0, 1).contiguous()
-
-
-def _dominant(matrices: Tensor, start: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-    """Largest eigenvalues ``(pixel, maps)`` and eigenvectors ``(pixel, coil, maps)``.
-
-    Subspace iteration with the eighth power, which small matrices make cheap.
-    """
-    trace = matrices.diagonal(dim1=1, dim2=2).real.sum(1).clamp_min_(1e-30)
-    power = matrices / trace[:, None, None]  # eigenvalues now lie between 1 / coils and 1
-    for _ in range(3):
-        power = power @ power
-    vectors = start.expand(len(matrices), *start.shape)
-    for _ in range(iterations):
-        vectors = _orthonormal(power @ vectors)
-    image = matrices @ vectors
-    if start.shape[1] == 1:
-        return (vectors.mH @ image).real[:, :, 0], vectors
-    values, rotation = torch.linalg.eigh(vectors.mH @ image)
-    return values.flip(1), vectors @ rotation.flip(2)
-
-
-def _orthonormal(vectors: Tensor) -> Tensor:
-    """Gram-Schmidt over the last axis, one pixel each."""
-    columns: list[Tensor] = []
-    for column in (vectors[:, :, i : i + 1] for i in range(vectors.shape[2])):
-        for other in columns:
-            column = column - other @ (other.mH @ column)
-        columns.append(column * (column.mH @ column).real.clamp_min(1e-30).rsqrt())
-    return columns[0] if len(columns) == 1 else torch.cat(columns, dim=2)
 
 
 def _volume(widths: Sequence[int]) -> int:

@@ -3,6 +3,7 @@ from .coils import CoilSensitivity as CoilSensitivity
 from .diagonal import Diagonal as Diagonal
 from .difference import FiniteDifference as FiniteDifference
 from .fourier import Fourier as Fourier
+from .multiband import MultibandSense as MultibandSense
 from .nufft import NonUniformFourier as NonUniformFourier
 from .sampling import Sampling as Sampling
 from .sense import Sense as Sense
@@ -15,6 +16,7 @@ __all__ = [
     "FiniteDifference",
     "Fourier",
     "LinearOperator",
+    "MultibandSense",
     "NonUniformFourier",
     "Sampling",
     "Sense",

@@ -15,6 +15,7 @@ from ..ct.redundancy import angular_range
 from ..image import Image
 from ..scan import CTScan, MRScan
 from .progress import tracker
+from .raw_chain import prepared
 from .registry import find, modality_of
 
 log = logging.getLogger("spinray")
@@ -68,6 +69,8 @@ def reconstruct(
     recipe = find(method, scan)
     parsed = recipe.parse(options)
     start = time.perf_counter()
+    if isinstance(scan, MRScan):
+        scan = prepared(scan, parsed)
     image = recipe.run(scan, parsed, tracker(progress))
     protocol = {k: v for k, v in scan.header.items() if isinstance(v, int | float | str)}
     protocol.pop("xml", None)

@@ -14,30 +14,73 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from ..image import Image, centred_affine
-from ..mri import density_compensation, espirit, resize, root_sum_of_squares, wavelet_sense, whiten
+from ..mri import (
+    calibration_region,
+    density_compensation,
+    espirit,
+    homodyne,
+    nlinv,
+    pocs,
+    radial_density,
+    resize,
+    root_sum_of_squares,
+    spiral_density,
+    voronoi_density,
+    walsh,
+    wavelet_sense,
+)
 from ..mri import gridding as grid_coils
-from ..operators import Fourier, NonUniformFourier, Sense
+from ..operators import Fourier, NonUniformFourier, Sampling, Sense
 from ..scan import MRScan
 from ..solvers import conjugate_gradient
 from ..solvers.common import Callback
+from .raw_chain import RawOptions, whitened
 from .registry import Track, method, option
 
 
-@dataclass(frozen=True)
 class _Sampling:
     """What depends on a trajectory alone, and is made once for all slices that share it."""
 
-    transform: NonUniformFourier
-    density: Tensor  # (sample,)
+    def __init__(self, volume: MRScan) -> None:
+        assert volume.trajectory is not None
+        self.transform = NonUniformFourier(volume.trajectory, volume.image_shape)
+        self._readout_length = volume.readout_length
+        self._densities: dict[str, Tensor] = {}
+
+    @property
+    def density(self) -> Tensor:
+        """Pipe and Menon's weights ``(sample,)``."""
+        return self.density_by("pipe-menon")
+
+    def density_by(self, kind: str) -> Tensor:
+        """Weights ``(sample,)`` of a kind that `gridding` has."""
+        if kind not in self._densities:
+            trajectory, shape = self.transform.trajectory, self.transform.domain_shape
+            if kind == "pipe-menon":
+                weights = density_compensation(trajectory, shape)
+            elif kind == "voronoi":
+                weights = voronoi_density(trajectory, shape)
+            elif self._readout_length is None:
+                raise ValueError(f"density {kind} needs readouts of one length: try voronoi")
+            else:
+                make = radial_density if kind == "radial" else spiral_density
+                weights = make(trajectory, shape, self._readout_length)
+            self._densities[kind] = weights
+        return self._densities[kind]
 
 
+_LEAST_CENTRE = 6  # samples across that coil maps can be told from
 LARGEST_GAP = 0.8  # cells from a point of the centre to the nearest sample; 0.5 is Nyquist's
+COMPLETIONS = ("zero-fill", "homodyne", "pocs")
+PARTIAL_FOURIER = "what becomes of the side of k-space that was not measured"
 Solve = Callable[[MRScan, _Sampling | None, Callback], Tensor]
 
 
 @dataclass(frozen=True)
-class RssOptions:
-    """`rss` has no options."""
+class RssOptions(RawOptions):
+    """Options of `rss`."""
+
+    partial_fourier: str = option("zero-fill", PARTIAL_FOURIER, choices=COMPLETIONS)
 
 
 @method("rss", "mri")
@@ -47,13 +90,21 @@ def rss(scan: MRScan, options: RssOptions, track: Track) -> Image:
         raise ValueError(
             f"rss needs Cartesian k-space, this is {scan.trajectory_kind}: try gridding"
         )
-    coils = Fourier(scan.matrix).adjoint(scan.kspace)
+    assert scan.mask is not None
+    box = scan.mask.reshape(-1, *scan.mask.shape[-scan.ndim :]).any(0)
+    coils = completed(scan.kspace, box, options.partial_fourier, scan.ndim)
     return _image(scan, root_sum_of_squares(coils, scan.ndim))
 
 
 @dataclass(frozen=True)
-class GriddingOptions:
-    """`gridding` has no options."""
+class GriddingOptions(RawOptions):
+    """Options of `gridding`."""
+
+    density: str = option(
+        "pipe-menon",
+        "density compensation: iterated, of rings between samples, or of Voronoi cells",
+        choices=("pipe-menon", "radial", "spiral", "voronoi"),
+    )
 
 
 @method("gridding", "mri")
@@ -63,13 +114,14 @@ def gridding(scan: MRScan, options: GriddingOptions, track: Track) -> Image:
         raise ValueError("gridding needs a trajectory, this scan is Cartesian: try rss")
 
     def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
-        return root_sum_of_squares(_coil_images(volume, sampling), volume.ndim)
+        coils = _coil_images(volume, sampling, options.density)
+        return root_sum_of_squares(coils, volume.ndim)
 
     return _each_volume(scan, solve, track, "gridding", 1)
 
 
 @dataclass(frozen=True)
-class SenseOptions:
+class SenseOptions(RawOptions):
     """Options of `sense`."""
 
     iterations: int = option(30, "conjugate gradient steps")
@@ -77,14 +129,19 @@ class SenseOptions:
         0.1, "Tikhonov weight, relative to the mean eigenvalue of the normal operator"
     )
     calibration: int = option(24, "width of the k-space centre that the coil maps come from")
+    maps: str = option(
+        "espirit",
+        "where the coil maps come from; nlinv needs no fully sampled centre",
+        choices=("espirit", "walsh", "nlinv"),
+    )
 
 
 @method("sense", "mri")
 def sense(scan: MRScan, options: SenseOptions, track: Track) -> Image:
-    """Iterative SENSE: least squares with ESPIRiT maps by conjugate gradient, any sampling."""
+    """Iterative SENSE: least squares with coil maps by conjugate gradient, any sampling."""
 
     def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
-        A = _encoding(volume, options.calibration, sampling)
+        A = _encoding(volume, options.calibration, sampling, kind=options.maps)
         # Maps have unit length in each pixel, so the mean eigenvalue is the samples per pixel.
         return conjugate_gradient(
             A,
@@ -94,11 +151,11 @@ def sense(scan: MRScan, options: SenseOptions, track: Track) -> Image:
             callback=step,
         )
 
-    return _each_volume(_whitened(scan), solve, track, "sense", options.iterations)
+    return _each_volume(whitened(scan), solve, track, "sense", options.iterations)
 
 
 @dataclass(frozen=True)
-class WaveletOptions:
+class WaveletOptions(RawOptions):
     """Options of `l1-wavelet`."""
 
     iterations: int = option(60, "FISTA steps")
@@ -120,36 +177,21 @@ def l1_wavelet(scan: MRScan, options: WaveletOptions, track: Track) -> Image:
             A, kspace, iterations=options.iterations, weight=options.weight, callback=step
         )
 
-    return _each_volume(_whitened(scan), solve, track, "l1-wavelet", options.iterations)
-
-
-def _whitened(scan: MRScan) -> MRScan:
-    """The scan with uncorrelated noise of unit variance, if it brought a noise measurement."""
-    noise = scan.noise
-    if noise is None:
-        return scan
-
-    def white(part: MRScan) -> Tensor:
-        return whiten(part.kspace, noise, ndim=part.ndim if part.is_cartesian else 1)
-
-    header = dict(scan.header)
-    if (reference := header.get("calibration")) is not None:
-        header["calibration"] = reference.replace(kspace=white(reference))
-    return scan.replace(kspace=white(scan), noise=None, header=header)
+    return _each_volume(whitened(scan), solve, track, "l1-wavelet", options.iterations)
 
 
 def _sampling(volume: MRScan) -> _Sampling | None:
-    """Transform and density compensation of a trajectory; none is needed on a grid."""
-    if volume.trajectory is None:
-        return None
-    return _Sampling(
-        NonUniformFourier(volume.trajectory, volume.image_shape),
-        density_compensation(volume.trajectory, volume.image_shape),
-    )
+    """What the trajectory brings; a grid has none."""
+    return None if volume.is_cartesian else _Sampling(volume)
 
 
 def _encoding(
-    volume: MRScan, calibration: int, sampling: _Sampling | None, *, weighted: bool = False
+    volume: MRScan,
+    calibration: int,
+    sampling: _Sampling | None,
+    *,
+    weighted: bool = False,
+    kind: str = "espirit",
 ) -> Sense:
     """The SENSE operator of one volume, maps from its calibration scan or its own centre."""
     kspace = volume.kspace
@@ -163,11 +205,27 @@ def _encoding(
             own = sampling if reference is volume else _sampling(reference)
             kspace = Fourier(reference.matrix)(_coil_images(reference, own))
         kspace = resize(kspace, volume.matrix)
-        maps = espirit(kspace, calibration=calibration, ndim=volume.ndim)
+        maps = _maps(kspace, calibration, kind, volume.ndim)
     if sampling is None:
         return Sense(maps, mask=volume.mask, ndim=volume.ndim)
     weights = sampling.density if weighted else None
     return Sense(maps, trajectory=sampling.transform, weights=weights)
+
+
+def _maps(kspace: Tensor, calibration: int, kind: str, ndim: int) -> Tensor:
+    """Coil maps from Cartesian k-space ``(coil, [kz,] ky, kx)``, zero where not measured."""
+    shape = kspace.shape[-ndim:]
+    if kind == "nlinv":
+        return nlinv(Sampling((kspace != 0).any(0)) @ Fourier(shape), kspace)[1]
+    if kind == "walsh":
+        centre = calibration_region(kspace, calibration)
+        if min(centre.shape[1:]) < _LEAST_CENTRE:
+            raise ValueError(
+                f"the fully sampled centre of k-space is {tuple(centre.shape[1:])}, adaptive maps "
+                f"need at least {_LEAST_CENTRE} samples: measure calibration lines, or use nlinv"
+            )
+        return walsh(Fourier(shape).adjoint(resize(centre, shape)), ndim=ndim)
+    return espirit(kspace, calibration=calibration, ndim=ndim)
 
 
 def _warn_of_gaps(scan: MRScan, calibration: int) -> None:
@@ -187,10 +245,20 @@ def _warn_of_gaps(scan: MRScan, calibration: int) -> None:
         )
 
 
-def _coil_images(volume: MRScan, sampling: _Sampling | None) -> Tensor:
+def _coil_images(volume: MRScan, sampling: _Sampling | None, density: str = "pipe-menon") -> Tensor:
     """Gridded images ``(coil, [z,] y, x)`` of one non-Cartesian volume."""
     assert sampling is not None
-    return grid_coils(volume.kspace, sampling.transform, volume.image_shape, sampling.density)
+    weights = sampling.density_by(density)
+    return grid_coils(volume.kspace, sampling.transform, volume.image_shape, weights)
+
+
+def completed(kspace: Tensor, mask: Tensor, kind: str, ndim: int) -> Tensor:
+    """Coil images of k-space whose box was measured, its missing side as `kind` says."""
+    if kind == "homodyne":
+        return homodyne(kspace, mask, ndim=ndim)
+    if kind == "pocs":
+        kspace = pocs(kspace, mask, ndim=ndim)
+    return Fourier(kspace.shape[-ndim:]).adjoint(kspace)
 
 
 def _each_volume(scan: MRScan, solve: Solve, track: Track, label: str, steps: int) -> Image:

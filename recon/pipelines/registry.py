@@ -192,7 +192,7 @@ def modality_of(scan: MRScan | CTScan) -> str:
 
 
 def _all() -> Iterator[Method]:
-    for module in ("mri", "ct"):
+    for module in ("mri", "parallel", "multislice", "ct"):
         import_module(f".{module}", __package__)  # registers its recipes
     yield from _registry.values()
 

@@ -124,3 +124,55 @@ def test_crossed_slices_keep_their_order_and_say_where_they_are(make_ismrmrd):
 def test_without_directions_there_is_no_affine(make_ismrmrd):
     lines = [make_ismrmrd.readout(np.ones((1, 8)), kspace_encode_step_1=y) for y in range(6)]
     assert sr.load(make_ismrmrd(lines)).affine is None
+
+
+@pytest.mark.parametrize("name", ["axial, feet first", "coronal", "oblique"])
+def test_an_asymmetric_stack_lies_in_dicom_and_nifti_where_it_did(make_ismrmrd, tmp_path, name):
+    """Three points of different strength in each of three interleaved slices, to image files."""
+    nibabel, pydicom = pytest.importorskip("nibabel"), pytest.importorskip("pydicom")
+    nx, ny, dx, dy, gap = 16, 12, 2.0, 3.0, 7.5
+    frame, center = FRAMES[name], np.array([11.0, -23.0, 42.0])
+    kx = (np.arange(2 * nx) - nx) / (2 * nx * dx)  # oversampled readouts
+    points = [(3.0, (4, 1)), (2.0, (-5, 2)), (1.0, (1, -4))]  # strength, voxels from the middle
+    lines = []
+    for number, height in enumerate([2, 0, 1]):
+        position = center + frame[2] * gap * height
+        for y in range(ny):
+            data = sum(
+                strength * signal(kx, (y - ny // 2) / (ny * dy), 0,
+                                  np.array([dx * (i + height), dy * j, 0]))
+                for strength, (i, j) in points
+            )  # fmt: skip
+            lines.append(
+                make_ismrmrd.readout(
+                    data[None], kspace_encode_step_1=y, slice=number, position=position,
+                    read_dir=frame[0], phase_dir=frame[1], slice_dir=frame[2],
+                )
+            )  # fmt: skip
+    encoding = make_ismrmrd.encoding(
+        (2 * nx, ny, 1), (2 * nx * dx, ny * dy, 5.0), (nx, ny, 1), (nx * dx, ny * dy, 5.0)
+    )
+    image = sr.reconstruct(sr.load(make_ismrmrd(lines, encoding)), "rss")
+    expected = {
+        (height, rank): center + np.array([dx * (i + height), dy * j, gap * height]) @ frame
+        for height in range(3)
+        for rank, (_, (i, j)) in enumerate(points)
+    }
+    nifti = nibabel.load(image.save(tmp_path / "stack.nii.gz"))
+    values = nifti.get_fdata()
+    image.save(tmp_path / "stack.dcm")
+    files = [pydicom.dcmread(f) for f in sorted(tmp_path.glob("*.dcm"))]
+    for (height, rank), place in expected.items():
+        slab = values[:, :, height]
+        i, j = np.unravel_index(np.argsort(slab, axis=None)[-1 - rank], slab.shape)
+        found = nifti.affine @ [i, j, height, 1]
+        assert found[:3] == pytest.approx(LPS_TO_RAS @ place, abs=1e-2)
+        d = files[height]
+        row, column = np.unravel_index(
+            np.argsort(d.pixel_array, axis=None)[-1 - rank], d.pixel_array.shape
+        )
+        along_row, along_column = np.reshape(d.ImageOrientationPatient, (2, 3)).astype(float)
+        step_row, step_column = (float(v) for v in d.PixelSpacing)
+        found = np.array(d.ImagePositionPatient, float)
+        found += column * step_column * along_row + row * step_row * along_column
+        assert found == pytest.approx(place, abs=1e-2)

@@ -1,0 +1,107 @@
+"""Slices that were excited together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .. import mri
+from ..image import Image
+from ..operators import Fourier, MultibandSense
+from ..scan import MRScan
+from ..solvers import conjugate_gradient
+from ..solvers.common import Callback
+from .mri import _image
+from .raw_chain import RawOptions, whitened
+from .registry import Track, method, option
+
+
+@dataclass(frozen=True)
+class MultibandGroup:
+    """One group of slices: k-space, its references and how far each is shifted along y."""
+
+    kspace: Tensor  # (coil, ky, kx)
+    mask: Tensor  # (ky, kx)
+    reference: Tensor  # (slice, coil, ky, kx)
+    shifts: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class MultisliceOptions(RawOptions):
+    """Options of `multislice`."""
+
+    algorithm: str = option(
+        "sense",
+        "coil maps and least squares, or kernels in k-space",
+        choices=("sense", "split-slice-grappa"),
+    )
+    iterations: int = option(30, "sense: conjugate gradient steps")
+    regularization: float = option(
+        1e-3, "Tikhonov weight, relative to the mean eigenvalue of the normal operator or kernels"
+    )
+    calibration: int = option(24, "width of the references' k-space centre that is used")
+
+
+@method("multislice", "mri")
+def multislice(scan: MRScan, options: MultisliceOptions, track: Track) -> Image:
+    """Simultaneous multislice: SENSE or split-slice GRAPPA with single-slice references.
+
+    ``header["multiband_shifts"]`` says how far along y each slice is shifted, in fields of view;
+    ``header["calibration"]`` is the scan of the slices one by one, with the batch axis "slice".
+    """
+    shifts = tuple(float(s) for s in scan.header.get("multiband_shifts", ()))
+    reference = scan.header.get("calibration")
+    if not shifts or reference is None or not scan.is_cartesian or scan.ndim != 2:
+        raise ValueError(
+            'multislice needs 2D Cartesian k-space with header["multiband_shifts"] and '
+            f'header["calibration"], the slices one by one; this is {scan}'
+        )
+    if reference.batch_shape != (len(shifts),):
+        raise ValueError(
+            f"{len(shifts)} multiband_shifts, but the calibration scan has batch "
+            f"{reference.batch_shape}: expected as many slices"
+        )
+    scan = whitened(scan)
+    reference = scan.header["calibration"]
+    assert scan.mask is not None
+    masks = scan.mask.expand(*scan.batch_shape, *scan.matrix).reshape(-1, *scan.matrix)
+    centre = mri.resize(reference.kspace, scan.matrix)
+    solve = _sense if options.algorithm == "sense" else _split_slices
+    volumes = []
+    with track("multislice", options.iterations * math.prod(scan.batch_shape)) as step:
+        for kspace, mask in zip(scan.kspace.reshape(-1, scan.coils, *scan.matrix), masks,
+                                strict=True):  # fmt: skip
+            volumes.append(solve(MultibandGroup(kspace, mask, centre, shifts), options, step))
+    data = torch.stack(volumes).reshape(*scan.batch_shape, *volumes[0].shape)
+    placed = reference.replace(
+        kspace=centre, mask=None, image_shape=scan.image_shape, batch_axes=("slice",)
+    )
+    return _image(placed, data)
+
+
+def _sense(group: MultibandGroup, options: MultisliceOptions, step: Callback) -> Tensor:
+    maps = mri.espirit(group.reference, calibration=options.calibration)
+    A = MultibandSense(maps, group.shifts, mask=group.mask)
+    weight = options.regularization * float(group.mask.float().mean())
+    return conjugate_gradient(
+        A, group.kspace, iterations=options.iterations, regularization=weight, callback=step
+    )
+
+
+def _split_slices(group: MultibandGroup, options: MultisliceOptions, step: Callback) -> Tensor:
+    lines = group.mask.any(1).nonzero().flatten()
+    steps = set(lines.diff().tolist())
+    if len(steps) > 1:
+        raise ValueError(f"split-slice-grappa needs evenly spaced lines, they are {steps} apart")
+    gap = steps.pop() if steps else 1
+    slices = mri.split_slice_grappa(
+        group.kspace, group.reference, group.shifts, calibration=options.calibration, step=gap,
+        regularization=options.regularization,
+    )  # fmt: skip
+    if gap > 1:
+        slices = mri.grappa(slices, group.mask, reference=group.reference)
+    step(0, slices, 0.0)
+    return mri.root_sum_of_squares(Fourier(slices.shape[-2:]).adjoint(slices))

@@ -81,14 +81,14 @@ class Sense(LinearOperator):
         if weights is None:
             self.register_buffer("weights", None)
         else:
-            _check_weights(weights, encoding.range_shape)
+            check_weights(weights, encoding.range_shape)
             self.hold("weights", weights)
         self._axes = tuple(range(-len(coils.domain_shape), 0))
         # F^H M F is a circular convolution and commutes with the shifts of the centred transform:
         # once the mask itself is shifted, the normal operator needs none.
         centred, shifted = None, None
         if mask is not None:
-            centred = _coil_mask(mask, coils.domain_shape).to(maps.real.dtype)
+            centred = coil_mask(mask, coils.domain_shape).to(maps.real.dtype)
             shifted = torch.fft.ifftshift(centred, dim=self._axes)
         self.register_buffer("mask", centred, persistent=False)
         self.register_buffer("_shifted", shifted, persistent=False)
@@ -174,7 +174,8 @@ class Sense(LinearOperator):
         return super().norm(*arguments, **options)
 
 
-def _check_weights(weights: Tensor, samples: Shape) -> None:
+def check_weights(weights: Tensor, samples: Shape) -> None:
+    """Raise an error for weights that are not ``(*frames, sample)``, real, finite and >= 0."""
     if weights.is_complex():
         raise TypeError(f"weights are {weights.dtype}, expected real")
     if weights.shape[-1:] != samples:
@@ -197,7 +198,7 @@ def _sum(part: Callable[[slice], Tensor], blocks: list[slice]) -> Tensor:
     return result
 
 
-def _coil_mask(mask: Tensor, shape: Shape) -> Tensor:
+def coil_mask(mask: Tensor, shape: Shape) -> Tensor:
     """Boolean mask ``(*batch, [kz,] ky, kx)`` with an axis of length 1 for the coils."""
     if mask.is_complex() or mask.is_floating_point():
         raise TypeError(f"mask must be boolean, got {mask.dtype}")

@@ -1,21 +1,31 @@
 from .chambolle_pock import Term as Term
 from .chambolle_pock import primal_dual as primal_dual
+from .common import Convergence as Convergence
+from .generalized_variation import GeneralizedVariationProx as GeneralizedVariationProx
+from .low_rank import LocallyLowRankProx as LocallyLowRankProx
+from .low_rank import singular_value_threshold as singular_value_threshold
 from .normal_equations import conjugate_gradient as conjugate_gradient
 from .proximal import group_soft_threshold as group_soft_threshold
 from .proximal import non_negative as non_negative
 from .proximal import soft_threshold as soft_threshold
 from .proximal_gradient import fista as fista
 from .simultaneous import sirt as sirt
+from .splitting import admm as admm
 from .total_variation import TotalVariationProx as TotalVariationProx
 
 __all__ = [
+    "Convergence",
+    "GeneralizedVariationProx",
+    "LocallyLowRankProx",
     "Term",
     "TotalVariationProx",
+    "admm",
     "conjugate_gradient",
     "fista",
     "group_soft_threshold",
     "non_negative",
     "primal_dual",
+    "singular_value_threshold",
     "sirt",
     "soft_threshold",
 ]

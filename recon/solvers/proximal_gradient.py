@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..operators.base import LinearOperator
-from .common import Callback, item_dot
+from .common import Callback, item_dot, relative_change
 
 
 def fista(
@@ -23,7 +23,9 @@ def fista(
     tolerance: float = 0.0,
     callback: Callback | None = None,
 ) -> Tensor:
-    """Minimise ``|A x - y|^2 / 2 + g(x)`` by FISTA.
+    """Minimise ``|A x - y|^2 / 2 + g(x)`` by FISTA, in place on five arrays of x's size.
+
+    What A and `prox` take comes on top.
 
     Parameters
     ----------
@@ -32,7 +34,7 @@ def fista(
     y
         Data ``(*batch, *range_shape)``.
     prox
-        Proximal map of g: ``prox(v, t)`` minimises ``|x - v|^2 / 2 + t g(x)``.
+        Proximal map of g: ``prox(v, t)`` minimises ``|x - v|^2 / 2 + t g(x)``. It may work in v.
     iterations
         At most this many.
     step
@@ -44,7 +46,8 @@ def fista(
     tolerance
         Stop when x changes by less than this part; 0 never looks.
     callback
-        ``callback(iteration, x, change)`` after each iteration, `change` being that part.
+        ``callback(iteration, x, change)`` after each iteration, `change` being that part; x is
+        worked on in place: clone what should stay.
 
     References
     ----------
@@ -54,25 +57,23 @@ def fista(
     ndim = len(A.domain_shape)
     with torch.no_grad():
         rhs = A.adjoint(y)
+        batch = rhs.shape[: rhs.ndim - ndim]
         if step is None:
-            batch = rhs.shape[: rhs.ndim - ndim]
             norm = A.norm(dtype=rhs.dtype, device=rhs.device, batch=batch)
             step = 1 / norm**2 if norm > 0 else 1.0
         x = rhs * step if initial is None else initial.clone()
-        z = x
-        t = torch.ones(rhs.shape[: rhs.ndim - ndim] + (1,) * ndim, device=x.device).to(x.real)
+        z = x.clone()
+        t = torch.ones(batch + (1,) * ndim, device=x.device, dtype=x.real.dtype)
         for iteration in range(iterations):
-            gradient = A.normal(z).sub_(rhs)
-            new = prox(gradient.mul_(-step).add_(z), step)
-            moved = new - x
+            new = prox(A.normal(z).sub_(rhs).mul_(-step).add_(z), step)
+            moved = x.neg_().add_(new)  # x itself is not needed any more
             if restart:
-                t = torch.where(item_dot(z - new, moved, ndim) > 0, 1.0, t)
+                t = torch.where(item_dot(z.sub_(new), moved, ndim) > 0, 1.0, t)
             following = (1 + (1 + 4 * t * t).sqrt()) / 2
-            z = torch.addcmul(new, moved, ((t - 1) / following).to(new.dtype))
+            z.copy_(moved).mul_((t - 1) / following).add_(new)
             x, t = new, following
             if callback is not None or tolerance > 0:
-                size = float(torch.linalg.vector_norm(x))
-                change = float(torch.linalg.vector_norm(moved)) / size if size else 0.0
+                change = relative_change(moved, x)
                 if callback is not None:
                     callback(iteration, x, change)
                 if change < tolerance:

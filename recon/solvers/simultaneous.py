@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..operators.base import LinearOperator
-from .common import Callback
+from .common import Callback, relative_change
 
 
 def sirt(
@@ -16,6 +16,7 @@ def sirt(
     iterations: int = 100,
     initial: Tensor | None = None,
     nonnegative: bool = True,
+    tolerance: float = 0.0,
     callback: Callback | None = None,
 ) -> Tensor:
     """Solve A x = y by x += C A^H R (y - A x), with R and C the inverse row and column sums of A.
@@ -30,6 +31,8 @@ def sirt(
         Where to start ``(*batch, *A.domain_shape)``; zero by default.
     nonnegative
         Set negative values to zero after every step.
+    tolerance
+        Stop when x changes by less than this part; 0 never looks.
     callback
         Called with (iteration, x, relative change) after every step.
 
@@ -43,13 +46,17 @@ def sirt(
     batch = y.shape[: y.ndim - len(A.range_shape)]
     x = y.new_zeros((*batch, *A.domain_shape)) if initial is None else initial.clone()
     for iteration in range(iterations):
-        step = columns * A.adjoint(rows * (y - A(x)))
-        x = x + step
+        new = columns * A.adjoint(rows * (y - A(x)))
+        new.add_(x)
         if nonnegative:
-            x.clamp_(min=0)
-        if callback is not None:
-            size = torch.linalg.vector_norm(x).clamp_min(torch.finfo(x.dtype).tiny)
-            callback(iteration, x, float(torch.linalg.vector_norm(step) / size))
+            new.clamp_(min=0)
+        moved, x = x.neg_().add_(new), new
+        if callback is not None or tolerance > 0:
+            change = relative_change(moved, x)
+            if callback is not None:
+                callback(iteration, x, change)
+            if change < tolerance:
+                break
     return x
 
 

@@ -1,4 +1,6 @@
 from .adaptive import walsh as walsh
+from .auto_weight import noise_deviation as noise_deviation
+from .auto_weight import sure_weight as sure_weight
 from .centre import resize as resize
 from .coil_compression import compress_coils as compress_coils
 from .coil_compression import compression_matrices as compression_matrices
@@ -31,6 +33,8 @@ from .noise_maps import snr_units as snr_units
 from .partial_fourier import homodyne as homodyne
 from .partial_fourier import pocs as pocs
 from .self_consistency import spirit as spirit
+from .regularized import regularized_sense as regularized_sense
+from .regularized import regularized_series as regularized_series
 
 __all__ = [
     "calibration_region",
@@ -47,11 +51,14 @@ __all__ = [
     "navigator_phase",
     "nlinv",
     "noise_covariance",
+    "noise_deviation",
     "pocs",
     "pseudo_replicas",
     "radial_delays",
     "radial_density",
     "regrid_readouts",
+    "regularized_sense",
+    "regularized_series",
     "require_coils",
     "resize",
     "root_sum_of_squares",
@@ -61,6 +68,7 @@ __all__ = [
     "spiral_density",
     "spirit",
     "split_slice_grappa",
+    "sure_weight",
     "trapezoid_positions",
     "voronoi_density",
     "walsh",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -27,13 +27,11 @@ from ..mri import (
     spiral_density,
     voronoi_density,
     walsh,
-    wavelet_sense,
 )
 from ..mri import gridding as grid_coils
 from ..operators import Fourier, NonUniformFourier, Sampling, Sense
 from ..scan import MRScan
-from ..solvers import conjugate_gradient
-from ..solvers.common import Callback
+from ..solvers import Convergence, conjugate_gradient
 from .raw_chain import RawOptions, whitened
 from .registry import Track, method, option
 
@@ -43,7 +41,12 @@ class _Sampling:
 
     def __init__(self, volume: MRScan) -> None:
         assert volume.trajectory is not None
-        self.transform = NonUniformFourier(volume.trajectory, volume.image_shape)
+        self.transform = NonUniformFourier(
+            volume.trajectory,
+            volume.image_shape,
+            field_map=volume.header.get("field_map"),
+            readout_time=volume.header.get("readout_time"),
+        )
         self._readout_length = volume.readout_length
         self._densities: dict[str, Tensor] = {}
 
@@ -73,7 +76,7 @@ _LEAST_CENTRE = 6  # samples across that coil maps can be told from
 LARGEST_GAP = 0.8  # cells from a point of the centre to the nearest sample; 0.5 is Nyquist's
 COMPLETIONS = ("zero-fill", "homodyne", "pocs")
 PARTIAL_FOURIER = "what becomes of the side of k-space that was not measured"
-Solve = Callable[[MRScan, _Sampling | None, Callback], Tensor]
+Solve = Callable[[MRScan, _Sampling | None, Convergence], Tensor]
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def gridding(scan: MRScan, options: GriddingOptions, track: Track) -> Image:
     if scan.is_cartesian:
         raise ValueError("gridding needs a trajectory, this scan is Cartesian: try rss")
 
-    def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
+    def solve(volume: MRScan, sampling: _Sampling | None, step: Convergence) -> Tensor:
         coils = _coil_images(volume, sampling, options.density)
         return root_sum_of_squares(coils, volume.ndim)
 
@@ -140,7 +143,7 @@ class SenseOptions(RawOptions):
 def sense(scan: MRScan, options: SenseOptions, track: Track) -> Image:
     """Iterative SENSE: least squares with coil maps by conjugate gradient, any sampling."""
 
-    def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
+    def solve(volume: MRScan, sampling: _Sampling | None, step: Convergence) -> Tensor:
         A = _encoding(volume, options.calibration, sampling, kind=options.maps)
         # Maps have unit length in each pixel, so the mean eigenvalue is the samples per pixel.
         return conjugate_gradient(
@@ -152,32 +155,6 @@ def sense(scan: MRScan, options: SenseOptions, track: Track) -> Image:
         )
 
     return _each_volume(whitened(scan), solve, track, "sense", options.iterations)
-
-
-@dataclass(frozen=True)
-class WaveletOptions(RawOptions):
-    """Options of `l1-wavelet`."""
-
-    iterations: int = option(60, "FISTA steps")
-    weight: float = option(
-        0.75, "weight of the wavelets' l1 norm, in units of the data's own finest coefficients"
-    )
-    calibration: int = option(24, "width of the k-space centre that the coil maps come from")
-
-
-@method("l1-wavelet", "mri")
-def l1_wavelet(scan: MRScan, options: WaveletOptions, track: Track) -> Image:
-    """Compressed sensing: ESPIRiT maps and l1-regularised wavelets by FISTA, any sampling."""
-
-    def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
-        # Weighting evens out the eigenvalues; FISTA is slow at the edge of k-space without.
-        A = _encoding(volume, options.calibration, sampling, weighted=True)
-        kspace = volume.kspace if sampling is None else sampling.density.sqrt() * volume.kspace
-        return wavelet_sense(
-            A, kspace, iterations=options.iterations, weight=options.weight, callback=step
-        )
-
-    return _each_volume(whitened(scan), solve, track, "l1-wavelet", options.iterations)
 
 
 def _sampling(volume: MRScan) -> _Sampling | None:
@@ -263,14 +240,15 @@ def completed(kspace: Tensor, mask: Tensor, kind: str, ndim: int) -> Tensor:
 
 def _each_volume(scan: MRScan, solve: Solve, track: Track, label: str, steps: int) -> Image:
     """Solve every slice, repetition, ... on its own and put the results back in order."""
-    volumes, trajectory, sampling = [], None, None
+    volumes, records, trajectory, sampling = [], [], None, None
     with track(label, steps * math.prod(scan.batch_shape)) as step:
         for volume in _volumes(scan):
-            if volume.trajectory is not trajectory:
+            if volume.trajectory is not trajectory or "field_map" in volume.header:
                 trajectory, sampling = volume.trajectory, _sampling(volume)
-            volumes.append(solve(volume, sampling, step))
+            records.append(Convergence(step))
+            volumes.append(solve(volume, sampling, records[-1]))
     data = torch.stack(volumes).reshape(*scan.batch_shape, *volumes[0].shape)
-    return _image(scan, data)
+    return _image(scan, data, records)
 
 
 def _volumes(scan: MRScan) -> Iterator[MRScan]:
@@ -281,7 +259,7 @@ def _volumes(scan: MRScan) -> Iterator[MRScan]:
             place = dict(zip(scan.batch_axes, index, strict=False))
             sizes = zip(reference.batch_axes, reference.batch_shape, strict=False)
             own = tuple(min(place.get(axis, 0), size - 1) for axis, size in sizes)
-            header = {**scan.header, "calibration": _volume(reference, own)}
+            header = {**volume.header, "calibration": _volume(reference, own)}
             volume = volume.replace(header=header)
         yield volume
 
@@ -293,11 +271,17 @@ def _volume(scan: MRScan, index: tuple[int, ...]) -> MRScan:
         mask = mask.expand(*scan.batch_shape, *scan.matrix)[index]
     if trajectory is not None and trajectory.ndim > 2:
         trajectory = trajectory[index]
-    return scan.replace(kspace=scan.kspace[index], mask=mask, trajectory=trajectory, batch_axes=())
+    header = dict(scan.header)
+    field_map = header.get("field_map")
+    if field_map is not None and field_map.ndim > scan.ndim:
+        header["field_map"] = field_map[index]
+    return scan.replace(
+        kspace=scan.kspace[index], mask=mask, trajectory=trajectory, batch_axes=(), header=header
+    )
 
 
-def _image(scan: MRScan, data: Tensor) -> Image:
-    """Crop the encoded matrix to the image and give it its place in space."""
+def _image(scan: MRScan, data: Tensor, records: Sequence[Convergence] = ()) -> Image:
+    """Crop the encoded matrix to the image, give it its place in space and say how it converged."""
     data = resize(data, scan.image_shape)
     slices = bool(scan.batch_axes) and scan.batch_axes[-1] == "slice"
     spacing = scan.spacing if slices else scan.spacing[-scan.ndim :]
@@ -306,4 +290,6 @@ def _image(scan: MRScan, data: Tensor) -> Image:
         affine = centred_affine(tuple(data.shape[-len(spacing) :]), spacing)
         for axis, n in enumerate(reversed(scan.image_shape)):
             affine[axis, 3] -= affine[axis, axis] * (n // 2 - (n - 1) / 2)
-    return Image(data, spacing, affine)
+    figures = [record.summary() for record in records]
+    metadata = {"convergence": figures[0] if len(figures) == 1 else figures} if any(figures) else {}
+    return Image(data, spacing, affine, metadata)

@@ -53,21 +53,27 @@ class Option:
         """
         if value is None and self.default is None:
             return None
+        if self.kind is not str and value in self.choices:  # a word instead of a number
+            return value
         try:
             parsed = _convert(value, self.kind)
         except (TypeError, ValueError):
             raise ValueError(
-                f"option {self.name} must be {_article(self.kind)}, got {value!r}"
+                f"option {self.name} must be {self._expected}, got {value!r}"
             ) from None
         if self.kind is int and parsed < 1:
             raise ValueError(f"option {self.name} must be 1 or more, got {value!r}")
         if self.kind is float and not 0 <= parsed < math.inf:
             raise ValueError(f"option {self.name} must be 0 or more and finite, got {value!r}")
-        if self.choices and parsed not in self.choices:
+        if self.kind is str and self.choices and parsed not in self.choices:
             raise ValueError(
                 f"option {self.name} must be one of {', '.join(self.choices)}, got {value!r}"
             )
         return parsed
+
+    @property
+    def _expected(self) -> str:
+        return " or ".join([_article(self.kind), *self.choices])
 
     def __str__(self) -> str:
         choices = f" ({', '.join(self.choices)})" if self.choices else ""
@@ -132,7 +138,7 @@ class MethodList(tuple[Method, ...]):
         return "\n".join(map(str, self))
 
 
-_registry: dict[str, Method] = {}
+_registry: dict[tuple[str, str], Method] = {}  # by modality and name
 
 
 def method(name: str, modality: str) -> Callable[[Recipe], Recipe]:
@@ -141,7 +147,7 @@ def method(name: str, modality: str) -> Callable[[Recipe], Recipe]:
     def register(recipe: Recipe) -> Recipe:
         hints = typing.get_type_hints(recipe)
         summary = (inspect.getdoc(recipe) or "").splitlines()[0].rstrip(".")
-        _registry[name] = Method(name, modality, summary, recipe, hints["options"])
+        _registry[modality, name] = Method(name, modality, summary, recipe, hints["options"])
         return recipe
 
     return register
@@ -170,11 +176,12 @@ def find(name: str, scan: MRScan | CTScan) -> Method:
     """
     modality = modality_of(scan)
     names = [m.name for m in methods(modality)]
-    if name in names:
-        return _registry[name]
-    if name in _registry:
+    if (modality, name) in _registry:
+        return _registry[modality, name]
+    others = [m for m, other in _registry if other == name]
+    if others:
         raise ValueError(
-            f"method {name!r} is for {_registry[name].modality} data, the scan is {modality}: "
+            f"method {name!r} is for {others[0]} data, the scan is {modality}: "
             f"choose one of {', '.join(names)}"
         )
     near = difflib.get_close_matches(name, names, n=1)
@@ -192,7 +199,8 @@ def modality_of(scan: MRScan | CTScan) -> str:
 
 
 def _all() -> Iterator[Method]:
-    for module in ("mri", "parallel", "multislice", "ct"):
+    names = ("mri", "mri_regularized", "mri_dynamic", "parallel", "multislice", "ct")
+    for module in names:
         import_module(f".{module}", __package__)  # registers its recipes
     yield from _registry.values()
 

@@ -40,8 +40,8 @@ def test_every_option_has_help_and_a_default_that_parses(method) -> None:
 def test_unknown_method_suggests_a_near_one() -> None:
     with pytest.raises(ValueError, match="did you mean 'l1-wavelet'"):
         sr.reconstruct(MR, "l1-wavelets")
-    with pytest.raises(ValueError, match="tv.*is for ct data.*rss"):
-        sr.reconstruct(MR, "tv")
+    with pytest.raises(ValueError, match="sirt.*is for ct data.*rss"):
+        sr.reconstruct(MR, "sirt")
 
 
 def test_option_of_another_method_says_whose_it_is() -> None:
@@ -76,3 +76,11 @@ def test_things_that_are_no_scan() -> None:
         sr.reconstruct(torch.zeros(4, 4))
     with pytest.raises(ValueError, match="volume= is for CT"):
         sr.reconstruct(MR, volume=sr.VolumeGrid((8, 8)))
+
+
+def test_a_word_may_stand_for_a_number() -> None:
+    (wavelet,) = (m for m in sr.methods("mri") if m.name == "l1-wavelet")
+    assert wavelet.parse({"weight": "auto"}).weight == "auto"
+    assert wavelet.parse({"weight": "0.5"}).weight == 0.5
+    with pytest.raises(ValueError, match="a number or auto"):
+        wavelet.parse({"weight": "automatic"})

@@ -1,0 +1,126 @@
+"""Regularised MR methods of single images: wavelets and curvelets, TV, TGV."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..image import Image
+from ..mri import noise_deviation, regularized_sense, sure_weight, wavelet_sense
+from ..operators import Sense
+from ..scan import MRScan
+from ..solvers import Convergence
+from ..solvers.common import Callback
+from .mri import _each_volume, _encoding, _Sampling
+from .raw_chain import RawOptions, whitened
+from .registry import Track, method, option
+
+# image from (A, y, weight, iterations, callback)
+Solver = Callable[[Sense, Tensor, float, int, Callback | None], Tensor]
+AUTO_ITERATIONS = 20  # of each reconstruction that tries a weight
+TOLERANCE = 1e-4  # relative change at which TV and TGV stop
+WEIGHT_HELP = "in units of the data's own finest coefficients; auto finds it by SURE"
+
+
+@dataclass(frozen=True)
+class WaveletOptions(RawOptions):
+    """Options of `l1-wavelet`."""
+
+    iterations: int = option(60, "FISTA steps")
+    weight: float | str = option(0.75, f"weight of the l1 norm, {WEIGHT_HELP}", choices=("auto",))
+    calibration: int = option(24, "width of the k-space centre that the coil maps come from")
+
+
+@method("l1-wavelet", "mri")
+def l1_wavelet(scan: MRScan, options: WaveletOptions, track: Track) -> Image:
+    """Compressed sensing: ESPIRiT maps, l1 of wavelets and curvelets by FISTA, any sampling."""
+
+    def solver(
+        A: Sense, y: Tensor, weight: float, iterations: int, step: Callback | None
+    ) -> Tensor:
+        return wavelet_sense(A, y, iterations=iterations, weight=weight, callback=step)
+
+    return _regularized(scan, options, track, "l1-wavelet", solver)
+
+
+@dataclass(frozen=True)
+class VariationOptions(RawOptions):
+    """Options of `tv` and `tgv`."""
+
+    iterations: int = option(80, f"FISTA steps at most; they stop at a change of {TOLERANCE:g}")
+    weight: float | str = option(0.5, f"weight of the variation, {WEIGHT_HELP}", choices=("auto",))
+    calibration: int = option(24, "width of the k-space centre that the coil maps come from")
+
+
+@method("tv", "mri")
+def tv(scan: MRScan, options: VariationOptions, track: Track) -> Image:
+    """Total variation: ESPIRiT maps, edges kept and plains flattened, any sampling."""
+
+    def solver(
+        A: Sense, y: Tensor, weight: float, iterations: int, step: Callback | None
+    ) -> Tensor:
+        return regularized_sense(
+            A, y, "tv", weight=weight, iterations=iterations, tolerance=TOLERANCE, callback=step
+        )
+
+    return _regularized(scan, options, track, "tv", solver)
+
+
+@method("tgv", "mri")
+def tgv(scan: MRScan, options: VariationOptions, track: Track) -> Image:
+    """Total generalised variation: as TV, without its stairs where intensity ramps."""
+
+    def solver(
+        A: Sense, y: Tensor, weight: float, iterations: int, step: Callback | None
+    ) -> Tensor:
+        return regularized_sense(
+            A, y, "tgv", weight=weight, iterations=iterations, tolerance=TOLERANCE, callback=step
+        )
+
+    return _regularized(scan, options, track, "tgv", solver)
+
+
+def _regularized(
+    scan: MRScan,
+    options: WaveletOptions | VariationOptions,
+    track: Track,
+    name: str,
+    solver: Solver,
+) -> Image:
+    measured = scan.noise is not None
+
+    def solve(volume: MRScan, sampling: _Sampling | None, step: Convergence) -> Tensor:
+        # Weighting evens out the eigenvalues; FISTA is slow at the edge of k-space without.
+        A = _encoding(volume, options.calibration, sampling, weighted=True)
+        root = None if sampling is None else sampling.density.sqrt()
+        y = volume.kspace if root is None else root * volume.kspace
+        weight = options.weight
+        if weight == "auto":
+            deviation = _deviation(volume, measured)
+            weight = sure_weight(
+                lambda data, w: solver(A, data, w, AUTO_ITERATIONS, None),
+                A, y, deviation if root is None else deviation * root,
+                start=type(options)().weight,  # type: ignore[arg-type]
+            )  # fmt: skip
+            noise = "noise scan" if measured else "outermost samples"
+            step.figures.update(weight=weight, weight_by=f"SURE, noise from {noise}")
+        return solver(A, y, float(weight), options.iterations, step)
+
+    return _each_volume(whitened(scan), solve, track, name, options.iterations)
+
+
+def _deviation(volume: MRScan, measured: bool) -> Tensor:
+    """Standard deviation of the noise, broadcast to the k-space of one volume."""
+    ones = volume.kspace.real.new_ones((volume.coils,) + (1,) * (volume.kspace.ndim - 1))
+    if measured:  # and whitened to unit variance
+        return ones
+    if volume.trajectory is not None:
+        return noise_deviation(volume.kspace, volume.trajectory.norm(dim=-1))
+    assert volume.mask is not None
+    mask = volume.mask.expand(volume.matrix)
+    axes = [torch.arange(n, device=mask.device) / n - 0.5 for n in volume.matrix]
+    frequency = torch.stack(torch.meshgrid(*axes, indexing="ij")).norm(dim=0)
+    return noise_deviation(volume.kspace[:, mask], frequency[mask]).reshape(ones.shape)

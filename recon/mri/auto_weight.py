@@ -73,7 +73,8 @@ def sure_weight(
         offset = (left - right) / (2 * curvature) if curvature > 0 else 0.0
     else:
         offset = 0.0
-    return start * 2.0 ** (best + max(-0.5, min(0.5, offset)))
+    weight: float = start * 2.0 ** (best + max(-0.5, min(0.5, offset)))
+    return weight
 
 
 def noise_deviation(kspace: Tensor, frequency: Tensor) -> Tensor:
@@ -91,4 +92,5 @@ def noise_deviation(kspace: Tensor, frequency: Tensor) -> Tensor:
     """
     order = frequency.argsort()
     outer = order[min(int(OUTER * len(order)), max(0, len(order) - 30)) :]
-    return kspace[:, outer].abs().median(1, keepdim=True).values / math.log(2) ** 0.5
+    median: Tensor = kspace[:, outer].abs().median(1, keepdim=True).values
+    return median / math.sqrt(math.log(2))

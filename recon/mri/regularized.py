@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -114,7 +114,7 @@ def regularized_series(
     (2015); R. Otazo, E. Candès, D. K. Sodickson, Magn Reson Med 73, 1125 (2015).
     """
     strength = _strength(A.adjoint(y), weight, len(A.domain_shape) - 1)
-    options = {"iterations": iterations, "tolerance": tolerance}
+    options: dict[str, Any] = {"iterations": iterations, "tolerance": tolerance}
     if penalty == "low-rank-sparse":
         total = Superposition(A.domain_shape)
         if initial is not None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from .base import LinearOperator, linear_map, require_trailing
+from .base import LinearOperator, Map, Shape, linear_map, require_trailing
 from .coils import CoilSensitivity, combine, expand
 from .fourier import Fourier
 from .nufft import NonUniformFourier
@@ -104,22 +103,29 @@ class SubspaceSense(LinearOperator):
     def forward(self, x: Tensor) -> Tensor:
         """Coefficient images to the data of all frames."""
         require_trailing("coefficients", x, self.domain_shape)
-        return linear_map(x, self._each(self._forward, x), self._each(self._adjoint, x))
+        return linear_map(
+            x,
+            self._each(self._forward, self.domain_shape),
+            self._each(self._adjoint, self.range_shape),
+        )
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Data of all frames to coefficient images."""
         require_trailing("k-space", y, self.range_shape)
-        return linear_map(y, self._each(self._adjoint, y), self._each(self._forward, y))
+        return linear_map(
+            y,
+            self._each(self._adjoint, self.range_shape),
+            self._each(self._forward, self.domain_shape),
+        )
 
     def normal(self, x: Tensor) -> Tensor:
         """Apply A^H A in the subspace."""
         require_trailing("coefficients", x, self.domain_shape)
-        return linear_map(x, self._each(self._normal, x), self._each(self._normal, x))
+        normal = self._each(self._normal, self.domain_shape)
+        return linear_map(x, normal, normal)
 
-    def _each(self, apply: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor], Tensor]:
-        """The map over the items of the batch, one at a time."""
-        inside = {self._forward: self.domain_shape, self._normal: self.domain_shape}
-        shape = inside.get(apply, self.range_shape)
+    def _each(self, apply: Map, shape: Shape) -> Map:
+        """The map of arrays of a shape over the items of a batch, one at a time."""
 
         def over_batch(z: Tensor) -> Tensor:
             batch = z.shape[: z.ndim - len(shape)]
@@ -137,7 +143,8 @@ class SubspaceSense(LinearOperator):
             k = Fourier(self.coils.domain_shape)(images)  # (coil, K, ...)
             y = torch.einsum("kt,ck...->tc...", phi, k)
             return y * cast(Tensor, self.mask).unsqueeze(1)
-        y = self.encoding(images).unflatten(-1, (len(phi[0]), -1))
+        y = self.encoding(images)
+        y = y.reshape(*y.shape[:-1], phi.shape[1], -1)
         y = torch.einsum("kt,ckts->tcs", phi, y)
         return y if self.weights is None else y * self.weights.sqrt().unsqueeze(1)
 

@@ -169,8 +169,8 @@ def _grouped(scan: MRScan, spokes: int | None) -> MRScan:
             f"the scan has {scan.kspace.shape[-1] // length} readouts, fewer than spokes={spokes}"
         )
     used = frames * length * spokes
-    kspace = scan.kspace[:, :used].unflatten(-1, (frames, -1)).movedim(1, 0)
-    trajectory = scan.trajectory[:used].unflatten(0, (frames, -1))
+    kspace = scan.kspace[:, :used].reshape(scan.coils, frames, -1).movedim(1, 0)
+    trajectory = scan.trajectory[:used].reshape(frames, -1, scan.ndim)
     return scan.replace(kspace=kspace, trajectory=trajectory, batch_axes=("time",))
 
 
@@ -188,7 +188,7 @@ def _time_axis(scan: MRScan) -> int:
 
 def _one_series(scan: MRScan, index: tuple[int, ...], axis: int) -> MRScan:
     """The frames of one item of the other batch axes."""
-    place = (*index[:axis], slice(None), *index[axis:])
+    place: tuple[int | slice, ...] = (*index[:axis], slice(None), *index[axis:])
     mask, trajectory = scan.mask, scan.trajectory
     if mask is not None:
         mask = mask.expand(*scan.batch_shape, *scan.matrix)[place]
@@ -237,5 +237,5 @@ def _basis(frames: _Frames, components: int) -> Tensor:
             f"no sample of the central {sizes} is measured in every frame: a subspace cannot be "
             "learnt from it; give one as header['basis'] of shape (K, frame)"
         )
-    U = torch.linalg.svd(centre.flatten(1), full_matrices=False).U
+    U: Tensor = torch.linalg.svd(centre.flatten(1), full_matrices=False).U
     return U[:, : min(components, count)].mT.contiguous()

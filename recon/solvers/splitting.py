@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,9 +69,9 @@ def admm(
         rhs = A.adjoint(y)
         x = torch.zeros_like(rhs) if initial is None else initial.clone()
         batch = rhs.shape[: rhs.ndim - len(A.domain_shape)]
-        options = {"dtype": rhs.dtype, "device": rhs.device, "batch": batch}
+        options: dict[str, Any] = {"dtype": rhs.dtype, "device": rhs.device, "batch": batch}
         size = A.norm(8, **options) ** 2
-        of_terms = sum((t.norm or t.operator.norm(8, **options)) ** 2 for t in terms)
+        of_terms: float = sum((t.norm or t.operator.norm(8, **options)) ** 2 for t in terms)
         rho = (penalty or 0.1) * size / max(of_terms, 1e-30) or 1.0
         split = [term.operator(x) for term in terms]
         multipliers = [torch.zeros_like(z) for z in split]

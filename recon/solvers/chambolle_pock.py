@@ -181,7 +181,8 @@ class _LineSearch:
         self.tau, self.growth = tau, theta
         tiny = torch.finfo(x.dtype).tiny
         # unit-free: both are lengths in the metric in which the iterates contract
-        return primal_residual / max(dual_residual, tiny) / math.sqrt(self.beta)
+        ratio: float = primal_residual / max(dual_residual, tiny) / math.sqrt(self.beta)
+        return ratio
 
     def _dual(self, i: int, tau: float, ahead: Tensor) -> Tensor:
         sigma = self.beta * tau * self.weights[i]

@@ -100,8 +100,6 @@ def main() -> None:
     run("frame by frame", "grasp", weight=0.0, iterations=20)
     for weight in arguments.weights:
         run(f"grasp, weight {weight:g}", "grasp", weight=weight)
-    run("llr", "llr")
-    run("subspace", "subspace")
     write(arguments.output, results)
     if arguments.save:
         np.save(arguments.save, np.stack(list(kept.values())))

@@ -32,9 +32,9 @@ from .noise_maps import sense_g_factor as sense_g_factor
 from .noise_maps import snr_units as snr_units
 from .partial_fourier import homodyne as homodyne
 from .partial_fourier import pocs as pocs
-from .self_consistency import spirit as spirit
 from .regularized import regularized_sense as regularized_sense
 from .regularized import regularized_series as regularized_series
+from .self_consistency import spirit as spirit
 
 __all__ = [
     "calibration_region",

@@ -136,7 +136,10 @@ def test_a_field_map_in_the_header_corrects_off_resonance() -> None:
     blurred = NonUniformFourier(scan.trajectory, (48, 48), field_map=field, readout_time=time)
     wrong = scan.replace(kspace=blurred(truth.to(torch.complex64))[None], noise=None)
     right = wrong.replace(header={**wrong.header, "field_map": field, "readout_time": time})
-    errors = [error(sr.reconstruct(s, "sense", iterations=30, regularization=1e-3).data, truth) for s in (wrong, right)]
+    errors = [
+        error(sr.reconstruct(s, "sense", iterations=30, regularization=1e-3).data, truth)
+        for s in (wrong, right)
+    ]
     assert errors[1] < 0.5 * errors[0]
 
 

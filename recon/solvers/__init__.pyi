@@ -1,5 +1,6 @@
 from .chambolle_pock import Term as Term
 from .chambolle_pock import primal_dual as primal_dual
+from .consistency import data_consistency as data_consistency
 from .normal_equations import conjugate_gradient as conjugate_gradient
 from .proximal import group_soft_threshold as group_soft_threshold
 from .proximal import non_negative as non_negative
@@ -12,6 +13,7 @@ __all__ = [
     "Term",
     "TotalVariationProx",
     "conjugate_gradient",
+    "data_consistency",
     "fista",
     "group_soft_threshold",
     "non_negative",

@@ -55,7 +55,7 @@ def conjugate_gradient(
         return out.add_(v, alpha=regularization) if regularization else out
 
     def solve(rhs: Tensor) -> Tensor:
-        return _solve(system, rhs, ndim, iterations, tolerance, *next(first, ()))
+        return steps_from_zero(system, rhs, ndim, iterations, tolerance, *next(first, ()))
 
     # Each map hides A from autograd: a part of the gradient to A would be worse than none.
     rhs = linear_map(y, A.adjoint, A)
@@ -74,7 +74,7 @@ def _shifted(callback: Callback | None, initial: Tensor) -> Callback | None:
     return lambda iteration, x, residual: callback(iteration, initial + x, residual)
 
 
-def _solve(
+def steps_from_zero(
     system: Map,
     rhs: Tensor,
     ndim: int,

@@ -68,3 +68,10 @@ def keep_centre(kspace: Tensor, mask: Tensor, lines: int | None = None) -> Tenso
 
 def _varies(mask: Tensor, axis: int) -> bool:
     return bool((mask != mask.narrow(axis, 0, 1)).any())
+
+
+def mask_kind(mask: Tensor) -> str:
+    """``"lines"`` where whole lines were measured, ``"2D"`` otherwise; ``(ky or 1, kx or 1)``."""
+    rows = bool((mask == mask[:1]).all())
+    columns = bool((mask == mask[:, :1]).all())
+    return "lines" if rows or columns else "2D"

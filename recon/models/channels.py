@@ -14,7 +14,7 @@ def to_channels(x: Tensor) -> Tensor:
 
 def from_channels(x: Tensor) -> Tensor:
     """Inverse of `to_channels`."""
-    real, imaginary = x.chunk(2, 1)
+    real, imaginary = (x if x.dtype == torch.float64 else x.float()).chunk(2, 1)  # no complex bf16
     return torch.complex(real, imaginary)
 
 

@@ -52,8 +52,8 @@ class UNet(Network):
             ConvBlock(inputs[level], widths[level], drop_prob) for level in range(num_pool_layers)
         )
         self.conv = ConvBlock(inputs[num_pool_layers], widths[-1], drop_prob)
-        self.up_transpose_conv = nn.ModuleList()
         self.up_conv = nn.ModuleList()
+        self.up_transpose_conv = nn.ModuleList()
         for width in reversed(widths[:-1]):
             self.up_transpose_conv.append(UpBlock(2 * width, width))
             self.up_conv.append(ConvBlock(2 * width, width, drop_prob))

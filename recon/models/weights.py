@@ -50,15 +50,20 @@ def save_model(
     target = Path(path)
     if target.suffix != ".safetensors":
         raise ValueError(f"{target}: weights are written as .safetensors")
-    header = {
-        "architecture": type(model).__name__,
-        "hyperparameters": model.hyperparameters,
-        "training": dict(model.training_facts if training is None else training),
-    }
+    header = header_of(model, model.training_facts if training is None else training)
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     with atomic(target) as temporary:
         save_file(state, temporary, metadata={KEY: json.dumps(header)})
     return target
+
+
+def header_of(model: Network, training: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes the network again, and what it was trained on."""
+    return {
+        "architecture": type(model).__name__,
+        "hyperparameters": model.hyperparameters,
+        "training": dict(training),
+    }
 
 
 def load_model(

@@ -24,7 +24,7 @@ from .registry import Track, method, option
 
 
 @dataclass(frozen=True)
-class _Sampling:
+class Samples:
     """What depends on a trajectory alone, and is made once for all slices that share it."""
 
     transform: NonUniformFourier
@@ -32,7 +32,7 @@ class _Sampling:
 
 
 LARGEST_GAP = 0.8  # cells from a point of the centre to the nearest sample; 0.5 is Nyquist's
-Solve = Callable[[MRScan, _Sampling | None, Callback], Tensor]
+Solve = Callable[[MRScan, Samples | None, Callback], Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def rss(scan: MRScan, options: RssOptions, track: Track) -> Image:
             f"rss needs Cartesian k-space, this is {scan.trajectory_kind}: try gridding"
         )
     coils = Fourier(scan.matrix).adjoint(scan.kspace)
-    return _image(scan, root_sum_of_squares(coils, scan.ndim))
+    return mr_image(scan, root_sum_of_squares(coils, scan.ndim))
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ def gridding(scan: MRScan, options: GriddingOptions, track: Track) -> Image:
     if scan.is_cartesian:
         raise ValueError("gridding needs a trajectory, this scan is Cartesian: try rss")
 
-    def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
+    def solve(volume: MRScan, sampling: Samples | None, step: Callback) -> Tensor:
         return root_sum_of_squares(_coil_images(volume, sampling), volume.ndim)
 
-    return _each_volume(scan, solve, track, "gridding", 1)
+    return each_volume(scan, solve, track, "gridding", 1)
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ class SenseOptions:
 def sense(scan: MRScan, options: SenseOptions, track: Track) -> Image:
     """Iterative SENSE: least squares with ESPIRiT maps by conjugate gradient, any sampling."""
 
-    def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
-        A = _encoding(volume, options.calibration, sampling)
+    def solve(volume: MRScan, sampling: Samples | None, step: Callback) -> Tensor:
+        A = encoding(volume, options.calibration, sampling)
         # Maps have unit length in each pixel, so the mean eigenvalue is the samples per pixel.
         return conjugate_gradient(
             A,
@@ -94,7 +94,7 @@ def sense(scan: MRScan, options: SenseOptions, track: Track) -> Image:
             callback=step,
         )
 
-    return _each_volume(_whitened(scan), solve, track, "sense", options.iterations)
+    return each_volume(whitened(scan), solve, track, "sense", options.iterations)
 
 
 @dataclass(frozen=True)
@@ -112,18 +112,18 @@ class WaveletOptions:
 def l1_wavelet(scan: MRScan, options: WaveletOptions, track: Track) -> Image:
     """Compressed sensing: ESPIRiT maps and l1-regularised wavelets by FISTA, any sampling."""
 
-    def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
+    def solve(volume: MRScan, sampling: Samples | None, step: Callback) -> Tensor:
         # Weighting evens out the eigenvalues; FISTA is slow at the edge of k-space without.
-        A = _encoding(volume, options.calibration, sampling, weighted=True)
+        A = encoding(volume, options.calibration, sampling, weighted=True)
         kspace = volume.kspace if sampling is None else sampling.density.sqrt() * volume.kspace
         return wavelet_sense(
             A, kspace, iterations=options.iterations, weight=options.weight, callback=step
         )
 
-    return _each_volume(_whitened(scan), solve, track, "l1-wavelet", options.iterations)
+    return each_volume(whitened(scan), solve, track, "l1-wavelet", options.iterations)
 
 
-def _whitened(scan: MRScan) -> MRScan:
+def whitened(scan: MRScan) -> MRScan:
     """The scan with uncorrelated noise of unit variance, if it brought a noise measurement."""
     noise = scan.noise
     if noise is None:
@@ -138,18 +138,18 @@ def _whitened(scan: MRScan) -> MRScan:
     return scan.replace(kspace=white(scan), noise=None, header=header)
 
 
-def _sampling(volume: MRScan) -> _Sampling | None:
+def _sampling(volume: MRScan) -> Samples | None:
     """Transform and density compensation of a trajectory; none is needed on a grid."""
     if volume.trajectory is None:
         return None
-    return _Sampling(
+    return Samples(
         NonUniformFourier(volume.trajectory, volume.image_shape),
         density_compensation(volume.trajectory, volume.image_shape),
     )
 
 
-def _encoding(
-    volume: MRScan, calibration: int, sampling: _Sampling | None, *, weighted: bool = False
+def encoding(
+    volume: MRScan, calibration: int, sampling: Samples | None, *, weighted: bool = False
 ) -> Sense:
     """The SENSE operator of one volume, maps from its calibration scan or its own centre."""
     kspace = volume.kspace
@@ -187,13 +187,13 @@ def _warn_of_gaps(scan: MRScan, calibration: int) -> None:
         )
 
 
-def _coil_images(volume: MRScan, sampling: _Sampling | None) -> Tensor:
+def _coil_images(volume: MRScan, sampling: Samples | None) -> Tensor:
     """Gridded images ``(coil, [z,] y, x)`` of one non-Cartesian volume."""
     assert sampling is not None
     return grid_coils(volume.kspace, sampling.transform, volume.image_shape, sampling.density)
 
 
-def _each_volume(scan: MRScan, solve: Solve, track: Track, label: str, steps: int) -> Image:
+def each_volume(scan: MRScan, solve: Solve, track: Track, label: str, steps: int) -> Image:
     """Solve every slice, repetition, ... on its own and put the results back in order."""
     volumes, trajectory, sampling = [], None, None
     with track(label, steps * math.prod(scan.batch_shape)) as step:
@@ -202,7 +202,7 @@ def _each_volume(scan: MRScan, solve: Solve, track: Track, label: str, steps: in
                 trajectory, sampling = volume.trajectory, _sampling(volume)
             volumes.append(solve(volume, sampling, step))
     data = torch.stack(volumes).reshape(*scan.batch_shape, *volumes[0].shape)
-    return _image(scan, data)
+    return mr_image(scan, data)
 
 
 def _volumes(scan: MRScan) -> Iterator[MRScan]:
@@ -228,7 +228,7 @@ def _volume(scan: MRScan, index: tuple[int, ...]) -> MRScan:
     return scan.replace(kspace=scan.kspace[index], mask=mask, trajectory=trajectory, batch_axes=())
 
 
-def _image(scan: MRScan, data: Tensor) -> Image:
+def mr_image(scan: MRScan, data: Tensor) -> Image:
     """Crop the encoded matrix to the image and give it its place in space."""
     data = resize(data, scan.image_shape)
     slices = bool(scan.batch_axes) and scan.batch_axes[-1] == "slice"

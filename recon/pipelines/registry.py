@@ -132,7 +132,7 @@ class MethodList(tuple[Method, ...]):
         return "\n".join(map(str, self))
 
 
-_registry: dict[str, Method] = {}
+_registry: dict[tuple[str, str], Method] = {}  # by name and modality
 
 
 def method(name: str, modality: str) -> Callable[[Recipe], Recipe]:
@@ -141,7 +141,7 @@ def method(name: str, modality: str) -> Callable[[Recipe], Recipe]:
     def register(recipe: Recipe) -> Recipe:
         hints = typing.get_type_hints(recipe)
         summary = (inspect.getdoc(recipe) or "").splitlines()[0].rstrip(".")
-        _registry[name] = Method(name, modality, summary, recipe, hints["options"])
+        _registry[name, modality] = Method(name, modality, summary, recipe, hints["options"])
         return recipe
 
     return register
@@ -171,10 +171,11 @@ def find(name: str, scan: MRScan | CTScan) -> Method:
     modality = modality_of(scan)
     names = [m.name for m in methods(modality)]
     if name in names:
-        return _registry[name]
-    if name in _registry:
+        return _registry[name, modality]
+    others = [m for m in _all() if m.name == name]
+    if others:
         raise ValueError(
-            f"method {name!r} is for {_registry[name].modality} data, the scan is {modality}: "
+            f"method {name!r} is for {others[0].modality} data, the scan is {modality}: "
             f"choose one of {', '.join(names)}"
         )
     near = difflib.get_close_matches(name, names, n=1)
@@ -192,7 +193,7 @@ def modality_of(scan: MRScan | CTScan) -> str:
 
 
 def _all() -> Iterator[Method]:
-    for module in ("mri", "ct"):
+    for module in ("mri", "ct", "learned"):
         import_module(f".{module}", __package__)  # registers its recipes
     yield from _registry.values()
 

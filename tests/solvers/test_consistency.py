@@ -59,7 +59,7 @@ def _unrolled(A: Sense, data: torch.Tensor, prior: torch.Tensor, weight: torch.T
         step = rr / item_dot(p, q, 2).clamp_min(1e-300)
         x, r = x + step * p, r - step * q
         p = r + item_dot(r, r, 2) / rr.clamp_min(1e-300) * p
-        if float(item_dot(r, r, 2).max()) < 1e-26:
+        if float(item_dot(r, r, 2).detach().max()) < 1e-26:
             break
     return x
 

@@ -127,7 +127,9 @@ def warn_of_unlike(facts: Mapping[str, Any], scan: MRScan | CTScan) -> None:
     """
     modality = "mri" if isinstance(scan, MRScan) else "ct"
     if facts.get("modality", modality) != modality:
-        raise ValueError(f"these weights are of a {facts['modality']} network, the scan is {modality}")
+        raise ValueError(
+            f"these weights are of a {facts['modality']} network, the scan is {modality}"
+        )
     if isinstance(scan, MRScan):
         found: dict[str, tuple[float, ...]] = {"coils": (scan.coils,), "matrix": scan.matrix}
         kind = "trajectory"

@@ -7,7 +7,7 @@ for them (masks, noise, coils), with any number of worker processes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,16 @@ from ...datasets import collate
 from ...datasets.data_module import DataModule
 
 Draw = tuple[int, int]  # what to seed with, which example
+
+
+class Examples(Protocol):
+    """What a dataset is for a configuration: LightningCLI loses its way in ``Dataset[Any]``."""
+
+    def __len__(self) -> int:
+        """How many examples."""
+
+    def __getitem__(self, index: int) -> Any:
+        """One of them."""
 
 
 class TrainingData(DataModule):
@@ -33,15 +43,16 @@ class TrainingData(DataModule):
 
     def __init__(
         self,
-        train: Dataset[Any] | None = None,
-        val: Dataset[Any] | None = None,
-        test: Dataset[Any] | None = None,
+        train: Examples | None = None,
+        val: Examples | None = None,
+        test: Examples | None = None,
         *,
         batch_size: int = 1,
         workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__(train, val, test, batch_size=batch_size, workers=workers)
+        parts = (cast(Dataset[Any] | None, part) for part in (train, val, test))
+        super().__init__(*parts, batch_size=batch_size, workers=workers)
         self.seed = seed
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -81,7 +92,9 @@ class Order:
     def __iter__(self) -> Iterator[list[Draw]]:
         generator = np.random.default_rng((self.seed, self.epoch))
         share = self.count // self.processes
-        mine = generator.permutation(self.count)[self.process : share * self.processes : self.processes]
+        mine = generator.permutation(self.count)[
+            self.process : share * self.processes : self.processes
+        ]
         for batch in range(self.position, len(self)):
             first = batch * self.batch_size
             rows = range(first, min(first + self.batch_size, share))

@@ -48,7 +48,9 @@ def test_gradcheck_to_data_prior_and_weight() -> None:
         )  # fmt: skip
 
 
-def _unrolled(A: Sense, data: torch.Tensor, prior: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def _unrolled(
+    A: Sense, data: torch.Tensor, prior: torch.Tensor, weight: torch.Tensor
+) -> torch.Tensor:
     """Conjugate gradients that autograd records."""
     x = prior
     r = data + weight * prior - A.adjoint(A(x)) - weight * x

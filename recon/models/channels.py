@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 def to_channels(x: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ class Padding:
 
     def pad(self, x: Tensor) -> Tensor:
         """Pad ``(..., *shape)``."""
-        return F.pad(x, self._pads) if any(self._pads) else x
+        return functional.pad(x, self._pads) if any(self._pads) else x
 
     def crop(self, x: Tensor) -> Tensor:
         """Undo `pad`."""

@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from .channels import channels_last
 from .network import Network
@@ -72,7 +72,7 @@ class DRUNet(Network):
         x = torch.cat((image, level.expand(len(image), 1, *size)), 1)
         gaps = [-n % (1 << self.levels) for n in size]
         if any(gaps):
-            x = F.pad(x, (0, gaps[1], 0, gaps[0]), mode="replicate")
+            x = functional.pad(x, (0, gaps[1], 0, gaps[0]), mode="replicate")
         skips = [self.m_head(channels_last(x))]
         for name in self._stages("m_down"):
             skips.append(name(skips[-1]))

@@ -21,7 +21,7 @@ START_SIGMA = 0.1, 0.01  # noise levels of the first and the last step before tr
 
 
 class MoDL(Network):
-    """Unrolled least squares with one shared denoiser: ``x = argmin |A x - y|^2 + w_k |x - D x|^2``.
+    """Unrolled ``x = argmin |A x - y|^2 + w_k |x - D x|^2`` with one shared denoiser D.
 
     Works on any `LinearOperator` on images or volumes (which are denoised slice by slice):
     Cartesian or non-Cartesian MR, CT, and operators that learn. The least-squares steps are

@@ -23,6 +23,7 @@ class Network(nn.Module):
     checkpointing: bool
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Take down the arguments that the subclass is made with."""
         network = super().__new__(cls)
         given = inspect.signature(cls).bind_partial(*arguments, **options)
         given.apply_defaults()

@@ -83,7 +83,7 @@ class LearnedPrimalDual(Network):
 
 
 class Update(nn.Module):
-    """Three convolutions; the last starts at a tenth, so that an untrained network changes little."""
+    """Three convolutions; the last starts at a tenth: untrained, it changes little."""
 
     def __init__(self, in_chans: int, out_chans: int, chans: int, ndim: int) -> None:
         super().__init__()

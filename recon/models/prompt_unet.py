@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from .channels import Padding, channels_last
 
@@ -37,7 +38,7 @@ class PromptUNet(nn.Module):
     ) -> None:
         super().__init__()
         widths = [chans * (level + 2) // 2 for level in range(levels + 1)]
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(pairwise(widths))
         self.head = nn.Conv2d(in_chans, widths[0], 3, padding=1)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairs)
         self.encoder = nn.ModuleList(ChannelAttention(width) for width in widths)
@@ -108,5 +109,7 @@ class Prompt(nn.Module):
         """``(batch, chans, y, x)`` to the same."""
         mix = torch.softmax(self.choose(x.mean((2, 3))), 1)
         pattern = torch.einsum("bp,pcyx->bcyx", mix, self.patterns)
-        stretched = F.interpolate(pattern, x.shape[-2:], mode="bilinear", align_corners=False)
+        stretched = functional.interpolate(
+            pattern, x.shape[-2:], mode="bilinear", align_corners=False
+        )
         return x + cast(Tensor, self.merge(torch.cat((x, self.smooth(stretched)), 1)))

@@ -6,7 +6,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 WINDOWS = 5, 17  # samples; over which local densities are taken
 CHANNELS = len(WINDOWS) + 2
@@ -29,7 +29,8 @@ def sampling_features(mask: Tensor, shape: tuple[int, int]) -> Tensor:
     """
     full = mask.expand(-1, 1, *shape).float()
     densities = [
-        F.avg_pool2d(full, window, 1, window // 2, count_include_pad=False) for window in WINDOWS
+        functional.avg_pool2d(full, window, 1, window // 2, count_include_pad=False)
+        for window in WINDOWS
     ]
     ky, kx = ((torch.arange(n, device=mask.device) - n // 2) / (n / 2) for n in shape)
     radius = (ky[:, None] ** 2 + kx**2).sqrt().expand_as(full)

@@ -6,7 +6,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from .channels import Padding, from_channels, to_channels
 from .network import Network
@@ -72,13 +72,13 @@ class UNet(Network):
         for down in self.down_sample_layers:
             image = down(image)
             skips.append(image)
-            image = F.avg_pool2d(image, 2)
+            image = functional.avg_pool2d(image, 2)
         image = self.conv(image)
         for up, conv in zip(self.up_transpose_conv, self.up_conv, strict=True):
             image, skip = up(image), skips.pop()
             missing = [b - a for a, b in zip(image.shape[-2:], skip.shape[-2:], strict=True)]
             if any(missing):  # an odd size lost its last row or column
-                image = F.pad(image, (0, missing[1], 0, missing[0]), mode="reflect")
+                image = functional.pad(image, (0, missing[1], 0, missing[0]), mode="reflect")
             image = conv(torch.cat((image, skip), 1))
         return image
 

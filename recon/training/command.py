@@ -31,6 +31,6 @@ def train(arguments: Sequence[str]) -> LightningCLI:
         trainer_defaults=TRAINER,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
-        parser_kwargs={"fit": {"prog": "spinray train"}},
+        parser_kwargs={"parser_mode": "omegaconf", "fit": {"prog": "spinray train"}},
         args=["fit", *arguments],
     )

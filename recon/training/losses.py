@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 WINDOW = 7  # pixels a side, as in fastMRI's evaluation
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -28,7 +28,9 @@ def ssim(image: Tensor, target: Tensor, maximum: Tensor) -> Tensor:
         Mean over images, one element. Z. Wang et al., IEEE Trans Image Process 13, 600 (2004).
     """
     x, t = image[:, None], target[:, None]
-    mean_x, mean_t, xx, tt, xt = (F.avg_pool2d(v, WINDOW, 1) for v in (x, t, x * x, t * t, x * t))
+    mean_x, mean_t, xx, tt, xt = (
+        functional.avg_pool2d(v, WINDOW, 1) for v in (x, t, x * x, t * t, x * t)
+    )
     unbiased = WINDOW**2 / (WINDOW**2 - 1)
     var_x = unbiased * (xx - mean_x**2)
     var_t = unbiased * (tt - mean_t**2)

@@ -122,7 +122,7 @@ class Training(LightningModule):
 
     def on_fit_end(self) -> None:
         """Write ``network.safetensors`` beside the logs."""
-        if self.trainer.is_global_zero and self.trainer.log_dir:
+        if self.trainer.is_global_zero and self.trainer.logger and self.trainer.log_dir:
             path = f"{self.trainer.log_dir}/network.safetensors"
             save_model(self.model, path, training=self.facts.as_json())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from spinray.recon.operators import NonUniformFourier, Sense
 from spinray.recon.solvers import data_consistency
@@ -48,9 +49,7 @@ def test_gradcheck_to_data_prior_and_weight() -> None:
         )  # fmt: skip
 
 
-def _unrolled(
-    A: Sense, data: torch.Tensor, prior: torch.Tensor, weight: torch.Tensor
-) -> torch.Tensor:
+def _unrolled(A: Sense, data: Tensor, prior: Tensor, weight: Tensor) -> Tensor:
     """Conjugate gradients that autograd records."""
     x = prior
     r = data + weight * prior - A.adjoint(A(x)) - weight * x

@@ -32,7 +32,8 @@ class FBPUNet(Network):
 
     def forward(self, A: LinearOperator, y: Tensor) -> Tensor:
         """Line integrals ``(*batch, view, [row,] column)`` to 1/mm, ``(*batch, [z,] y, x)``."""
-        return self.stage(refined, self.unet, start_image(A, y))
+        image: Tensor = self.stage(refined, self.unet, start_image(A, y))
+        return image
 
 
 def refined(unet: UNet, image: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class ItNet(Network):
         root = RampRoot(A.range_shape)
         scaled, norm = unit_norm(A, y, before=root)
         data = root(y) / norm
-        x = self.stage(refined, self.unets[0], start_image(A, y))
+        x: Tensor = self.stage(refined, self.unets[0], start_image(A, y))
         for unet, step in zip(list(self.unets)[1:], self.steps, strict=True):
             x = self.stage(refined, unet, x - step * scaled.adjoint(scaled(x) - data))
         return x

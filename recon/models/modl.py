@@ -58,7 +58,7 @@ class MoDL(Network):
         channels = 2 if complex_images else 1
         self.denoiser = DRUNet(channels, channels, chans, blocks)
         # logarithms of weight and noise level: a constant, and a slope by the log of the density
-        levels = torch.linspace(*map(math.log, START_SIGMA), unrolls)
+        levels = torch.linspace(math.log(START_SIGMA[0]), math.log(START_SIGMA[1]), unrolls)
         self.log_weight = nn.Parameter(torch.full((unrolls, 2), 0.0))
         self.log_sigma = nn.Parameter(torch.zeros(unrolls, 2))
         with torch.no_grad():

@@ -92,7 +92,8 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, chans, y, x)`` to the same."""
         change = self.body(x)
-        return x + change * self.gate(change)
+        gated: Tensor = x + change * self.gate(change)
+        return gated
 
 
 class Prompt(nn.Module):

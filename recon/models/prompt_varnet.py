@@ -91,7 +91,7 @@ class PromptVarNet(Network):
         flat = mask.expand(*kspace.shape[:2], *mask.shape[2:]).flatten(0, 1)
         maps = self.stage(self.sens_net, kspace.flatten(0, 1), flat).reshape(kspace.shape)
         mask, maps, kspace = (torch.fft.ifftshift(t, dim=AXES) for t in (mask, maps, kspace))
-        features = sampling_features(flat, tuple(kspace.shape[-2:]))
+        features = sampling_features(flat, kspace.shape[-2:])
         images = torch.fft.ifftn(kspace, dim=AXES, norm="ortho")
         x = (maps.conj() * images).sum(2)
         scale = item_scale(x, 3)
@@ -102,7 +102,8 @@ class PromptVarNet(Network):
                 cascade, x, maps, history, kspace, images, mask, features
             )  # fmt: skip
         middle = (x * scale)[:, self.slices // 2]
-        return torch.fft.fftshift(middle, dim=AXES)
+        centred: Tensor = torch.fft.fftshift(middle, dim=AXES)
+        return centred
 
 
 class PromptCascade(nn.Module):

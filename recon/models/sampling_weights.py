@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -12,7 +13,7 @@ WINDOWS = 5, 17  # samples; over which local densities are taken
 CHANNELS = len(WINDOWS) + 2
 
 
-def sampling_features(mask: Tensor, shape: tuple[int, int]) -> Tensor:
+def sampling_features(mask: Tensor, shape: Sequence[int]) -> Tensor:
     """Local densities of a mask, distance from the centre, log of the acceleration.
 
     Parameters
@@ -36,7 +37,8 @@ def sampling_features(mask: Tensor, shape: tuple[int, int]) -> Tensor:
     radius = (ky[:, None] ** 2 + kx**2).sqrt().expand_as(full)
     overall = full.mean((-2, -1), keepdim=True).clamp_min(1e-6)
     features = torch.cat((*densities, radius, -overall.log().expand_as(full)), 1)
-    return torch.fft.ifftshift(features, dim=(-2, -1))
+    plain: Tensor = torch.fft.ifftshift(features, dim=(-2, -1))
+    return plain
 
 
 class SamplingWeights(nn.Module):

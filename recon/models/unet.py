@@ -145,9 +145,9 @@ class NormUnet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Complex in, complex out."""
         x = to_channels(image)
-        parts = x.unflatten(1, (2, -1)).flatten(2)
+        parts = x.reshape(len(x), 2, -1)
         mean, std = parts.mean(2)[..., None], parts.std(2)[..., None]
         padding = Padding(tuple(image.shape[-2:]), MULTIPLE)
         x = self.unet(padding.pad(((parts - mean) / std).reshape(x.shape)))
-        parts = padding.crop(x).unflatten(1, (2, -1)).flatten(2)
+        parts = padding.crop(x).reshape(len(x), 2, -1)
         return from_channels((parts * std + mean).reshape(x.shape[:2] + image.shape[2:]))

@@ -112,4 +112,5 @@ class Cascade(nn.Module):
         combined = torch.fft.fftshift((images * maps.conj()).sum(1, keepdim=True), dim=AXES)
         removed = torch.fft.ifftshift(self.model(combined), dim=AXES) * maps
         change = mask * self.dc_weight * (current - measured)
-        return current - change - torch.fft.fftn(removed, dim=AXES, norm="ortho")
+        after: Tensor = current - change - torch.fft.fftn(removed, dim=AXES, norm="ortho")
+        return after

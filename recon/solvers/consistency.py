@@ -76,7 +76,7 @@ class _Implicit(torch.autograd.Function):
         return x.clone()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         solve = cast(Callable[[Tensor], Tensor], ctx.solve)
         return solve(gradient), None, None

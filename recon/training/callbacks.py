@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 ERROR_GAIN = 5.0  # errors are small: they are shown five times brighter
@@ -35,11 +36,12 @@ class ImageLogger(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Send the first image of a batch."""
-        board = getattr(trainer.logger, "experiment", None)
+        loggers = [one for one in trainer.loggers if isinstance(one, TensorBoardLogger)]
+        board = loggers[0].experiment if loggers else None
         total = trainer.num_val_batches
         count = int(total[0] if isinstance(total, list) else total)
         step = max(1, count // self.slices)
-        if not hasattr(board, "add_image") or batch_idx % step or batch_idx // step >= self.slices:
+        if board is None or batch_idx % step or batch_idx // step >= self.slices:
             return
         name = f"val/{batch.fname[0]} slice {int(batch.slice_number[0])}"
         board.add_image(name, montage(outputs[0], batch.target[0]), trainer.global_step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -22,6 +23,8 @@ def train(arguments: Sequence[str]) -> LightningCLI:
         Of LightningCLI's ``fit``: ``--config FILE``, ``--ckpt_path FILE`` to resume, and any field
         of the configuration, such as ``--trainer.max_steps 100``.
     """
+    # Lightning calls what jsonargparse has deprecated; users can do nothing about it
+    warnings.filterwarnings("ignore", module=r"pytorch_lightning\.cli")
     torch.set_float32_matmul_precision("high")
     return LightningCLI(
         Training,

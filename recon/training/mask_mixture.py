@@ -10,7 +10,7 @@ from torch import Tensor
 from ...datasets.line_masks import MaskSampler, Seed
 
 
-class MaskMixture:
+class MaskMixture(MaskSampler):
     """Draws one of several mask samplers for each mask.
 
     Parameters

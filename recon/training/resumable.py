@@ -21,7 +21,7 @@ Draw = tuple[int, int]  # what to seed with, which example
 
 
 class Examples(Protocol):
-    """What a dataset is for a configuration: LightningCLI loses its way in ``Dataset[Any]``."""
+    """A dataset, as configurations can name it: ``Dataset[Any]`` they cannot (jsonargparse)."""
 
     def __len__(self) -> int:
         """How many examples."""
@@ -113,7 +113,7 @@ class ResumableLoader(DataLoader[Any]):
     def __init__(self, dataset: Dataset[Any], order: Order, workers: int) -> None:
         super().__init__(
             _Seeded(dataset),
-            batch_sampler=order,  # type: ignore[arg-type]
+            batch_sampler=order,
             collate_fn=collate,
             num_workers=workers,
         )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import j1
 
+from ..kernels.chords import chords
 from ..kernels.ct.geometry import Geometry, VolumeGrid
 from .rays import rays
 
@@ -87,14 +88,10 @@ class _Shape:
         """Fourier integral of the unit ball at the angular frequency s."""
         raise NotImplementedError
 
-    def line_integrals(self, point: Array, direction: Array) -> Array:
-        """Integrals along lines through `point` along unit vectors `direction`, ``(..., ndim)``."""
-        p = self._to_unit_ball(*np.moveaxis(point - np.array(self.center), -1, 0))
-        d = self._to_unit_ball(*np.moveaxis(direction, -1, 0))
-        square = _squared_norm(d)
-        along = sum(a * b for a, b in zip(p, d, strict=True))
-        closest = _squared_norm([a - b * along / square for a, b in zip(p, d, strict=True)])
-        return 2 * self.value * np.sqrt(np.maximum(1 - closest, 0) / square)
+    @property
+    def to_unit_ball(self) -> Array:
+        """Matrix that maps vectors, in axis order, to those in the frame of the unit ball."""
+        return np.stack([np.stack(self._to_unit_ball(*e)) for e in np.eye(self.ndim)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -192,9 +189,15 @@ class _Phantom(Generic[S]):
         """Line integrals along the rays through the detector pixels' centres, `geometry.shape`."""
         self._require_ndim("geometry", geometry.ndim)
         point, direction = rays(geometry)
-        total = np.zeros(geometry.shape)
-        for shape in self.shapes:
-            total += shape.line_integrals(point, direction)
+        total = np.empty(geometry.shape)
+        chords(
+            point.reshape(-1, self.ndim),
+            direction.reshape(-1, self.ndim),
+            np.array([shape.center for shape in self.shapes]),
+            np.array([shape.to_unit_ball for shape in self.shapes]),
+            np.array([shape.value for shape in self.shapes]),
+            total.reshape(-1),
+        )
         return total
 
     def _require_ndim(self, name: str, ndim: int) -> None:

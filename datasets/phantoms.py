@@ -21,6 +21,7 @@ __all__ = [
     "Ellipsoid",
     "EllipsoidPhantom",
     "head",
+    "head_3d",
     "letter_f",
     "mr_grid",
     "phantom",
@@ -46,27 +47,27 @@ _SHEPP_LOGAN = (
     (0.1, (0.023, 0.046, 0.02), (0.06, -0.605, 0.0), 0),
 )
 
-# HU added, semi-axes (x, y) in mm, centre (x, y) in mm, angle in degrees.
+# HU added, semi-axes (x, y, z) in mm, centre (x, y, z) in mm, angle in degrees.
 _HEAD = (
-    (1035, (76, 98), (0, 0), 0),  # soft tissue of the scalp, above air at -1000
-    (815, (72, 94), (0, 0), 0),  # skull
-    (-812, (66, 87), (0, 1), 0),  # brain: 38 HU
-    (-30, (8, 27), (-14, -6), 12),  # lateral ventricles: 8 HU
-    (-30, (8, 27), (14, -6), -12),
-    (-30, (3, 10), (0, 24), 0),  # third ventricle
-    (8, (9, 14), (-31, 0), 10),  # basal ganglia
-    (8, (9, 14), (31, 0), -10),
-    (20, (9, 7), (-38, 40), 30),  # fresh bleed
-    (10, (6, 6), (38, 42), 0),
-    (-10, (11, 9), (40, -38), 20),  # oedema
-    (-5, (12, 10), (-36, -42), 0),  # early ischaemia
-    (5, (5, 5), (0, 58), 0),
-    (15, (2.5, 2.5), (-12, 66), 0),
-    (15, (1.5, 1.5), (0, 70), 0),
-    (15, (1, 1), (10, 66), 0),
-    (900, (7, 2.5), (-48, 62), 40),  # petrous bone
-    (900, (7, 2.5), (48, 62), -40),
-    (-1853, (9, 2), (0, -90.5), 0),  # air of the frontal sinus, inside the bone
+    (1035, (76, 98, 90), (0, 0, 0), 0),  # soft tissue of the scalp, above air at -1000
+    (815, (72, 94, 86), (0, 0, 0), 0),  # skull
+    (-812, (66, 87, 79), (0, 1, 0), 0),  # brain: 38 HU
+    (-30, (8, 27, 14), (-14, -6, 4), 12),  # lateral ventricles: 8 HU
+    (-30, (8, 27, 14), (14, -6, 4), -12),
+    (-30, (3, 10, 9), (0, 24, -3), 0),  # third ventricle
+    (8, (9, 14, 12), (-31, 0, 0), 10),  # basal ganglia
+    (8, (9, 14, 12), (31, 0, 0), -10),
+    (20, (9, 7, 8), (-38, 40, 2), 30),  # fresh bleed
+    (10, (6, 6, 6), (38, 42, 0), 0),
+    (-10, (11, 9, 10), (40, -38, -2), 20),  # oedema
+    (-5, (12, 10, 10), (-36, -42, 0), 0),  # early ischaemia
+    (5, (5, 5, 5), (0, 58, 0), 0),
+    (15, (2.5, 2.5, 2.5), (-12, 66, 0), 0),
+    (15, (1.5, 1.5, 1.5), (0, 70, 0), 0),
+    (15, (1, 1, 1), (10, 66, 0), 0),
+    (900, (7, 2.5, 5), (-48, 62, -3), 40),  # petrous bone
+    (900, (7, 2.5, 5), (48, 62, -3), -40),
+    (-1853, (9, 2, 8), (0, -90.5, 0), 0),  # air of the frontal sinus, inside the bone
 )
 
 
@@ -111,9 +112,18 @@ def head() -> EllipsePhantom:
     """Head for CT in attenuation 1/mm: skull, brain, ventricles, lesions of 5 to 20 HU."""
     shapes = [
         Ellipse(WATER * hu / 1000, (y, x), (b, a), np.deg2rad(angle))
-        for hu, (a, b), (x, y), angle in _HEAD
+        for hu, (a, b, _), (x, y, _), angle in _HEAD
     ]
     return EllipsePhantom("head", tuple(shapes))
+
+
+def head_3d() -> EllipsoidPhantom:
+    """Head for cone and helical CT in attenuation 1/mm: `head` with a height for each part."""
+    shapes = [
+        Ellipsoid(WATER * hu / 1000, (z, y, x), (c, b, a), np.deg2rad(angle))
+        for hu, (a, b, c), (x, y, z), angle in _HEAD
+    ]
+    return EllipsoidPhantom("head-3d", tuple(shapes))
 
 
 def water_disc(radius: float = 100.0) -> EllipsePhantom:
@@ -133,6 +143,7 @@ PHANTOMS: dict[str, Callable[[], EllipsePhantom | EllipsoidPhantom]] = {
     "shepp-logan": shepp_logan,
     "shepp-logan-3d": shepp_logan_3d,
     "head": head,
+    "head-3d": head_3d,
     "water": water_disc,
     "letter-f": letter_f,
 }

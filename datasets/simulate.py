@@ -15,7 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..kernels.ct.geometry import FanBeam, Geometry, ModularBeam, ParallelBeam, VolumeGrid
+from ..kernels.ct.geometry import (
+    FanBeam,
+    Geometry,
+    HelicalBeam,
+    ModularBeam,
+    ParallelBeam,
+    VolumeGrid,
+)
 from ..recon.image import Image, supine_affine
 from ..recon.scan import CTScan, MRScan
 from . import masks, trajectories
@@ -32,6 +39,10 @@ DARK_LEVEL = 50.0  # counts
 
 # A clinical scanner's fan, in mm.
 SOURCE_TO_ISOCENTER, SOURCE_TO_DETECTOR = 595.0, 1085.6
+# Its helix: rows of 1.5 mm at the isocentre that travel by all of their height in a turn.
+HELIX_ROWS, HELIX_SLICE, HELIX_TURNS = 16, 1.5, 3
+
+RAYS_AT_A_TIME = 1 << 21
 
 
 def simulate_mr(
@@ -131,7 +142,7 @@ def simulate_mr(
 
 
 def simulate_ct(
-    phantom: str | EllipsePhantom | EllipsoidPhantom = "head",
+    phantom: str | EllipsePhantom | EllipsoidPhantom | None = None,
     *,
     geometry: str | Geometry = "fan",
     views: int = 720,
@@ -147,12 +158,14 @@ def simulate_ct(
     Parameters
     ----------
     phantom
-        In attenuation 1/mm, or its name (see `phantoms.PHANTOMS`).
+        In attenuation 1/mm, or its name (see `phantoms.PHANTOMS`). Default: "head", and "head-3d"
+        for 3D geometries.
     geometry
-        "parallel" (over pi), "fan" (a clinical fan over 2 pi, curved, quarter-column offset), both
-        just wide enough for the phantom; or any CT geometry.
+        "parallel" (over pi), "fan" (a clinical fan over 2 pi, curved, quarter-column offset),
+        "helical" (the same with 16 rows of 1.5 mm, three turns about z = 0 at pitch 1), all just
+        wide enough for the phantom; or any CT geometry.
     views, columns
-        Of a named geometry.
+        Of a named geometry; of a helix, the views of a turn.
     photons
         Expected photons a ray without object; the detector's columns differ by 3 % in gain.
         Default 1e5. None: line integrals without noise.
@@ -175,6 +188,9 @@ def simulate_ct(
     ValueError
         Unknown names; 2D phantom and 3D geometry.
     """
+    if phantom is None:
+        solid = geometry == "helical" if isinstance(geometry, str) else geometry.ndim == 3
+        phantom = "head-3d" if solid else "head"
     if isinstance(phantom, str):
         phantom = named_phantom(phantom)
     if isinstance(geometry, str):
@@ -307,9 +323,26 @@ def _noise(mix: Tensor, shape: Sequence[int], generator: torch.Generator) -> Ten
 def _named_geometry(name: str, views: int, columns: int, radius: float) -> Geometry:
     if name == "parallel":
         return ParallelBeam(np.arange(views) * np.pi / views, columns, 2 * radius / columns)
+    fan = 2 * np.arcsin(min(radius / SOURCE_TO_ISOCENTER, 1))
     if name == "fan":
         return clinical_fan(radius, views, columns)
-    raise ValueError(f'geometry must be "parallel", "fan" or a CT geometry, got {name!r}')
+    if name == "helical":
+        count = HELIX_TURNS * views
+        return HelicalBeam(
+            (np.arange(count) - (count - 1) / 2) * 2 * np.pi / views,
+            HELIX_ROWS,
+            columns,
+            HELIX_SLICE * SOURCE_TO_DETECTOR / SOURCE_TO_ISOCENTER,
+            fan * SOURCE_TO_DETECTOR / columns,
+            SOURCE_TO_ISOCENTER,
+            SOURCE_TO_DETECTOR,
+            detector="curved",
+            column_offset=0.25,
+            pitch=HELIX_ROWS * HELIX_SLICE,
+        )
+    raise ValueError(
+        f'geometry must be "parallel", "fan", "helical" or a CT geometry, got {name!r}'
+    )
 
 
 def clinical_fan(radius: float, views: int, columns: int) -> FanBeam:
@@ -336,9 +369,14 @@ def clinical_fan(radius: float, views: int, columns: int) -> FanBeam:
 
 def _mean_line_integrals(phantom: Phantom, geometry: Geometry, subrays: int) -> Tensor:
     """Line integral that the mean intensity over a column's width stands for, `geometry.shape`."""
-    fine = phantom.line_integrals(_subdivided(geometry, subrays))
-    transmission = np.exp(-fine).reshape(*geometry.shape, subrays).mean(-1)
-    return torch.from_numpy(-np.log(transmission))
+    fine = _subdivided(geometry, subrays)
+    result = np.empty(geometry.shape)
+    step = max(RAYS_AT_A_TIME // int(np.prod(fine.shape[1:])), 1)
+    for view in range(0, len(geometry), step):
+        transmission = np.exp(-phantom.line_integrals(fine[view : view + step]))
+        mean = transmission.reshape(-1, *geometry.shape[1:], subrays).mean(-1)
+        result[view : view + step] = -np.log(mean)
+    return torch.from_numpy(result)
 
 
 def _subdivided(geometry: Geometry, parts: int) -> Geometry:

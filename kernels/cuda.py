@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,7 +36,7 @@ class CudaModule:
             ) from error
         self._cupy = cupy
         options = ("--std=c++17", *(f"-D{name}={value}" for name, value in defines))
-        self._module = cupy.RawModule(code=source.read_text(), options=options)
+        self._module = cupy.RawModule(code=source_text(source), options=options)
 
     def launch(self, name: str, blocks: tuple[int, int], threads: int, *arguments: Any) -> None:
         """Run a kernel on CUDA tensors (their memory), and int32 numbers."""
@@ -49,6 +50,19 @@ class CudaModule:
         stream = torch.cuda.current_stream(device).cuda_stream
         with self._cupy.cuda.Device(device.index), self._cupy.cuda.ExternalStream(stream):
             self._module.get_function(name)(blocks, (threads,), values)
+
+
+def source_text(source: Path) -> str:
+    """A source with its own headers in place.
+
+    CuPy keeps compiled code by the text it was given: a header that changed must change the text.
+    """
+    return re.sub(
+        r'^#include "(.+)"$',
+        lambda found: source_text(source.with_name(found[1])),
+        source.read_text().replace("#pragma once\n", ""),
+        flags=re.MULTILINE,
+    )
 
 
 @functools.lru_cache(maxsize=64)

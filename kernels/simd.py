@@ -251,6 +251,71 @@ def tile(typing_context: Any, a: Any, times: Any) -> Any:
     return Vector(a.dtype, a.lanes * count)(a, times), codegen
 
 
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def load_pairs(typing_context: Any, array: Any, cells: Any, index: Any, count: Any) -> Any:
+    """Read ``array[c], array[c + 1]`` for `count` cells c of an int32 array, from `index` on.
+
+    A neighbouring pair is one load: half of what a gather of each would take.
+    """
+    pair, number = Vector(array.dtype, 2), count.literal_value
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data, where, start, _ = arguments
+        parts = []
+        for at in _cells(context, builder, cells, where, start, number):
+            pointer = _pointer(context, builder, array, data, at, _llvm(pair))
+            parts.append(builder.load(pointer, align=array.dtype.bitwidth // 8))
+        while len(parts) > 1:
+            lanes = list(range(2 * parts[0].type.count))
+            parts = [
+                _shuffle(builder, a, b, lanes) for a, b in zip(parts[::2], parts[1::2], strict=True)
+            ]
+        return parts[0]
+
+    return Vector(array.dtype, 2 * number)(array, cells, types.intp, count), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def add_pairs(typing_context: Any, array: Any, cells: Any, index: Any, vector: Any) -> Any:
+    """Add a vector's pairs to ``array[c], array[c + 1]``, cell after cell: see `load_pairs`."""
+    pair = Vector(array.dtype, 2)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data, where, start, values = arguments
+        places = _cells(context, builder, cells, where, start, vector.lanes // 2)
+        for k, at in enumerate(places):
+            pointer = _pointer(context, builder, array, data, at, _llvm(pair))
+            old = builder.load(pointer, align=array.dtype.bitwidth // 8)
+            new = _shuffle(builder, values, _undefined(values), [2 * k, 2 * k + 1])
+            builder.store(builder.fadd(old, new), pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, cells, types.intp, vector), codegen
+
+
+def _cells(context: Any, builder: Any, kind: Any, array: Any, start: Any, count: int) -> list[Any]:
+    """The next `count` integers of an array, as indices."""
+    data = context.make_array(kind)(context, builder, array).data
+    where = [builder.add(start, ir.Constant(start.type, k)) for k in range(count)]
+    return [builder.sext(builder.load(builder.gep(data, [at])), start.type) for at in where]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def total(typing_context: Any, a: Any) -> Any:
+    """Return the sum of all lanes."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x = arguments[0]
+        while x.type.count > 1:
+            half = x.type.count // 2
+            low = _shuffle(builder, x, _undefined(x), list(range(half)))
+            high = _shuffle(builder, x, _undefined(x), list(range(half, 2 * half)))
+            x = builder.fadd(low, high)
+        return builder.extract_element(x, ir.Constant(I32, 0))
+
+    return a.dtype(a), codegen
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def transpose(typing_context: Any, rows: Any) -> Any:
     """Transpose a square: n vectors (a tuple) of n lanes, n a power of two."""

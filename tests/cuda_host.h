@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <math.h>  // float and double versions without std::, as in CUDA
 #include <tuple>
 #include <ucontext.h>
 #include <utility>
@@ -85,6 +86,11 @@ void launch(void (*kernel)(A...), unsigned x, unsigned y, unsigned threads, void
   launch(kernel, x, y, threads, arguments, std::index_sequence_for<A...>());
 }
 }  // namespace host
+
+// Threads take turns: what one does between two waits is atomic.
+template <class T> T atomicAdd(T *at, T value) { const T old = *at; *at += value; return old; }
+inline int atomicMin(int *at, int value) { const int old = *at; if (value < old) *at = value; return old; }
+inline int atomicMax(int *at, int value) { const int old = *at; if (value > old) *at = value; return old; }
 
 #define blockDim host::block_dim
 #define gridDim host::grid_dim

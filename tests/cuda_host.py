@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from spinray.kernels.cuda import source_text
+
 needs_gcc = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
 FOLDER = Path(tempfile.mkdtemp(prefix="spinray-cuda-host-"))
@@ -35,7 +37,8 @@ class HostModule:
         header = Path(__file__).with_name("cuda_host.h")
         wrapper.write_text(f'#include "{header}"\n#include "{source}"\n{entries}\n')
         options = [f"-D{key}={value}" for key, value in defines]
-        command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Werror", *options]
+        command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Werror",
+                   "-Wno-unknown-pragmas", *options]  # fmt: skip
         subprocess.run([*command, "-o", library, wrapper], check=True)
         self._library = ctypes.CDLL(str(library))
 
@@ -58,10 +61,12 @@ def host_module(source: Path, defines: tuple[tuple[str, str], ...]) -> HostModul
 def compile_for_cards(source: Path, defines: tuple[tuple[str, str], ...], folder: Path) -> None:
     """By nvcc, for the cards that users have: A100 (sm_80) and H100 (sm_90)."""
     options = [f"-D{key}={value}" for key, value in defines]
+    text = folder / source.name
+    text.write_text(source_text(source))  # what CuPy is given
     for card in ("sm_80", "sm_90"):
         subprocess.run(
             ["nvcc", f"-arch={card}", "-cubin", "-std=c++17", "-Werror", "all-warnings", *options,
-             "-o", folder / f"{card}.cubin", source],
+             "-o", folder / f"{card}.cubin", text],
             check=True,
         )  # fmt: skip
         assert (folder / f"{card}.cubin").stat().st_size > 0

@@ -7,15 +7,19 @@ weighted by the inverse square of the distance in the plane from the source to t
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit, prange
 
+from ..arrays import like, on_gpu
+from ..simd import load, store
 from ..threads import jit, parallel_jit
+from .base import Array
 from .footprint import CURVED, FINE, TILE, row_positions, tile_numbers, tile_view
 from .geometry import CircularBeam, ConeBeam, DivergentBeam, Geometry, VolumeGrid
-from .projector import Projector, checked, like
+from .planar import GROUP, between, lengthened
+from .projector import Projector, checked
 
 A = TypeVar("A")
 
@@ -26,7 +30,8 @@ def backproject(sinogram: A, geometry: Geometry, volume: VolumeGrid) -> A:
     Parameters
     ----------
     sinogram
-        Filtered views ``(*batch, view, [row,] column)``, NumPy or torch; zero beyond the detector.
+        Filtered views ``(*batch, view, [row,] column)``, NumPy, torch or CuPy; zero beyond the
+        detector.
     geometry
         Parallel, fan, cone or helical.
     volume
@@ -46,13 +51,13 @@ def backproject(sinogram: A, geometry: Geometry, volume: VolumeGrid) -> A:
     if not isinstance(geometry, CircularBeam):
         raise TypeError(f"backproject takes parallel, fan and cone beams, got {geometry}")
     plan = Projector(geometry, volume)
+    if on_gpu(sinogram):
+        return plan.on_card("backproject", "sinogram", sinogram, geometry.shape)
     array = checked("sinogram", sinogram, geometry.shape)
     batch = array.shape[: array.ndim - geometry.ndim]
     stack = array.reshape(-1, *geometry.shape)
-    if isinstance(geometry, DivergentBeam) and geometry.detector == "flat":
-        # row_positions weights flat views with (r / d^2)^2, not 1 / r^2
-        cosine = np.cos(geometry.fan_angles)
-        stack = stack * (cosine**4).astype(array.dtype)
+    if (weights := column_weights(geometry)) is not None:
+        stack = stack * weights.astype(array.dtype)
     xs, ys = plan.axes(array.dtype)
     images = np.empty((len(stack), *volume.shape), array.dtype)
     if isinstance(geometry, ConeBeam):
@@ -63,17 +68,29 @@ def backproject(sinogram: A, geometry: Geometry, volume: VolumeGrid) -> A:
             images[i] = block.transpose(2, 0, 1)
     else:
         _planar(images, stack, plan.beam, plan.turns, xs, ys, plan.cells)
-    return like(images.reshape(*batch, *volume.shape), sinogram)
+    return cast(A, like(images.reshape(*batch, *volume.shape), sinogram))
+
+
+def column_weights(geometry: CircularBeam) -> Array | None:
+    """What a view's columns are multiplied with first, ``(column,)``; None where they are right.
+
+    `row_positions` weights flat views with (r / d^2)^2, not 1 / r^2.
+    """
+    if not isinstance(geometry, DivergentBeam) or geometry.detector == "curved":
+        return None
+    return np.asarray(np.cos(geometry.fan_angles) ** 4)
 
 
 @jit
 def _columns(beam: Any, turn: Any, x: Any, y: Any, h: Any, p: Any, numbers: Any) -> tuple[int, int]:
     """First and last column of a tile; `p` then maps to columns counted from the first."""
     first, last, half = tile_view(beam, turn[0], turn[1], x, y, h, p, numbers)
+    # The shadow of a pixel far narrower than a column may begin beyond the column on its left,
+    # which interpolation reads.
     p[4] = numbers[4] / FINE
-    p[5] = (numbers[5] - half) / FINE
+    p[5] = (numbers[5] - half) / FINE + 1
     p[6] = 1.0
-    return first, last
+    return first - 1, last
 
 
 @parallel_jit
@@ -90,20 +107,21 @@ def _planar(images: Any, views: Any, beam: Any, turns: Any, xs: Any, ys: Any, ce
         part, weight = np.empty(TILE, images.dtype), np.empty(TILE, images.dtype)
         y0, x0 = (tile // across) * TILE, (tile % across) * TILE
         x, y = xs[x0 : x0 + TILE], ys[y0 : y0 + TILE]
-        sums = np.zeros((TILE, TILE), images.dtype)
+        line = lengthened(x)
+        sums = np.zeros(TILE * TILE, images.dtype)
         for view in range(len(turns)):
             first, last = _columns(beam, turns[view], x, y, h, p, numbers)
             seen[: last - first + 2] = 0
             for c in range(max(first, 0), min(last + 2, columns)):
                 seen[c - first] = views[image, view, c]
             for j in range(len(y)):
-                row_positions(beam[0], p, x, y[j], cell, part, weight)
-                total = sums[j]
-                for i in range(len(x)):
-                    left = seen[cell[i]]
-                    value = left + part[i] * (seen[cell[i] + 1] - left)
-                    total[i] += weight[i] * weight[i] * value
-        images[image, y0 : y0 + TILE, x0 : x0 + TILE] = sums[: len(y), : len(x)]
+                row_positions(beam[0], p, line, y[j], cell, part, weight)
+                for i in range(0, len(line), GROUP):
+                    value, w = between(seen, cell, part, i), load(weight, i, GROUP)
+                    at = j * TILE + i
+                    store(sums, at, load(sums, at, GROUP) + value * w * w)
+        block = sums.reshape(TILE, TILE)
+        images[image, y0 : y0 + TILE, x0 : x0 + TILE] = block[: len(y), : len(x)]
 
 
 @parallel_jit
@@ -119,7 +137,7 @@ def _cone(
         h, p, numbers = tile_numbers(cells, volume.dtype)
         cell = np.empty(TILE, np.int32)
         part, weight = np.empty(TILE, volume.dtype), np.empty(TILE, volume.dtype)
-        line = np.zeros(rows + 2, volume.dtype)
+        line = np.zeros(rows + 3, volume.dtype)  # rounding may reach the zero behind the last
         y0, x0 = (tile // across) * TILE, (tile % across) * TILE
         x, y = xs[x0 : x0 + TILE], ys[y0 : y0 + TILE]
         volume[y0 : y0 + TILE, x0 : x0 + TILE] = 0
@@ -144,7 +162,7 @@ def _cone(
                     step = sdd / (d * row_spacing) * dz
                     start = (z_edge + 0.5 * dz - height) / dz * step - row_edge / row_spacing + 0.5
                     low = max(0, math.ceil(-start / step))
-                    high = min(nz, math.floor((rows + 1 - start) / step))
+                    high = min(nz, math.ceil((rows + 1 - start) / step))
                     _along_z(volume[y0 + j, x0 + i], line, start, step, low, high)
 
 

@@ -55,6 +55,11 @@ class CircularBeam(Geometry):
         """Position of each column on the detector in mm, ``(column,)``."""
         return _positions(self.columns, self.column_spacing, self.column_offset)
 
+    @property
+    def field_radius(self) -> float:
+        """Radius in mm of the circle about the axis of rotation that the outermost ray touches."""
+        return _reach(self)
+
 
 class DivergentBeam(CircularBeam):
     """What fan and cone beams share: a source, and a detector that is flat or curved about it."""
@@ -68,6 +73,13 @@ class DivergentBeam(CircularBeam):
         """Angle of each column's ray to the central ray in radians, ``(column,)``."""
         u = self.column_positions / self.source_to_detector
         return u if self.detector == "curved" else np.arctan(u)
+
+    @property
+    def field_radius(self) -> float:
+        """Radius in mm of the circle about the axis of rotation that the outermost ray touches."""
+        reach = _reach(self) / self.source_to_detector
+        angle = reach if self.detector == "curved" else float(np.arctan(reach))
+        return float(self.source_to_isocenter * np.sin(min(angle, np.pi / 2)))
 
     @property
     def magnification(self) -> float:
@@ -105,7 +117,7 @@ class ParallelBeam(CircularBeam):
 
     def default_volume(self) -> VolumeGrid:
         """Return a square grid over all that some ray sees, pixels as wide as the columns."""
-        n = _cells(2 * _reach(self), self.column_spacing)
+        n = _cells(2 * self.field_radius, self.column_spacing)
         return VolumeGrid((n, n), (self.column_spacing,) * 2)
 
     def __repr__(self) -> str:
@@ -151,7 +163,7 @@ class FanBeam(DivergentBeam):
     def default_volume(self) -> VolumeGrid:
         """Return a square grid over all that some ray sees, at the column pitch at isocentre."""
         pitch = self.column_spacing / self.magnification
-        n = _cells(2 * _fan_radius(self), pitch)
+        n = _cells(2 * self.field_radius, pitch)
         return VolumeGrid((n, n), (pitch, pitch))
 
     def __repr__(self) -> str:
@@ -216,7 +228,7 @@ class ConeBeam(DivergentBeam):
     def default_volume(self) -> VolumeGrid:
         """Return a grid over all that rays at the isocentre see, at the detector's pitch there."""
         pitch = self.column_spacing / self.magnification
-        n = _cells(2 * _fan_radius(self), pitch)
+        n = _cells(2 * self.field_radius, pitch)
         z_pitch = self.row_spacing / self.magnification
         low, high = float(self.source_z.min()), float(self.source_z.max())
         nz = self.rows + _cells(high - low, z_pitch)
@@ -299,13 +311,6 @@ def _positions(n: int, spacing: float, offset: float) -> Array:
 def _reach(geometry: CircularBeam) -> float:
     """Distance in mm on the detector of its farther edge from the central ray."""
     return (geometry.columns / 2 + abs(geometry.column_offset)) * geometry.column_spacing
-
-
-def _fan_radius(geometry: DivergentBeam) -> float:
-    """Radius in mm of the circle about the isocentre that the outermost ray touches."""
-    reach = _reach(geometry) / geometry.source_to_detector
-    angle = reach if geometry.detector == "curved" else np.arctan(reach)
-    return float(geometry.source_to_isocenter * np.sin(min(angle, np.pi / 2)))
 
 
 def _cells(length: float, size: float) -> int:

@@ -1,6 +1,8 @@
 """Separable footprint in a plane, parallel and fan: one slice, or 16 slices side by side.
 
-Forward, a thread owns views; back, it owns tiles of the image: no two write to one place.
+Forward, a thread owns views; back, it owns tiles of the image: no two write to one place. Pixels
+of one slice are taken along the axis on which their shadows move faster, so that a pixel's does not
+wait for its neighbour's.
 """
 
 from __future__ import annotations
@@ -10,11 +12,30 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from ..threads import parallel_jit
+from ..simd import add_pairs, every_second, fill, interleave, load, load_pairs, store, total
+from ..threads import jit, parallel_jit
 from .footprint import FINE, TILE, row_positions, tile_numbers, tile_view
 from .lanes import LANES, add_scaled
 
 VIEWS = 16  # views that share one pass over the image
+GROUP = 8  # pixels taken together of one slice
+
+
+@jit
+def faster_axis(beam: Any, p: Any) -> int:
+    """0 if shadows move faster along x, 1 if along y; then `p` is turned: y inside, -x outside."""
+    if abs(p[1]) * beam[6] <= abs(p[0]) * beam[5]:
+        return 0
+    p[0], p[1] = p[1], -p[0]
+    return 1
+
+
+@jit
+def lengthened(x: Any) -> Any:
+    """The coordinates up to a whole number of groups, the last one repeated."""
+    result = np.full((len(x) + GROUP - 1) // GROUP * GROUP, x[-1], x.dtype)
+    result[: len(x)] = x
+    return result
 
 
 @parallel_jit
@@ -33,27 +54,58 @@ def forward_one(
         part, weight = np.empty(TILE, image.dtype), np.empty(TILE, image.dtype)
         start, stop = block * VIEWS, min((block + 1) * VIEWS, views)
         sinogram[start:stop] = 0
-        for work in range(tiles * (stop - start)):
-            tile, view = work // (stop - start), start + work % (stop - start)
+        for tile in range(tiles):
             y0, x0 = (tile // across) * TILE, (tile % across) * TILE
             x, y = xs[x0 : x0 + TILE], ys[y0 : y0 + TILE]
-            first, last, half = tile_view(beam, turns[view, 0], turns[view, 1], x, y, h, p, numbers)
-            if last < 0 or first >= columns:
-                continue
-            fine[: (last - first) * FINE + 2 * half + 1] = 0
-            for j in range(len(y)):
-                row_positions(beam[0], p, x, y[j], cell, part, weight)
-                for i in range(len(x)):
-                    value = image[y0 + j, x0 + i] * weight[i]
-                    right = value * part[i]
-                    fine[cell[i]] += value - right
-                    fine[cell[i] + 1] += right
-            for c in range(max(first, 0), min(last + 1, columns)):
-                base = (c - first) * FINE
-                total = sinogram[view, c]
-                for k in range(2 * half + 1):
-                    total += h[k] * fine[base + k]
-                sinogram[view, c] = total
+            pixels = np.zeros((2, TILE, TILE), image.dtype)  # along x, along y
+            pixels[0, : len(y), : len(x)] = image[y0 : y0 + TILE, x0 : x0 + TILE]
+            pixels[1] = pixels[0].T
+            flat, along = pixels.reshape(-1), (lengthened(x), lengthened(y))
+            for view in range(start, stop):
+                first, last, half = tile_view(
+                    beam, turns[view, 0], turns[view, 1], x, y, h, p, numbers
+                )
+                if last < 0 or first >= columns:
+                    continue
+                taps = (2 * half + FINE) // FINE
+                fine[: (last - first + taps) * FINE] = 0
+                axis = faster_axis(beam, p)
+                inner, outer = along[axis], x if axis else y
+                for j in range(len(outer)):
+                    row_positions(
+                        beam[0], p, inner, -outer[j] if axis else outer[j], cell, part, weight
+                    )
+                    line = (axis * TILE + j) * TILE
+                    for i in range(0, len(inner), GROUP):
+                        value = load(flat, line + i, GROUP) * load(weight, i, GROUP)
+                        right = value * load(part, i, GROUP)
+                        add_pairs(fine, cell, i, interleave(value - right, right))
+                for c in range(max(first, 0), min(last + 1, columns)):
+                    sums = fill(image.dtype.type(0), FINE)
+                    for k in range(taps):
+                        at = (c - first + k) * FINE
+                        sums = sums + load(fine, at, FINE) * load(h, k * FINE, FINE)
+                    sinogram[view, c] += total(sums)
+
+
+@jit
+def spread_columns(row: Any, first: int, last: int, taps: int, h: Any, fine: Any) -> None:
+    """Columns times their footprint, summed on the fine grid: the transpose of reading them."""
+    for cell in range(last - first + taps):
+        sums = fill(row.dtype.type(0), FINE)
+        for k in range(taps):
+            c = first + cell - k
+            if max(first, 0) <= c < min(last + 1, len(row)):
+                sums = sums + load(h, k * FINE, FINE) * row[c]
+        store(fine, cell * FINE, sums)
+
+
+@jit
+def between(values: Any, cell: Any, part: Any, i: int) -> Any:
+    """Linear interpolation of a row of values at a group of positions."""
+    pairs = load_pairs(values, cell, i, GROUP)
+    left, right = every_second(pairs, 0), every_second(pairs, 1)
+    return left + (right - left) * load(part, i, GROUP)
 
 
 @parallel_jit
@@ -71,23 +123,25 @@ def adjoint_one(
         part, weight = np.empty(TILE, image.dtype), np.empty(TILE, image.dtype)
         y0, x0 = (tile // across) * TILE, (tile % across) * TILE
         x, y = xs[x0 : x0 + TILE], ys[y0 : y0 + TILE]
-        total = image[y0 : y0 + TILE, x0 : x0 + TILE]
-        total[:] = 0
+        pixels = np.zeros((2, TILE, TILE), image.dtype)  # along x, along y
+        flat, along = pixels.reshape(-1), (lengthened(x), lengthened(y))
         for view in range(views):
             first, last, half = tile_view(beam, turns[view, 0], turns[view, 1], x, y, h, p, numbers)
             if last < 0 or first >= columns:
                 continue
-            fine[: (last - first) * FINE + 2 * half + 1] = 0
-            for c in range(max(first, 0), min(last + 1, columns)):
-                base = (c - first) * FINE
-                value = sinogram[view, c]
-                for k in range(2 * half + 1):
-                    fine[base + k] += h[k] * value
-            for j in range(len(y)):
-                row_positions(beam[0], p, x, y[j], cell, part, weight)
-                for i in range(len(x)):
-                    left = fine[cell[i]]
-                    total[j, i] += weight[i] * (left + part[i] * (fine[cell[i] + 1] - left))
+            spread_columns(sinogram[view], first, last, (2 * half + FINE) // FINE, h, fine)
+            axis = faster_axis(beam, p)
+            inner, outer = along[axis], x if axis else y
+            for j in range(len(outer)):
+                row_positions(
+                    beam[0], p, inner, -outer[j] if axis else outer[j], cell, part, weight
+                )
+                line = (axis * TILE + j) * TILE
+                for i in range(0, len(inner), GROUP):
+                    value = between(fine, cell, part, i) * load(weight, i, GROUP)
+                    store(flat, line + i, load(flat, line + i, GROUP) + value)
+        pixels[0] += pixels[1].T
+        image[y0 : y0 + TILE, x0 : x0 + TILE] = pixels[0, : len(y), : len(x)]
 
 
 @parallel_jit

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from ..arrays import is_torch, like, on_gpu
 from ..threads import parallel_jit, thread_count
 from . import cone, joseph, planar
+from .coverage import warn_of_unseen
 from .footprint import CURVED, FLAT, PARALLEL, window_cells
 from .footprint import TILE as PLANAR_TILE
 from .geometry import (
@@ -26,6 +27,7 @@ from .lanes import LANES
 
 MOST_CELLS = 1 << 22  # of the fine grid under a tile: some 16,000 columns a pixel
 Model = Literal["separable-footprint", "joseph"]
+Backend = Literal["numba", "cuda"]
 A = TypeVar("A")
 Floats = NDArray[Any]
 
@@ -47,14 +49,23 @@ class Projector:
         Bytes that the projector may use beside its input and output; stacks and volumes that need
         more go through in pieces. Default: no limit.
 
+    It computes where the data lie: NumPy arrays and CPU tensors by Numba, CUDA tensors and CuPy
+    arrays on their GPU. `backend` says which it was at the last call, "numba" or "cuda".
+
     Raises
     ------
     ValueError
         An unknown model, a geometry and a grid of different dimensions, a source inside the
         volume, a memory limit below the smallest piece.
+
+    Warns
+    -----
+    UserWarning
+        The detector does not see all of the volume (its corners apart): truncation.
     """
 
-    backend = "numba"
+    backend: Backend = "numba"
+    _cards: dict[Any, Any]  # what is on each GPU, made at the first call there
 
     def __init__(
         self,
@@ -71,11 +82,13 @@ class Projector:
                 f"a {geometry.ndim}D geometry needs a {geometry.ndim}D volume, got {volume}"
             )
         self.geometry, self.volume, self.memory_limit = geometry, volume, memory_limit
+        self._cards = {}
         self.model: Model = "joseph" if isinstance(geometry, ModularBeam) else model
         if isinstance(geometry, DivergentBeam):
             _require_source_outside(geometry, volume)
+        warn_of_unseen(geometry, volume)
         if self.model == "joseph":
-            self._frames = joseph.ray_frames(geometry)
+            self.frames = joseph.ray_frames(geometry)
         else:
             self._prepare_footprint()
         self._require_memory()
@@ -87,7 +100,7 @@ class Projector:
         turns = np.stack([np.cos(geometry.angles), np.sin(geometry.angles), height], axis=1)
         self.turns = np.ascontiguousarray(turns)
         self.beam = (
-            _kind(geometry),
+            kind_of(geometry),
             float(getattr(geometry, "source_to_isocenter", 0.0)),
             float(getattr(geometry, "source_to_detector", 1.0)),
             float(geometry.column_spacing),
@@ -116,15 +129,17 @@ class Projector:
     def forward(self, image: A) -> A:
         """Project ``(*batch, [z,] y, x)`` to line integrals ``(*batch, view, [row,] column)``.
 
-        The image's unit times mm. NumPy or torch, float32 or float64; the same comes out.
+        The image's unit times mm. NumPy, torch or CuPy, float32 or float64; the same comes out.
 
         Raises
         ------
         TypeError
-            Another dtype, or a tensor that is not on the CPU.
+            Another dtype, or a tensor that is neither on the CPU nor on an NVIDIA GPU.
         ValueError
-            Another shape, NaN or infinity.
+            Another shape; on the CPU, NaN or infinity (a look at all values would stall a GPU).
         """
+        if on_gpu(image):
+            return self.on_card("forward", "image", image, self.volume.shape)
         array = checked("image", image, self.volume.shape)
         return self._run(array, self.volume.shape, self.geometry.shape, False, image)
 
@@ -136,8 +151,33 @@ class Projector:
         TypeError, ValueError
             As `forward`.
         """
+        if on_gpu(sinogram):
+            return self.on_card("adjoint", "sinogram", sinogram, self.geometry.shape)
         array = checked("sinogram", sinogram, self.geometry.shape)
         return self._run(array, self.geometry.shape, self.volume.shape, True, sinogram)
+
+    def on_card(self, method: str, name: str, data: A, shape: tuple[int, ...]) -> A:
+        """Run a method of the CUDA backend on a stack of CUDA tensors or CuPy arrays."""
+        import torch
+
+        tensor = data if isinstance(data, torch.Tensor) else torch.from_dlpack(data)  # type: ignore[attr-defined]
+        _require(name, str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), shape)
+        batch = tensor.shape[: tensor.ndim - len(shape)]
+        stack = tensor.detach().contiguous().view(-1, *shape)
+        if stack.device not in self._cards:
+            self._cards[stack.device] = self._card(stack.device)
+        out = getattr(self._cards[stack.device], method)(stack)
+        self.backend = "cuda"
+        return cast(A, like(out.view(*batch, *out.shape[1:]), data))
+
+    def _card(self, device: Any) -> Any:
+        if self.model == "joseph":
+            from .cuda_joseph import CudaJoseph
+
+            return CudaJoseph(self, device)
+        from .cuda_footprint import CudaFootprint
+
+        return CudaFootprint(self, device)
 
     def _run(
         self,
@@ -157,7 +197,8 @@ class Projector:
             self._cone(volume, sinogram, back)
         else:
             self._planar(volume, sinogram, back)
-        return like(out.reshape(*batch, *out_shape), original)
+        self.backend = "numba"
+        return cast(A, like(out.reshape(*batch, *out_shape), original))
 
     def _planar(self, images: Floats, sinograms: Floats, back: bool) -> None:
         rest = self.beam, self.turns, *self.axes(images.dtype), self.cells
@@ -185,54 +226,65 @@ class Projector:
         return itemsize * (int(np.prod(self.volume.shape)) + int(np.prod(self.geometry.shape)))
 
     def _cone(self, volumes: Floats, sinograms: Floats, back: bool) -> None:
-        xs, ys = self.axes(volumes.dtype)
-        geometry, grid = self.geometry, self.volume
-        assert isinstance(geometry, ConeBeam)
-        slope = _slopes(geometry).astype(volumes.dtype)
-        y_step, view_step = self._pieces(volumes.itemsize)
-        _, rows, columns = geometry.shape
-        padded = -(-rows // LANES) * LANES
+        y_step, _ = self._pieces(volumes.itemsize)
         for volume, sinogram in zip(volumes, sinograms, strict=True):
-            if back:
-                volume[:] = 0
-            else:
-                sinogram[:] = 0
-            for y in range(0, grid.shape[1], y_step):
-                slab = np.ascontiguousarray(volume[:, y : y + y_step].transpose(1, 2, 0))
-                for v in range(0, len(geometry), view_step):
-                    views = sinogram[v : v + view_step]
-                    part = np.zeros((len(views), columns, padded), volume.dtype)
-                    if back:
-                        part[..., :rows] = (views * slope).transpose(0, 2, 1)
-                    (cone.adjoint if back else cone.forward)(
-                        slab, part, self.beam, self.axial, self.turns[v : v + view_step], xs,
-                        ys[y : y + y_step], self.cells,
-                    )  # fmt: skip
-                    if not back:
-                        views += part[..., :rows].transpose(0, 2, 1) * slope
-                if back:
-                    volume[:, y : y + y_step] = slab.transpose(2, 0, 1)
+            (volume if back else sinogram)[:] = 0
+            for y in range(0, volume.shape[1], y_step):
+                self._cone_slab(volume[:, y : y + y_step], sinogram, y, back)
+
+    def _cone_slab(self, volume: Floats, sinogram: Floats, y: int, back: bool) -> None:
+        """Project some rows of a volume, from `y` on, by blocks of views."""
+        slab = np.ascontiguousarray(volume.transpose(1, 2, 0))
+        _, view_step = self._pieces(volume.itemsize)
+        for v in range(0, len(sinogram), view_step):
+            self._cone_views(slab, sinogram[v : v + view_step], y, v, back)
+        if back:
+            volume[:] = slab.transpose(2, 0, 1)
+
+    def _cone_views(self, slab: Floats, views: Floats, y: int, v: int, back: bool) -> None:
+        """Project a slab to some views, from `v` on, or back."""
+        xs, ys = self.axes(slab.dtype)
+        assert isinstance(self.geometry, ConeBeam)
+        slope = slopes_of(self.geometry).astype(slab.dtype)
+        count, rows, columns = views.shape
+        part = np.zeros((count, columns, _padded(rows)), slab.dtype)
+        if back:
+            part[..., :rows] = (views * slope).transpose(0, 2, 1)
+        (cone.adjoint if back else cone.forward)(
+            slab, part, self.beam, self.axial, self.turns[v : v + count], xs,
+            ys[y : y + len(slab)], self.cells,
+        )  # fmt: skip
+        if not back:
+            views += part[..., :rows].transpose(0, 2, 1) * slope
 
     def _pieces(self, itemsize: int) -> tuple[int, int]:
         """Rows of the volume and views that go together; all, or what the limit allows."""
         nz, ny, nx = self.volume.shape
-        views, rows, columns = self.geometry.shape
         if self.memory_limit is None:
-            return ny, views
+            return ny, len(self.geometry)
         half = self.memory_limit // 2
         rows_of_tiles = max(half // (itemsize * nz * nx * cone.TILE), 1)
         y_step = min(rows_of_tiles * cone.TILE, ny)
-        view_step = min(max(half // (3 * itemsize * rows * columns), 1), views)
+        room = half - self._cone_work(itemsize)
+        view_step = min(max(room // self._cone_view(itemsize), 1), len(self.geometry))
         return int(y_step), int(view_step)
 
+    def _cone_view(self, itemsize: int) -> int:
+        """Bytes of a view turned rows innermost, and of it times the rays' slopes."""
+        _, rows, columns = self.geometry.shape
+        return itemsize * columns * (rows + _padded(rows))
+
+    def _cone_work(self, itemsize: int) -> int:
+        """Bytes of the threads' fine grids and of the rays' slopes, while these are made."""
+        _, rows, columns = self.geometry.shape
+        threads = thread_count() * itemsize * (self.cells + 4) * _padded(rows)
+        return threads + max(2 * 8, 8 + itemsize) * rows * columns
+
     def _joseph(self, volumes: Floats, sinograms: Floats, back: bool) -> None:
-        geometry, grid = self.geometry, self.volume
-        spacing, origin = grid.spacing, tuple(grid.positions(a)[0] for a in range(grid.ndim))
-        if grid.ndim == 2:
-            spacing, origin = (1.0, *spacing), (0.0, *origin)
-        shape = (1, *grid.shape)[-3:]
+        geometry = self.geometry
+        shape = (1, *self.volume.shape)[-3:]
         rows, columns = (1, *geometry.shape[1:])[-2:]
-        arguments = _kind(geometry), self._frames, _curve(geometry), spacing, origin
+        arguments = kind_of(geometry), self.frames, curve_of(geometry), *self.lattice()
         for volume, sinogram in zip(volumes, sinograms, strict=True):
             v, p = volume.reshape(shape), sinogram.reshape(-1, rows, columns)
             if back:
@@ -244,19 +296,33 @@ class Projector:
         """Return the positions of the pixels along x and y in mm."""
         return self.volume.positions(-1).astype(dtype), self.volume.positions(-2).astype(dtype)
 
+    def lattice(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return spacing and first voxel along z, y and x in mm; a slice lies at z = 0."""
+        grid = self.volume
+        origin = tuple(float(grid.positions(a)[0]) for a in range(grid.ndim))
+        return (1.0, *grid.spacing)[-3:], (0.0, *origin)[-3:]
+
     @property
     def memory(self) -> int:
-        """Bytes used beside input and output in float32, for one volume or a full stack."""
+        """Bytes a call uses beside input and output in float32, by the `backend` that ran last.
+
+        Of one volume, or of any stack of slices.
+        """
+        return self.memory_on(self.backend)
+
+    def memory_on(self, backend: Backend, itemsize: int = 4) -> int:
+        """As `memory`, on a backend and for data of an item size; nothing is allocated."""
+        if backend == "cuda":
+            return int(self._card(None).memory(itemsize))
         if self.model == "joseph":
-            return int(self._frames.nbytes)
+            return int(self.frames.nbytes)
         if self.volume.ndim == 2:
-            stack = LANES * self._stacks(4) * self._item(4)
-            return stack + thread_count() * 4 * self.cells * LANES
+            stack = LANES * self._stacks(itemsize) * self._item(itemsize)
+            return stack + thread_count() * itemsize * self.cells * LANES
         nz, _, nx = self.volume.shape
-        _, rows, columns = self.geometry.shape
-        y_step, view_step = self._pieces(4)
-        work = thread_count() * self.cells * rows
-        return 4 * (y_step * nz * nx + 3 * view_step * rows * columns + work)
+        y_step, view_step = self._pieces(itemsize)
+        slab = itemsize * y_step * nz * nx
+        return slab + view_step * self._cone_view(itemsize) + self._cone_work(itemsize)
 
     def _require_memory(self) -> None:
         if self.memory_limit is not None and self.memory > 1.25 * self.memory_limit:
@@ -265,19 +331,27 @@ class Projector:
                 f"{self.memory} bytes"
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_cards": {}}  # compiled kernels do not travel
+
     def __repr__(self) -> str:
         return f"Projector({self.geometry}, {self.volume}, {self.model}, {self.backend})"
 
 
-def _kind(geometry: Geometry) -> int:
+def _padded(rows: int) -> int:
+    return -(-rows // LANES) * LANES
+
+
+def kind_of(geometry: Geometry) -> int:
+    """Tell `PARALLEL`, `FLAT` and `CURVED` beams apart; a modular beam is flat."""
     if isinstance(geometry, ParallelBeam):
         return PARALLEL
     return CURVED if getattr(geometry, "detector", "flat") == "curved" else FLAT
 
 
-def _curve(geometry: Geometry) -> tuple[float, ...]:
+def curve_of(geometry: Geometry) -> tuple[float, ...]:
     """Distance, angle a column and of the middle, row step and shift of a curved detector."""
-    if _kind(geometry) != CURVED:
+    if kind_of(geometry) != CURVED:
         return (0.0,) * 5
     assert isinstance(geometry, DivergentBeam)
     sdd, angle = geometry.source_to_detector, geometry.column_spacing / geometry.source_to_detector
@@ -286,7 +360,7 @@ def _curve(geometry: Geometry) -> tuple[float, ...]:
     return sdd, angle, geometry.column_offset * angle, row, shift
 
 
-def _slopes(geometry: ConeBeam) -> Floats:
+def slopes_of(geometry: ConeBeam) -> Floats:
     """Length of each ray over its projection on the plane of the orbit, ``(row, column)``."""
     sdd, u = geometry.source_to_detector, geometry.column_positions
     across = np.full_like(u, sdd) if geometry.detector == "curved" else np.hypot(sdd, u)
@@ -309,27 +383,22 @@ def _require_source_outside(geometry: DivergentBeam, volume: VolumeGrid) -> None
 
 def checked(name: str, data: Any, shape: tuple[int, ...]) -> Floats:
     """Return a contiguous array of a NumPy array or CPU tensor ``(*batch, *shape)``."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(data, torch.Tensor):
+    if is_torch(data):
         if data.device.type != "cpu":
-            raise TypeError(f"{name} is on {data.device}: the CT projectors run on the CPU so far")
+            raise TypeError(f"{name} is on {data.device}, expected the CPU or an NVIDIA GPU")
         data = data.detach().numpy()
     array = np.asarray(data)
-    if array.dtype not in (np.float32, np.float64):
-        raise TypeError(f"{name} must be float32 or float64, got {array.dtype}")
-    if array.shape[max(array.ndim - len(shape), 0) :] != shape:
-        raise ValueError(f"{name} has shape {array.shape}, expected (*batch, {shape})")
+    _require(name, str(array.dtype), array.shape, shape)
     if not np.isfinite(np.sum(array)):
         raise ValueError(f"{name} holds NaN or infinity")
     return np.ascontiguousarray(array)
 
 
-def like(array: Floats, original: A) -> A:
-    """Return the array as the kind, NumPy or torch, of the original."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(original, torch.Tensor):
-        return cast(A, torch.from_numpy(array))
-    return cast(A, array)
+def _require(name: str, dtype: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if dtype not in ("float32", "float64"):
+        raise TypeError(f"{name} must be float32 or float64, got {dtype}")
+    if shape[max(len(shape) - len(expected), 0) :] != expected:
+        raise ValueError(f"{name} has shape {shape}, expected (*batch, {expected})")
 
 
 @parallel_jit

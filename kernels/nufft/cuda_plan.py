@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..cuda import Module, cuda_module
 from . import cpu
+from .subspace import SubspaceToeplitz
 from .window import best_window, choose
 
 SOURCE = Path(__file__).with_name("nufft.cu")
@@ -205,9 +206,10 @@ class CudaPlan:
             self._compile,
         )  # fmt: skip
 
-    def convolution(self, psf: Tensor) -> CudaToeplitz:
+    def convolution(self, psf: Tensor) -> Callable[[Tensor], Tensor]:
         """The convolution with a point spread function (frame, *(2 n)) of `point_spread`."""
-        return CudaToeplitz(psf, self.shape)
+        convolution = SubspaceToeplitz(psf[:, None], self.shape)
+        return lambda images: convolution(images[:, :, None])[:, :, 0]
 
     def own(self, array: NDArray[Any] | Tensor) -> Tensor:
         """A host array where this plan computes."""
@@ -266,31 +268,6 @@ class _Block:
     frames: int
     coil0: int
     coils: int
-
-
-class CudaToeplitz:
-    """The convolution that equals ``A^H W A`` for a trajectory and weights.
-
-    Parameters
-    ----------
-    psf : (frame, *(2 n)) complex of `point_spread`
-    shape : image
-    """
-
-    def __init__(self, psf: Tensor, shape: tuple[int, ...]) -> None:
-        self._shape, self._axes = shape, tuple(range(-len(shape), 0))
-        self._spectrum = torch.fft.fftn(psf, dim=self._axes).real.clone()  # W is Hermitian
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Convolve images (frame, coil, *shape)."""
-        spectrum = self._spectrum.to(images.real.dtype)
-        double = tuple(2 * n for n in self._shape)
-        inner = (..., *(slice(0, n) for n in self._shape))
-        result = torch.empty_like(images)
-        for coil in range(images.shape[1]):
-            padded = torch.fft.fftn(images[:, coil], s=double, dim=self._axes)
-            result[:, coil] = torch.fft.ifftn(padded.mul_(spectrum), dim=self._axes)[inner]
-        return result
 
 
 def _colours(cells: int, edge: int, width: int) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..arena import arena
 from ..threads import thread_count
-from . import cpu
+from . import lines
 from .fft import LANES, tables
 
 CACHE = 4 << 20  # bytes of grid worked on at once, so that it stays in cache between passes
@@ -103,7 +103,7 @@ class Grid:
 
     def from_image(self, image: Any, grid: Any, coils: int, jobs: Any) -> None:
         """Pad and transform images (flat, real) into grids."""
-        self.rows(cpu.rows_from_image, image, grid, coils, jobs)
+        self.rows(lines.rows_from_image, image, grid, coils, jobs)
         for axis in range(1, self.first_axis - 1, -1):
             self.columns(grid, coils, len(jobs), axis, inverse=False)
 
@@ -111,7 +111,7 @@ class Grid:
         """Transpose of `from_image`."""
         for axis in range(self.first_axis, 2):
             self.columns(grid, coils, len(jobs), axis, inverse=True)
-        self.rows(cpu.image_from_rows, image, grid, coils, jobs)
+        self.rows(lines.image_from_rows, image, grid, coils, jobs)
 
     def rows(self, kernel: Any, image: Any, grid: Any, coils: int, jobs: Any) -> None:
         """Run the pass between image lines and grid lines along x."""
@@ -126,7 +126,7 @@ class Grid:
 
     def columns(self, grid: Any, coils: int, jobs: int, axis: int, *, inverse: bool) -> None:
         """Transform along y (1) or z (0) in place."""
-        cpu.columns(
+        lines.columns(
             grid, *self.lines(coils, jobs, axis), self.image[axis], self.size[axis], self.halo,
             inverse, *tables(self.size[axis], grid.dtype.name), counter(), thread_count(),
         )  # fmt: skip

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import is_torch, like, on_gpu, to_cuda, to_numpy
 from ..threads import ForkLock
-from .arrays import is_torch, like, on_gpu, to_cuda, to_numpy
 from .cpu_plan import CpuPlan
 from .fft import fast_length
 from .toeplitz import pairs, point_spread
@@ -99,9 +99,20 @@ class Plan:
     def memory(self) -> int:
         """Bytes that `forward` or `adjoint` in complex64 need beside input and output.
 
-        For any number of coils. The convolution of `normal` has a spectrum of its own.
+        For any number of coils. `normal` may take `normal_memory`.
         """
         return int(self._transform.memory())
+
+    @property
+    def normal_memory(self) -> int:
+        """Bytes that `normal` needs beside input and output, without a basis.
+
+        The convolution, where it is the cheaper way and stays under `memory_limit`; else both
+        transforms and the samples of a coil between them.
+        """
+        if len(self.image_shape) > 1 and self._convolves():
+            return self.memory + self._convolution_bytes()
+        return self.memory + 8 * self._transform.frames * self.samples
 
     @property
     def width(self) -> int:
@@ -141,7 +152,7 @@ class Plan:
         images, batch = self._checked("image", x, (*inner, *self.image_shape))
         w = None if weights is None else self._checked_weights(weights, images)
         phi = None if phi is None else _cast(phi, images.dtype)
-        if len(self.image_shape) > 1 and self._convolution_is_cheaper():
+        if len(self.image_shape) > 1 and self._convolves():
             result = self._convolution(w, phi)(images)
         elif phi is None:
             data = self._transform.forward(images)
@@ -156,10 +167,23 @@ class Plan:
             result = self._transform.adjoint(data.reshape(frames, -1, self.samples))
         return like(result.reshape(*self.frames, *batch, *inner, *self.image_shape), x)
 
-    def _convolution_is_cheaper(self) -> bool:
+    def _convolves(self) -> bool:
+        """Whether the convolution costs less than both transforms, and has the memory it needs."""
+        limit = self._options["memory_limit"]
+        if limit is not None and self._convolution_bytes() > limit:
+            return False
         pair = cost(self._transform.width, self.image_shape, self.grid_shape, self.samples)
         double = tuple(fast_length(2 * n) for n in self.image_shape)
         return cost(0, self.image_shape, double, 0) < pair
+
+    def _convolution_bytes(self) -> int:
+        """When it is built: the point spread, its spectrum and that in another precision."""
+        double = float(np.prod([fast_length(2 * n) for n in self.image_shape]))
+        return int(2.5 * self._transform.frames * double * (8 if self._in_single() else 16))
+
+    def _in_single(self) -> bool:
+        # Accuracy costs nothing at later calls; of a volume, double precision would take gigabytes.
+        return self.tolerance >= SINGLE_ABOVE and len(self.image_shape) == 3
 
     def _convolution(self, weights: Any, basis: Any) -> Any:
         """The convolution for these weights and basis, kept for the next call with the same."""
@@ -175,9 +199,7 @@ class Plan:
         return convolution
 
     def _built(self, weights: Any, basis: Any) -> Any:
-        # Accuracy costs nothing at later calls; of a volume, double precision would take gigabytes.
-        single = self.tolerance >= SINGLE_ABOVE and len(self.image_shape) == 3
-        dtype, best = ("complex64", 1e-6) if single else ("complex128", 1e-8)
+        dtype, best = ("complex64", 1e-6) if self._in_single() else ("complex128", 1e-8)
         accuracy = max(min(self.tolerance / 2, best), LEAST_TOLERANCE["complex128"])
         shape = self._transform.frames, 1, self.samples
         w = np.ones(shape) if weights is None else weights

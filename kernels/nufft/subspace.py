@@ -31,19 +31,18 @@ class SubspaceToeplitz:
         """Convolve images (frame, coil, K, *shape), NumPy or torch."""
         if not isinstance(images, Tensor):
             return self(torch.from_numpy(images)).numpy()
-        frames, coils, count = images.shape[:3]
+        coils, count = images.shape[1:3]
         double = tuple(2 * n for n in self._shape)
         inner = (..., *(slice(0, n) for n in self._shape))
         self._spectrum = self._spectrum.to(images.dtype)
         result = torch.empty_like(images)
-        for frame in range(frames):
-            for coil in range(coils):  # one at a time: K spectra and K sums are the memory taken
-                spectra = torch.fft.fftn(images[frame, coil], s=double, dim=self._axes)
-                sums = torch.zeros_like(spectra)
-                for pair, (k, m) in enumerate(zip(*pairs(count), strict=True)):
-                    kernel = self._spectrum[frame, pair]
-                    sums[k].addcmul_(kernel, spectra[m])
-                    if k != m:  # A^H W A is Hermitian
-                        sums[m].addcmul_(kernel.conj(), spectra[k])
-                result[frame, coil] = torch.fft.ifftn(sums, dim=self._axes)[inner]
+        for coil in range(coils):  # one at a time: K spectra and K sums are the memory taken
+            spectra = torch.fft.fftn(images[:, coil], s=double, dim=self._axes)
+            sums = torch.zeros_like(spectra)
+            for pair, (k, m) in enumerate(zip(*pairs(count), strict=True)):
+                kernel = self._spectrum[:, pair]
+                sums[:, k].addcmul_(kernel, spectra[:, m])
+                if k != m:  # A^H W A is Hermitian
+                    sums[:, m].addcmul_(kernel.conj(), spectra[:, k])
+            result[:, coil] = torch.fft.ifftn(sums, dim=self._axes)[inner]
         return result

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..arena import arena
 from ..threads import thread_count
-from . import cpu
+from . import lines
 from .fft import fast_length, tables
 from .grid import Grid, counter
 
@@ -79,10 +79,9 @@ class Toeplitz:
         psf = scipy.fft.fftn(psf, axes=axes, overwrite_x=True, workers=thread_count())
         spectrum = psf.real  # without an imaginary part: W is Hermitian
         missing = 3 - len(shape)
-        lines = self._grid.size[1] if missing else self._grid.layout[1]
-        padded = np.zeros(
-            (self.frames, self._grid.size[0], lines, self._grid.layout[2]), spectrum.dtype
-        )
+        z, y, x = self._grid.size[0], self._grid.size[1], self._grid.layout[2]
+        y = y if missing else self._grid.layout[1]
+        padded = np.zeros((self.frames, z, y, x), spectrum.dtype)
         padded[:, :, : self._grid.size[1], : size[-1]] = spectrum.reshape(
             self.frames, *self._grid.size
         )
@@ -103,17 +102,17 @@ class Toeplitz:
         n = grid.size[axis]
         for coils, jobs in grid.launches(self.frames, images.shape[1], 0, images.dtype.itemsize):
             work = grid.empty(len(jobs), coils, real)
-            grid.rows(cpu.rows_from_image, source, work, coils, jobs)
+            grid.rows(lines.rows_from_image, source, work, coils, jobs)
             if axis == 0:
                 grid.columns(work, coils, len(jobs), 1, inverse=False)
-            cpu.convolve_columns(
+            lines.convolve_columns(
                 work, *self._lines(coils, len(jobs)), grid.image[axis], n, coils,
                 self._spectra[real], np.ascontiguousarray(jobs[:, 0]),
                 *tables(n, real.name), counter(), thread_count(),
             )  # fmt: skip
             if axis == 0:
                 grid.columns(work, coils, len(jobs), 1, inverse=True)
-            grid.rows(cpu.image_from_rows, target, work, coils, jobs)
+            grid.rows(lines.image_from_rows, target, work, coils, jobs)
         return result
 
     def _lines(self, coils: int, jobs: int) -> Any:

@@ -139,8 +139,8 @@ def system_facts() -> dict[str, Any]:
         built = torch.version.cuda
         facts["gpu"] = "none found" + ("" if built else ", and this torch is a CPU build")
     facts["gpu status"] = (
-        "the NUFFT has CUDA kernels, which compile and agree with Numba when run on the CPU; CT "
-        "projection runs on the CPU; nothing here has run on a card yet, no GPU figure is claimed"
+        "the NUFFT, CT projection and back projection have CUDA kernels, which compile and agree "
+        "with Numba when run on the CPU; no card has run them yet, no GPU figure is claimed"
     )
     return facts
 

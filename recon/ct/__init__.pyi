@@ -3,6 +3,7 @@ from .corrections import line_integrals as line_integrals
 from .feldkamp import fdk as fdk
 from .filtered_backprojection import fbp as fbp
 from .filters import ramp_filter as ramp_filter
+from .helical_reconstruction import wfbp as wfbp
 from .hounsfield import from_hounsfield as from_hounsfield
 from .hounsfield import to_hounsfield as to_hounsfield
 from .noise import simulate_counts as simulate_counts

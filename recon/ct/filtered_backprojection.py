@@ -68,13 +68,26 @@ def fbp(
     grid = volume or geometry.default_volume()
     before = view_weights(geometry)
     sinogram, geometry = widen(sinogram * torch.from_numpy(before).to(sinogram), geometry)
+    fine = with_midpoints(geometry)
     if not isinstance(geometry, FanBeam):
-        filtered = filter_views(sinogram, geometry.column_spacing, filter, cutoff=cutoff)
-        return backproject(filtered, geometry, grid)
-    spacing, arc, cosine, after = fan_weights(geometry)
+        spacing = geometry.column_spacing
+        filtered = filter_views(sinogram, spacing, filter, cutoff=cutoff, midpoints=True)
+        return backproject(filtered, fine, grid)
+    spacing, arc, cosine, _ = fan_weights(geometry)
     weighted = sinogram * torch.from_numpy(cosine).to(sinogram)
-    filtered = filter_views(weighted, spacing, filter, arc=arc, cutoff=cutoff)
-    return backproject(filtered * torch.from_numpy(after).to(sinogram), geometry, grid)
+    filtered = filter_views(weighted, spacing, filter, arc=arc, cutoff=cutoff, midpoints=True)
+    after = fan_weights(fine)[3]
+    return backproject(filtered * torch.from_numpy(after).to(sinogram), fine, grid)
+
+
+def with_midpoints(geometry: Beam) -> Beam:
+    """The detector with a column halfway between any two."""
+    changes: dict[str, float] = {
+        "columns": 2 * geometry.columns - 1,
+        "column_spacing": geometry.column_spacing / 2,
+        "column_offset": 2 * geometry.column_offset,
+    }
+    return dataclasses.replace(geometry, **changes)
 
 
 def checked_sinogram(sinogram: Tensor, geometry: CircularBeam) -> Tensor:

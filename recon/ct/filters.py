@@ -69,11 +69,19 @@ def ramp_filter(
 
 
 def filter_views(
-    sinogram: Tensor, spacing: float, name: Filter, *, arc: float = 0.0, cutoff: float = 1.0
+    sinogram: Tensor,
+    spacing: float,
+    name: Filter,
+    *,
+    arc: float = 0.0,
+    cutoff: float = 1.0,
+    midpoints: bool = False,
 ) -> Tensor:
     """Ramp-filter ``(..., column)`` along the columns, zero padded to at least twice their number.
 
-    The result is in the sinogram's unit over mm.
+    The result is in the sinogram's unit over mm. With `midpoints`, the values halfway between the
+    columns stand between them, ``2 * columns - 1`` in all: linear interpolation of these blurs far
+    less than of the columns alone.
     """
     columns = sinogram.shape[-1]
     length = next_fast_len(2 * columns, real=True)
@@ -81,4 +89,18 @@ def filter_views(
     spectrum = torch.fft.rfft(sinogram, length)
     spectrum *= torch.from_numpy(response).to(sinogram)
     filtered: Tensor = torch.fft.irfft(spectrum, length)[..., :columns]
-    return filtered
+    if not midpoints:
+        return filtered
+    result = filtered.new_empty((*filtered.shape[:-1], 2 * columns - 1))
+    result[..., ::2] = filtered
+    spectrum *= torch.from_numpy(_midpoint_response(length)).to(spectrum)
+    result[..., 1::2] = torch.fft.irfft(spectrum, length)[..., : columns - 1]
+    return result
+
+
+def _midpoint_response(length: int) -> NDArray[np.complex128]:
+    """Frequency response of Lagrange interpolation by eight samples, half a sample ahead."""
+    taps = np.array([1225, -245, 49, -5]) / 2048
+    phase = 2j * np.pi * np.fft.rfftfreq(length)[:, None] * np.arange(4)
+    step = np.exp(2j * np.pi * np.fft.rfftfreq(length)[:, None])
+    return np.asarray(((np.exp(phase) * step + np.exp(-phase)) * taps).sum(1))

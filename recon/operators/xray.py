@@ -23,6 +23,8 @@ class XRayTransform(LinearOperator):
         The image's grid.
     model
         ``"separable-footprint"`` (finite pixels and detector cells) or ``"joseph"`` (thin rays).
+    memory_limit
+        Bytes that a call may use beside image and sinogram; default: no limit.
 
     Raises
     ------
@@ -33,11 +35,16 @@ class XRayTransform(LinearOperator):
     dtype = torch.float32
 
     def __init__(
-        self, geometry: Geometry, volume: VolumeGrid, *, model: Model = "separable-footprint"
+        self,
+        geometry: Geometry,
+        volume: VolumeGrid,
+        *,
+        model: Model = "separable-footprint",
+        memory_limit: int | None = None,
     ) -> None:
         super().__init__(volume.shape, geometry.shape)
         self.geometry, self.volume = geometry, volume
-        self._projector = Projector(geometry, volume, model=model)
+        self._projector = Projector(geometry, volume, model=model, memory_limit=memory_limit)
 
     def forward(self, x: Tensor) -> Tensor:
         """Project ``(*batch, [z,] y, x)``."""

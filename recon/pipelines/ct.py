@@ -8,12 +8,15 @@ from typing import cast, get_args
 
 from torch import Tensor
 
-from ...kernels.ct.geometry import CircularBeam, FanBeam, ParallelBeam
+from ...kernels.ct.geometry import CircularBeam, FanBeam, HelicalBeam, ParallelBeam
 from ..ct import center_of_rotation
 from ..ct import fbp as filtered_backprojection
 from ..ct import fdk as feldkamp
 from ..ct import tv as solve_tv
+from ..ct import wfbp as weighted_backprojection
+from ..ct.filtered_backprojection import warn_of_truncation
 from ..ct.filters import Filter
+from ..ct.helix import plan_helix
 from ..ct.redundancy import angular_range
 from ..image import Image, supine_affine
 from ..operators import XRayTransform
@@ -52,6 +55,24 @@ def fdk(scan: CTScan, options: FdkOptions, track: Track) -> Image:
 
 
 @dataclass(frozen=True)
+class WfbpOptions:
+    """Options of `wfbp`."""
+
+    filter: str = option("ram-lak", "ramp filter and its window", choices=FILTERS)
+
+
+@method("wfbp", "ct")
+def wfbp(scan: CTScan, options: WfbpOptions, track: Track) -> Image:
+    """Weighted filtered back projection of helical scans, rebinned to parallel views."""
+    if scan.volume is None and isinstance(scan.geometry, HelicalBeam):
+        scan = scan.replace(volume=plan_helix(scan.geometry)[1])  # what the helix covers
+    data = weighted_backprojection(
+        scan.sinogram, scan.geometry, scan.grid, filter=cast(Filter, options.filter)
+    )
+    return ct_image(scan, data)
+
+
+@dataclass(frozen=True)
 class SirtOptions:
     """Options of `sirt`."""
 
@@ -62,6 +83,7 @@ class SirtOptions:
 @method("sirt", "ct")
 def sirt(scan: CTScan, options: SirtOptions, track: Track) -> Image:
     """Simultaneous iterative reconstruction: least squares stopped early, any geometry."""
+    _warn_of_truncation(scan)
     with track("sirt", options.iterations) as step:
         data = solve_sirt(
             XRayTransform(scan.geometry, scan.grid),
@@ -88,6 +110,7 @@ class TvOptions:
 def tv(scan: CTScan, options: TvOptions, track: Track) -> Image:
     """Total variation with a least-squares data term by FISTA, for few views or low dose."""
     geometry = scan.geometry
+    _warn_of_truncation(scan)
     analytic = isinstance(geometry, ParallelBeam | FanBeam) and covers_every_ray(geometry)
     with track("tv", options.iterations) as step:
         data = solve_tv(
@@ -141,6 +164,11 @@ def _fbp(scan: CTScan, filter_name: str) -> Tensor:
     return filtered_backprojection(
         scan.sinogram, scan.geometry, scan.grid, filter=cast(Filter, filter_name)
     )
+
+
+def _warn_of_truncation(scan: CTScan) -> None:
+    if isinstance(scan.geometry, CircularBeam):
+        warn_of_truncation(scan.sinogram, scan.geometry)
 
 
 def ct_image(scan: CTScan, data: Tensor) -> Image:

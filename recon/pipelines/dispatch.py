@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.ct.geometry import CircularBeam, ConeBeam, HelicalBeam, VolumeGrid
+from ..ct.helix import plan_helix
 from ..ct.redundancy import angular_range
 from ..image import Image
 from ..scan import CTScan, MRScan
@@ -104,7 +105,9 @@ def _choose_mri(scan: MRScan) -> tuple[str, str]:
 def _choose_ct(scan: CTScan) -> tuple[str, str]:
     geometry = scan.geometry
     views, columns = geometry.shape[0], geometry.shape[-1]
-    if isinstance(geometry, HelicalBeam) or not isinstance(geometry, CircularBeam):
+    if isinstance(geometry, HelicalBeam):
+        return _choose_helical(scan, geometry)
+    if not isinstance(geometry, CircularBeam):
         return "sirt", "a geometry that no analytic method takes"
     covered, needed = angular_range(geometry)
     if covered < needed:
@@ -113,3 +116,12 @@ def _choose_ct(scan: CTScan) -> tuple[str, str]:
         return "tv", f"only {views} views for {columns} detector columns"
     name = "fdk" if isinstance(geometry, ConeBeam) else "fbp"
     return name, f"{views} views for {columns} detector columns"
+
+
+def _choose_helical(scan: CTScan, geometry: HelicalBeam) -> tuple[str, str]:
+    try:
+        plan_helix(geometry, scan.volume)
+    except ValueError as error:
+        return "sirt", f"wfbp does not take this helix: {error}"
+    turns = float(np.ptp(geometry.angles)) / (2 * np.pi)
+    return "wfbp", f"a helix of {turns:.1f} turns without gaps"

@@ -73,6 +73,16 @@ def test_water_disc_mean(name, filter_name):
     assert abs(result[center].mean() / 0.0193 - 1) < 1e-3
 
 
+@pytest.mark.parametrize("name", ["parallel 180", "fan flat", "fan curved"])
+def test_pixels_far_finer_than_columns(name):
+    """Every fifth pixel of a fine grid is a pixel of the coarse one, wherever its tile begins."""
+    geometry = GEOMETRIES[name][::8]
+    sinogram = torch.from_numpy(line_integrals_of(DISC, geometry))
+    coarse = ct.fbp(sinogram, geometry, VolumeGrid((21, 21), 0.5, (20.0, 40.0)))
+    fine = ct.fbp(sinogram, geometry, VolumeGrid((105, 105), 0.1, (20.0, 40.0)))
+    torch.testing.assert_close(fine[2::5, 2::5], coarse, atol=1e-9, rtol=1e-6)
+
+
 @pytest.mark.parametrize("detector", ["flat", "curved"])
 def test_fdk_water_cylinder(detector):
     ball = [(0.0193, 5.0, -4.0, 2.0, 60.0, 50.0, 45.0)]

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import dataclasses
+import warnings
+
 import numpy as np
 import pytest
 import torch
+from ct_geometries import CONE, GEOMETRIES, modular, turn
 from ct_phantoms import HEAD, image_of, line_integrals_of, relative_rmse
 
-from spinray.kernels.ct import Projector
+from spinray.kernels.ct import Projector, backproject
 from spinray.kernels.ct.geometry import (
     ConeBeam,
     FanBeam,
     HelicalBeam,
-    ModularBeam,
     ParallelBeam,
     VolumeGrid,
 )
@@ -18,34 +21,6 @@ from spinray.kernels.ct.geometry import (
 RNG = np.random.default_rng(0)
 
 
-def turn(views, span=2 * np.pi):
-    return np.arange(views) * span / views + 0.1
-
-
-def modular(views=9, rows=12, columns=30, tilt=0.3):
-    """A laminography-like orbit: source above, detector tilted."""
-    t = turn(views)
-    ray = np.stack([-np.sin(t), np.cos(t), np.full(views, -tilt)], 1)
-    column = np.stack([np.cos(t), np.sin(t), 0 * t], 1)
-    row = np.cross(column, ray) / np.linalg.norm(ray, axis=1, keepdims=True)
-    return ModularBeam(-120 * ray, 90 * ray, 2.1 * row, 2.3 * column, rows, columns)
-
-
-FAN = {"columns": 90, "column_spacing": 2.1, "source_to_isocenter": 120.0}
-FAN |= {"source_to_detector": 210.0}
-CONE = {"rows": 14, "columns": 40, "row_spacing": 3.1, "column_spacing": 4.3}
-CONE |= {"source_to_isocenter": 120.0, "source_to_detector": 210.0}
-PLANE = VolumeGrid((45, 70), (1.3, 0.9), (3.0, -4.0))
-BOX = VolumeGrid((19, 37, 33), (2.1, 1.6, 1.9), (1.5, 3.0, -2.0))
-GEOMETRIES = {
-    "parallel": (ParallelBeam(turn(21, np.pi), 81, 1.1, 2.3), PLANE),
-    "fan flat": (FanBeam(turn(21), **FAN, column_offset=0.25), PLANE),
-    "fan curved": (FanBeam(turn(21), **FAN, detector="curved", column_offset=-1.25), PLANE),
-    "cone flat": (ConeBeam(turn(9), **CONE, row_offset=0.7, column_offset=0.25), BOX),
-    "cone curved": (ConeBeam(turn(9), **CONE, detector="curved", row_offset=-0.5), BOX),
-    "helical": (HelicalBeam(turn(20, 4 * np.pi), **CONE, detector="curved", pitch=9.0), BOX),
-    "modular": (modular(), BOX),
-}
 MODELS = ["separable-footprint", "joseph"]
 
 
@@ -134,6 +109,16 @@ def test_ellipsoids_against_closed_form(name, model):
     assert relative_rmse(p, expected) < 0.025  # point samples of edges; a flip gives 0.5
 
 
+@pytest.mark.parametrize("detector", ["flat", "curved"])
+def test_cone_back_projection_is_alike_above_and_below(detector):
+    """The detector ends within the volume: its last row must not be treated as its first is not."""
+    geometry = ConeBeam(turn(7), **CONE, detector=detector)
+    grid = VolumeGrid((21, 16, 14), 2.3)
+    volume = backproject(np.ones(geometry.shape), geometry, grid)
+    assert (volume == 0).any()
+    np.testing.assert_allclose(volume, volume[::-1], atol=1e-12 * volume.max())
+
+
 @pytest.mark.parametrize("count", [1, 3, 7, 16, 21])
 def test_stacks_equal_single_slices(count):
     geometry, grid = GEOMETRIES["fan curved"]
@@ -214,3 +199,25 @@ def test_pixels_far_wider_than_columns(ratio):
 def test_absurd_spacings_are_refused():
     with pytest.raises(ValueError, match="thousands of detector columns"):
         Projector(ParallelBeam([0.0], 64, 1e-6), VolumeGrid((64, 64)))
+
+
+def test_warns_of_what_the_detector_does_not_see():
+    """The default grids are seen; wider or taller ones are not, and the extent is told."""
+    beams = [GEOMETRIES[name][0] for name in ("parallel", "fan flat", "fan curved", "cone flat")]
+    beams += [GEOMETRIES["cone curved"][0], GEOMETRIES["helical"][0]]
+    for geometry in beams:
+        grid = geometry.default_volume()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            Projector(geometry, grid)
+        wide = dataclasses.replace(grid, center=(*grid.center[:-1], grid.extent[-1] / 6))
+        with pytest.warns(UserWarning, match="mm about the axis of rotation, the volume reaches"):
+            Projector(geometry, wide)
+        if geometry.ndim == 3:
+            high = dataclasses.replace(grid, center=(30.0, 0.0, 0.0))
+            with pytest.warns(UserWarning, match=f"the {geometry.rows} rows see z from"):
+                Projector(geometry, high)
+    corners = VolumeGrid((100, 100), 0.9 * GEOMETRIES["parallel"][0].field_radius / 50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a round object in a square grid
+        Projector(GEOMETRIES["parallel"][0], corners)

@@ -81,6 +81,21 @@ def test_any_size(shape: tuple[int, int], samples: int, coils: int, seed: int) -
     assert max(forward, adjoint) <= 2.5e-3
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((96, 81), "complex64"), ((20, 18, 23), "complex128")]
+)
+@pytest.mark.parametrize("kind", ["constant", "corner"])
+def test_images_with_all_energy_in_one_place(shape, dtype, kind) -> None:
+    """The tolerance is set for white noise: a constant and a corner pixel must stay near it."""
+    k = np.random.default_rng(5).uniform(-0.5, 0.5, (700, len(shape)))
+    x = np.ones(shape, dtype) if kind == "constant" else np.zeros(shape, dtype)
+    x[(0,) * len(shape)] = 1
+    exact = _matrix(k, shape) @ x.ravel()
+    for tolerance in (1e-2, 1e-4) if dtype == "complex64" else (1e-3, 1e-8):
+        y = Plan(k, shape, tolerance=tolerance).forward(x)
+        assert np.linalg.norm(y - exact) < 2 * tolerance * np.linalg.norm(exact)
+
+
 def test_edges_of_k_space() -> None:
     edge = np.array([-0.5, -0.25, 0.0, 0.25, np.nextafter(0.5, 0)])
     k = np.stack(np.meshgrid(edge, edge, indexing="ij"), -1).reshape(-1, 2)
@@ -142,7 +157,7 @@ def test_spreading_gives_the_same_bits_on_any_number_of_threads() -> None:
 @pytest.mark.parametrize("convolved", [False, True])
 @pytest.mark.parametrize("shape", [(33,), (14, 19), (15, 8), (6, 7, 9), (1, 8, 5)])
 def test_normal_is_the_gram_matrix(monkeypatch, shape, convolved, weighted) -> None:
-    monkeypatch.setattr(Plan, "_convolution_is_cheaper", lambda plan: convolved)
+    monkeypatch.setattr(Plan, "_convolves", lambda plan: convolved)
     rng = np.random.default_rng(4)
     k = rng.uniform(-0.5, 0.5, (400, len(shape)))
     w = rng.uniform(0, 1, 400) if weighted else None
@@ -158,7 +173,7 @@ def test_normal_is_the_gram_matrix(monkeypatch, shape, convolved, weighted) -> N
 
 
 def test_convolution_is_that_of_the_weights_given(monkeypatch) -> None:
-    monkeypatch.setattr(Plan, "_convolution_is_cheaper", lambda plan: True)
+    monkeypatch.setattr(Plan, "_convolves", lambda plan: True)
     rng = np.random.default_rng(4)
     k, w = rng.uniform(-0.5, 0.5, (2, 300, 2)), rng.uniform(0, 1, (2, 300))
     x, plan = _random(rng, (2, 3, 12, 11), "complex128"), Plan(k, (12, 11), tolerance=1e-9)
@@ -173,7 +188,7 @@ def test_convolution_is_that_of_the_weights_given(monkeypatch) -> None:
 @pytest.mark.parametrize("convolved", [False, True])
 @pytest.mark.parametrize(("shape", "frames"), [((33,), 1), ((14, 19), 2), ((6, 7, 9), 1)])
 def test_normal_of_a_temporal_subspace(monkeypatch, shape, frames, convolved, weighted) -> None:
-    monkeypatch.setattr(Plan, "_convolution_is_cheaper", lambda plan: convolved)
+    monkeypatch.setattr(Plan, "_convolves", lambda plan: convolved)
     rng = np.random.default_rng(6)
     k, phi = rng.uniform(-0.5, 0.5, (frames, 300, len(shape))), _random(rng, (3, 300), "complex64")
     w = rng.uniform(0, 1, (frames, 300)) if weighted else np.ones((frames, 300))
@@ -191,7 +206,7 @@ def test_normal_of_a_temporal_subspace(monkeypatch, shape, frames, convolved, we
 
 
 def test_subspace_convolution_is_that_of_the_basis_given(monkeypatch) -> None:
-    monkeypatch.setattr(Plan, "_convolution_is_cheaper", lambda plan: True)
+    monkeypatch.setattr(Plan, "_convolves", lambda plan: True)
     rng = np.random.default_rng(6)
     plan = Plan(rng.uniform(-0.5, 0.5, (200, 2)), (12, 11), tolerance=1e-9)
     x, bases = _random(rng, (2, 12, 11), "complex128"), rng.standard_normal((2, 2, 200))
@@ -209,7 +224,7 @@ def test_subspace_convolution_is_that_of_the_basis_given(monkeypatch) -> None:
 
 
 def test_convolution_is_as_accurate_as_single_precision(monkeypatch) -> None:
-    monkeypatch.setattr(Plan, "_convolution_is_cheaper", lambda plan: True)
+    monkeypatch.setattr(Plan, "_convolves", lambda plan: True)
     rng = np.random.default_rng(7)
     k, x = rng.uniform(-0.5, 0.5, (3000, 2)), _random(rng, (4, 40, 36), "complex64")
     exact = _matrix(k, (40, 36))
@@ -266,6 +281,16 @@ def test_layout_of_data_does_not_matter(lay_out: Any) -> None:
         result = method(given)
         assert isinstance(result, torch.Tensor if isinstance(given, torch.Tensor) else np.ndarray)
         assert np.array_equal(np.asarray(result), method(data))
+
+
+def test_normal_takes_both_transforms_where_a_convolution_has_no_room() -> None:
+    rng = np.random.default_rng(4)
+    k, x = rng.uniform(-0.5, 0.5, (20_000, 2)), _random(rng, (32, 32), "complex64")
+    free, tight = Plan(k, (32, 32)), Plan(k, (32, 32), memory_limit=100_000)
+    assert tight.normal_memory < 100_000 + 8 * len(k) + tight.memory < free.normal_memory + 10**6
+    assert free._convolves()
+    assert not tight._convolves()
+    assert np.linalg.norm(tight.normal(x) - free.normal(x)) < 2e-3 * np.linalg.norm(free.normal(x))
 
 
 def test_memory_limit_is_kept_by_smaller_blocks_of_coils() -> None:

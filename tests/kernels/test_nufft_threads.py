@@ -85,7 +85,7 @@ def _locked_normal(queue: multiprocessing.Queue) -> None:
 def test_a_fork_leaves_no_lock_closed(monkeypatch: pytest.MonkeyPatch, owner: Any) -> None:
     expected = float(np.abs(Plan(K, (32, 32)).normal(X)).max())
     monkeypatch.setattr(threads, "_layer_is_reentrant", lambda: False)
-    monkeypatch.setattr(Plan, "_convolution_is_cheaper", lambda plan: True)
+    monkeypatch.setattr(Plan, "_convolves", lambda plan: True)
     lock, taken, done = getattr(*owner), threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -91,12 +91,13 @@ def test_auto_takes_every_geometry() -> None:
         sr.FanBeam(turn, 40, 1.0, **distances): "fbp",
         sr.FanBeam(turn[:25], 40, 1.0, **distances): "tv",
         sr.ConeBeam(turn, **cone): "fdk",
-        sr.HelicalBeam(turn, **cone, pitch=3.0): "sirt",
+        sr.HelicalBeam(2 * turn, **cone, pitch=3.0): "wfbp",
+        sr.HelicalBeam(2 * turn, **cone, pitch=9.0): "sirt",  # gaps
         modular: "sirt",
     }
     for geometry, method in expected.items():
         scan = sr.CTScan(torch.rand(geometry.shape), geometry)
-        options = {} if method in ("fbp", "fdk") else {"iterations": 1}
+        options = {} if method in ("fbp", "fdk", "wfbp") else {"iterations": 1}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # noise reaches the detector's edge
             image = sr.reconstruct(scan, **options)
@@ -111,3 +112,32 @@ def test_tv_of_a_limited_angle() -> None:
     with pytest.raises(ValueError, match="180° plus the fan"):
         sr.reconstruct(part, "fbp")
     assert rmse(sr.reconstruct(part, "tv"), truth) < 0.3 * float(truth.square().mean().sqrt())
+
+
+def test_simulated_helix_end_to_end(tmp_path) -> None:
+    scan = simulate_ct(geometry="helical", views=180, columns=160, photons=1e6, seed=0)
+    image = sr.reconstruct(scan)
+    assert image.metadata["method"] == "wfbp"
+    assert "3.0 turns" in image.metadata["reason"]
+    # The slices that the helix covers, at their place in space: RAS+ turns x and y, not z.
+    assert image.spacing[0] == pytest.approx(1.5)
+    z = image.affine @ [[0, 0], [0, 0], [0, image.data.shape[0] - 1], [1, 1]]
+    assert z[2, 1] - z[2, 0] > 20
+    assert abs(z[2].mean()) < 1
+    grid = sr.VolumeGrid(tuple(image.data.shape), image.spacing, (float(z[2].mean()), 0.0, 0.0))
+    truth = scan.header["phantom"].image(grid, subsamples=2)
+    brain = (np.abs(truth / sr.datasets.phantoms.WATER - 1.038) < 0.04) & (image.data.numpy() != 0)
+    ratio = image.data.numpy()[brain].mean() / truth[brain].mean()
+    assert abs(ratio - 1) < 0.01
+    sr.save(scan, tmp_path / "helix.h5")
+    again = sr.load(tmp_path / "helix.h5")
+    assert again.geometry == scan.geometry
+
+
+def test_iterative_methods_warn_of_truncation() -> None:
+    scan = simulate_ct(geometry="parallel", views=30, columns=96)
+    narrow = sr.ParallelBeam(scan.geometry.angles, 40, scan.geometry.column_spacing)
+    cut = sr.CTScan(scan.sinogram[:, 28:68], narrow)
+    for method in ("sirt", "tv"):
+        with pytest.warns(UserWarning, match="reaches beyond the detector's edge"):
+            sr.reconstruct(cut, method, iterations=1)

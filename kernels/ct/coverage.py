@@ -1,0 +1,47 @@
+"""Whether the detector sees all of a grid: what it misses is truncated in the line integrals."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from .geometry import CircularBeam, ConeBeam, Geometry, VolumeGrid
+
+
+def warn_of_unseen(geometry: Geometry, volume: VolumeGrid) -> None:
+    """Warn if the ellipse that a grid encloses reaches beyond the rays, by more than a voxel.
+
+    The corners of a square grid are not asked for: no round field of view reaches them. A
+    `ModularBeam` has no axis of rotation that would tell what it means to see.
+    """
+    if not isinstance(geometry, CircularBeam):
+        return
+    (half_y, half_x), (y, x) = (np.array(volume.extent[-2:]) / 2, volume.center[-2:])
+    turn = np.linspace(0, 2 * np.pi, 181)
+    reach = float(np.hypot(x + half_x * np.cos(turn), y + half_y * np.sin(turn)).max())
+    seen = geometry.field_radius
+    if reach > seen + max(volume.spacing[-2:]):
+        _warn(
+            f"the detector sees {seen:.1f} mm about the axis of rotation, the volume reaches "
+            f"{reach:.1f} mm: line integrals of what lies beyond are missing"
+        )
+    if isinstance(geometry, ConeBeam):
+        _warn_along_z(geometry, volume)
+
+
+def _warn_along_z(geometry: ConeBeam, volume: VolumeGrid) -> None:
+    edges = geometry.row_positions[[0, -1]] + np.array([-0.5, 0.5]) * geometry.row_spacing
+    low = float(geometry.source_z.min() + edges[0] / geometry.magnification)
+    high = float(geometry.source_z.max() + edges[1] / geometry.magnification)
+    bottom, top = volume.center[0] + np.array([-0.5, 0.5]) * volume.extent[0]
+    if bottom < low - volume.spacing[0] or top > high + volume.spacing[0]:
+        _warn(
+            f"the {geometry.rows} rows see z from {low:.1f} to {high:.1f} mm at the axis of "
+            f"rotation, the volume reaches from {bottom:.1f} to {top:.1f} mm: what lies beyond is "
+            "truncated"
+        )
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=4)

@@ -1,0 +1,249 @@
+// Separable footprint on the GPU, both directions by gathering: no atomics, the same sum each run.
+//
+// A pixel's coefficients are computed once for DEPTH numbers that a thread keeps in registers:
+// slices of a stack where NDIM is 2 (parallel, fan), rows or voxels along z where it is 3 (cone,
+// helical). Neighbouring threads read neighbouring pixels or columns. The footprints of GROUP
+// tiles or views at a time stand in shared memory.
+//
+// -D: REAL, NDIM, DEPTH, FINE, TILE, ACROSS (columns of a block of `forward`).
+#include "shadow.cuh"
+#define GROUP 8
+#define TAPS 4  // columns that go together in `adjoint`
+
+// What one pixel adds to the thread's slices or rows first..first + DEPTH.
+static __device__ __forceinline__ void add_pixel(REAL *sum, REAL weight, const REAL *pixel,
+                                                 long long plane, int first, int count, int nz,
+                                                 const REAL *axial, REAL depth) {
+#if NDIM == 2
+#pragma unroll
+  for (int k = 0; k < DEPTH; ++k)
+    if (first + k < count) sum[k] = fma(weight, pixel[(first + k) * plane], sum[k]);
+#else
+  const RowMap map = row_map(axial, depth);
+  REAL low = boundary(map, first);
+  if (low >= nz || boundary(map, first + DEPTH) <= 0) return;
+  int z = (int)floor(low);
+  REAL voxel = z >= 0 && z < nz ? pixel[z * plane] : 0;
+  weight *= map.inverse;
+#pragma unroll
+  for (int k = 0; k < DEPTH; ++k) {  // rows and voxels in step: each voxel is read once
+    const REAL high = boundary(map, first + k + 1);
+    REAL mean = 0;
+    for (;;) {
+      mean = fma(fmin((REAL)(z + 1), high) - fmax((REAL)z, low), voxel, mean);
+      if ((REAL)(z + 1) > high) break;
+      ++z;
+      voxel = z >= 0 && z < nz ? pixel[z * plane] : 0;
+    }
+    sum[k] = fma(weight, mean, sum[k]);
+    low = high;
+  }
+#endif
+}
+
+// What TAPS columns, from `view` on, add to the thread's slices or voxels first..first + DEPTH.
+static __device__ __forceinline__ void add_columns(REAL *sum, const REAL *weight, const REAL *view,
+                                                   int used, long long plane, int first, int count,
+                                                   int rows, const REAL *axial, REAL depth) {
+#if NDIM == 2
+#pragma unroll
+  for (int k = 0; k < DEPTH; ++k)
+    if (first + k < count)
+      for (int j = 0; j < TAPS; ++j)
+        if (j < used) sum[k] = fma(weight[j], view[(first + k) * plane + j], sum[k]);
+#else
+  const RowMap map = row_map(axial, depth);
+  if (map.first >= first + DEPTH || boundary(map, rows) <= first) return;
+  int row = (int)floor((first - map.first) * map.inverse);
+  while (boundary(map, row) > first) --row;  // where the division rounded up
+  REAL low = boundary(map, row), high = boundary(map, row + 1), value = 0;
+  for (int j = 0; j < TAPS; ++j)
+    if (j < used && row >= 0 && row < rows) value = fma(weight[j], view[row * plane + j], value);
+#pragma unroll
+  for (int k = 0; k < DEPTH; ++k) {  // each row is read once
+    const REAL z = (REAL)(first + k);
+    REAL total = 0;
+    for (;;) {
+      total = fma(fmax(fmin(z + 1, high) - fmax(z, low), (REAL)0), value, total);
+      if (high > z + 1) break;
+      ++row;
+      low = high;
+      high = boundary(map, row + 1);
+      value = 0;
+      for (int j = 0; j < TAPS; ++j)
+        if (j < used && row >= 0 && row < rows)
+          value = fma(weight[j], view[row * plane + j], value);
+    }
+    sum[k] = fma(map.inverse, total, sum[k]);
+  }
+#endif
+}
+
+// Adds to `sinogram (slice, view, column)` or `(view, row, column)`, times `slope (row, column)`.
+//
+// A thread owns a column of a view and DEPTH slices or rows. It goes through the image row by row,
+// and in each over the few pixels that shade its column. Views whose rays run along x take the
+// image turned, (z, x, y), so that neighbours still read neighbours: `fast` is the axis across the
+// rays, `slow` the one along them. image: (slice or z, extent, n_fast), from slow index `origin`.
+extern "C" __global__ void forward(const REAL *__restrict__ image, REAL *__restrict__ sinogram,
+                                   const double *__restrict__ beam,
+                                   const double *__restrict__ turns,
+                                   const REAL *__restrict__ axials,
+                                   const REAL *__restrict__ xs, const REAL *__restrict__ ys,
+                                   const REAL *__restrict__ slope, const int *__restrict__ chosen,
+                                   int turned, int origin, int extent, int views, int count,
+                                   int columns, int nz, int ny, int nx) {
+  __shared__ Shadow shadows[GROUP];
+  __shared__ REAL h[GROUP][NODES];
+  __shared__ int lowest, highest;
+  const int kind = (int)beam[0], chunks = (columns + ACROSS - 1) / ACROSS;
+  const int view = chosen[blockIdx.x / chunks], c0 = (int)blockIdx.x % chunks * ACROSS;
+  const int c1 = (c0 + ACROSS < columns ? c0 + ACROSS : columns) - 1;
+  const int thread = (int)threadIdx.x, threads = (int)blockDim.x;
+  const int column = c0 + thread % ACROSS;
+  const int first = ((int)blockIdx.y * (threads / ACROSS) + thread / ACROSS) * DEPTH;
+  const bool used = column < columns && first < count;
+  const double *turn = turns + 3 * view;
+  const int n_fast = turned ? ny : nx, n_slow = turned ? nx : ny;
+  const REAL *fast = turned ? ys : xs, *slow = turned ? xs : ys;
+  const REAL pixels_a_mm = (REAL)(1 / beam[turned ? 6 : 5]);
+  const int across = (n_fast + TILE - 1) / TILE;
+  const long long plane = (long long)extent * n_fast;
+  REAL sum[DEPTH];
+  for (int k = 0; k < DEPTH; ++k) sum[k] = 0;
+  for (int m0 = origin; m0 < origin + extent; m0 += TILE) {
+    const int m1 = m0 + TILE < n_slow ? m0 + TILE : n_slow;
+    if (thread == 0) {
+      lowest = across;
+      highest = -1;
+    }
+    __syncthreads();
+    for (int tile = thread; tile < across; tile += threads) {
+      const int f0 = tile * TILE;
+      const Shadow shadow =
+          tile_shadow(beam, turn, xs, ys, turned ? m0 : f0, turned ? f0 : m0, nx, ny);
+      if (shadow.first <= c1 && shadow.last >= c0) {
+        atomicMin(&lowest, tile);
+        atomicMax(&highest, tile);
+      }
+    }
+    __syncthreads();
+    const int begin = lowest, end = highest + 1;
+    for (int start = begin; start < end; start += GROUP) {
+      const int tiles = end - start < GROUP ? end - start : GROUP;
+      if (thread < tiles) {
+        const int f0 = (start + thread) * TILE;
+        shadows[thread] =
+            tile_shadow(beam, turn, xs, ys, turned ? m0 : f0, turned ? f0 : m0, nx, ny);
+      }
+      __syncthreads();
+      fill(shadows, tiles, h);
+      __syncthreads();
+      for (int tile = 0; used && tile < tiles; ++tile) {
+        const Shadow &s = shadows[tile];
+        if (column < s.first || column > s.last) continue;
+        // In a row, position z across the ray is reached at (z * d - s) / (ds - z * dd).
+        const REAL ds = turned ? s.sine : s.cosine, dm = turned ? s.cosine : s.sine;
+        const REAL dd = kind == PARALLEL ? 0 : turned ? s.cosine : -s.sine;
+        const REAL d_slow = kind == PARALLEL ? 0 : turned ? -s.sine : s.cosine;
+        const REAL d_start = kind == PARALLEL ? 1 : s.along;
+        REAL z0 = ((column - s.first) * FINE - 1 - s.offset) / s.scale;
+        REAL z1 = ((column - s.first) * FINE + 2 * s.half + 1 - s.offset) / s.scale;
+        if (kind == CURVED) {
+          z0 = tan(fmax(z0, (REAL)-1.5));
+          z1 = tan(fmin(z1, (REAL)1.5));
+        }
+        const REAL e0 = ds - z0 * dd, e1 = ds - z1 * dd;
+        const bool all = e0 * e1 < (REAL)1e-4;  // rays along the row
+        const REAL i0 = all ? 0 : 1 / e0, i1 = all ? 0 : 1 / e1;
+        const int f0 = (start + tile) * TILE, f1 = f0 + TILE < n_fast ? f0 + TILE : n_fast;
+        const REAL slack = (REAL)0.0625;  // pixels: rounding must not lose one
+        for (int m = m0; m < m1; ++m) {
+          const REAL s0 = fma(slow[m], dm, s.across), d0 = fma(slow[m], d_slow, d_start);
+          const REAL g0 = ((z0 * d0 - s0) * i0 - fast[f0]) * pixels_a_mm;
+          const REAL g1 = ((z1 * d0 - s0) * i1 - fast[f0]) * pixels_a_mm;
+          const REAL from = fmin(fmax(fmin(g0, g1) - slack, (REAL)0), (REAL)TILE);
+          const REAL to = fmin(fmax(fmax(g0, g1) + slack, (REAL)-1), (REAL)TILE);
+          const int f_from = all ? f0 : f0 + (int)ceil(from);
+          const int f_to = all || to >= f1 - f0 ? f1 : f0 + (int)floor(to) + 1;
+          const REAL *row = image + (long long)(m - origin) * n_fast;
+          for (int f = f_from; f < f_to; ++f) {
+            const Place at =
+                place(kind, s, turned ? slow[m] : fast[f], turned ? fast[f] : slow[m]);
+            const REAL weight = coefficient(s, h[tile], at, column);
+            if (weight != 0)
+              add_pixel(sum, weight, row + f, plane, first, count, nz, axials + 3 * view,
+                        at.depth);
+          }
+        }
+      }
+      __syncthreads();
+    }
+    __syncthreads();
+  }
+  if (!used) return;
+  for (int k = 0; k < DEPTH && first + k < count; ++k) {
+#if NDIM == 2
+    sinogram[((long long)(first + k) * views + view) * columns + column] += sum[k];
+#else
+    const long long ray = (long long)(first + k) * columns + column;
+    sinogram[(long long)view * count * columns + ray] += sum[k] * slope[ray];
+#endif
+  }
+}
+
+// Adds to `image (slice, y, x)` or `(z, y, x)` the transpose of `forward` for the views from
+// `view0` on; the caller has multiplied a cone's sinogram by the slopes. `sinogram` holds those
+// views alone: `(slice, view, column)` or `(view, row, column)`.
+//
+// A thread owns a pixel and DEPTH slices or voxels, and gathers the columns that it shades.
+extern "C" __global__ void adjoint(REAL *__restrict__ image, const REAL *__restrict__ sinogram,
+                                   const double *__restrict__ beam,
+                                   const double *__restrict__ turns,
+                                   const REAL *__restrict__ axials,
+                                   const REAL *__restrict__ xs, const REAL *__restrict__ ys,
+                                   int view0, int views, int count, int rows, int columns, int ny,
+                                   int nx) {
+  __shared__ Shadow shadows[GROUP];
+  __shared__ REAL h[GROUP][NODES];
+  const int kind = (int)beam[0], across = (nx + TILE - 1) / TILE;
+  const int thread = (int)threadIdx.x, threads = (int)blockDim.x;
+  const int strips = (TILE * TILE + threads - 1) / threads, tile = (int)blockIdx.x / strips;
+  const int pixel = (int)blockIdx.x % strips * threads + thread;
+  const int x0 = tile % across * TILE, y0 = tile / across * TILE;
+  const int i = x0 + pixel % TILE, j = y0 + pixel / TILE, first = (int)blockIdx.y * DEPTH;
+  const bool used = pixel < TILE * TILE && i < nx && j < ny;
+  const long long plane = NDIM == 2 ? (long long)views * columns : columns;
+  REAL sum[DEPTH];
+  for (int k = 0; k < DEPTH; ++k) sum[k] = 0;
+  for (int start = 0; start < views; start += GROUP) {
+    const int together = views - start < GROUP ? views - start : GROUP;
+    if (thread < together)
+      shadows[thread] =
+          tile_shadow(beam, turns + 3 * (view0 + start + thread), xs, ys, x0, y0, nx, ny);
+    __syncthreads();
+    fill(shadows, together, h);
+    __syncthreads();
+    for (int v = 0; used && v < together; ++v) {
+      const Shadow &s = shadows[v];
+      const Place at = place(kind, s, xs[i], ys[j]);
+      // the coefficient's support: -1 <= cell - (column - first) * FINE <= 2 * half
+      const int from = s.first - floor_div(2 * s.half - at.cell, FINE);
+      const int to = s.first + floor_div(at.cell + 1, FINE);
+      const int c_end = to < columns ? to + 1 : columns;
+      const REAL *view = sinogram + (long long)(start + v) * (NDIM == 2 ? 1 : rows) * columns;
+      for (int c = from > 0 ? from : 0; c < c_end; c += TAPS) {
+        const int taps = c_end - c < TAPS ? c_end - c : TAPS;
+        REAL weight[TAPS];
+        for (int t = 0; t < TAPS; ++t)
+          weight[t] = t < taps ? coefficient(s, h[v], at, c + t) : 0;
+        add_columns(sum, weight, view + c, taps, plane, first, count, rows,
+                    axials + 3 * (view0 + start + v), at.depth);
+      }
+    }
+    __syncthreads();
+  }
+  if (!used) return;
+  for (int k = 0; k < DEPTH && first + k < count; ++k)
+    image[((long long)(first + k) * ny + j) * nx + i] += sum[k];
+}

@@ -1,0 +1,198 @@
+"""Back projection of parallel views on a helix, weighted by row and normalised voxel by voxel.
+
+A voxel is seen at the angle theta of a half turn, and again at theta + pi, theta + 2 pi, ... while
+it passes the detector. What these views say is averaged with weights that fall to the detector's
+edges in z, so that each angle of the half turn counts once, however often it was seen.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from ..threads import jit, parallel_jit
+
+Floats = NDArray[Any]
+
+TILE = 16  # pixels of a tile in x and y
+FLAT_SHARE = 0.6  # of the rows about the middle one with full weight, as Stierstorfer's Q
+LEAST = 0.02  # of the way from the edge to full weight, so that the outermost row still counts
+
+
+class HelixSums:
+    """A volume that gathers half turns of parallel views.
+
+    Parameters
+    ----------
+    xs, ys, zs
+        Positions of the voxels in mm; `zs` evenly spaced.
+    radius
+        Distance from the axis in mm up to which voxels are reconstructed.
+    positions
+        Samples of the parallel views in mm, evenly spaced.
+    shift, along, reach
+        Of the rays through `positions`: height of the source above its height at the view's own
+        angle; distance from the source to the point nearest the axis; distance from the source to
+        the detector over the height of a row. ``(position,)``, all but the last in mm.
+    middle
+        Row, counted from 0, that lies in the source's plane.
+    rows
+        Rows of the detector.
+    rise
+        Travel in mm in a half turn.
+    dtype
+        float32 or float64.
+    """
+
+    def __init__(
+        self,
+        xs: Floats,
+        ys: Floats,
+        zs: Floats,
+        *,
+        radius: float,
+        positions: Floats,
+        shift: Floats,
+        along: Floats,
+        reach: Floats,
+        middle: float,
+        rows: int,
+        rise: float,
+        dtype: Any,
+    ) -> None:
+        self._axes = xs, ys, float(zs[0]), float(zs[1] - zs[0]) if len(zs) > 1 else 1.0
+        spacing = float(positions[1] - positions[0])
+        self._beam = -float(positions[0]) / spacing, spacing, radius**2, middle, rows, rise
+        self._rays = np.stack([shift, along, reach], axis=1)
+        self._sums = np.zeros((len(ys), len(xs), len(zs)), dtype)
+        self._low = np.zeros(self._sums.shape[:2], np.int64)
+        self._high = np.full(self._sums.shape[:2], len(zs), np.int64)
+
+    def add(self, views: Floats, angles: Floats, heights: Floats, counts: Floats) -> None:
+        """Add the mean view of each angle of a half turn.
+
+        Parameters
+        ----------
+        views
+            Filtered parallel views ``(angle, half turn, position, row)``.
+        angles, heights
+            Of the first half turn's views: radians, and the source's height in mm, ``(angle,)``.
+        counts
+            Half turns that each angle was seen in, ``(angle,)``.
+        """
+        turns = np.stack([np.cos(angles), np.sin(angles), heights], axis=1)
+        _add(
+            self._sums, self._low, self._high, views, turns, counts, *self._axes, self._beam,
+            self._rays,
+        )  # fmt: skip
+
+    def volume(self) -> Floats:
+        """Return the sums ``(z, y, x)``, zero where an angle of the half turn was not seen."""
+        index = np.arange(self._sums.shape[2])
+        seen = (index >= self._low[..., None]) & (index < self._high[..., None])
+        return np.ascontiguousarray(np.where(seen, self._sums, 0).transpose(2, 0, 1))
+
+
+@parallel_jit
+def _add(
+    sums: Any, low: Any, high: Any, views: Any, turns: Any, counts: Any, xs: Any, ys: Any,
+    z0: float, dz: float, beam: Any, rays: Any,
+) -> None:  # fmt: skip
+    ny, nx, nz = sums.shape
+    origin, spacing, radius2, middle, rows, rise = beam
+    across = (nx + TILE - 1) // TILE
+    for tile in prange(across * ((ny + TILE - 1) // TILE)):
+        total, weight = np.zeros(nz, sums.dtype), np.zeros(nz, sums.dtype)
+        line, index = np.zeros(rows + 2, sums.dtype), np.arange(nz).astype(sums.dtype)
+        p = _numbers(rows, sums.dtype)
+        y0, x0 = (tile // across) * TILE, (tile % across) * TILE
+        for angle in range(len(turns)):
+            cosine, sine, height = turns[angle]
+            for j in range(y0, min(y0 + TILE, ny)):
+                for i in range(x0, min(x0 + TILE, nx)):
+                    x, y = xs[i], ys[j]
+                    if x * x + y * y > radius2:
+                        high[j, i] = 0
+                        continue
+                    position, depth = (x * cosine + y * sine) / spacing, y * cosine - x * sine
+                    total[:] = 0
+                    weight[:] = 0
+                    first, last = nz, 0
+                    for parity in range(2):  # every second half turn looks from the other side
+                        sign = 1 - 2 * parity
+                        at = sign * position + origin
+                        column = min(max(int(at), 0), len(rays) - 2)
+                        p[2] = part = at - column
+                        shift, along, reach = _between(rays, column, part)
+                        scale = reach / (along + sign * depth)  # rows a mm of height
+                        p[1] = step = scale * dz
+                        for turn in range(parity, counts[angle], 2):
+                            start = (z0 - height - turn * rise - shift) * scale + middle
+                            begin = max(math.ceil((-0.5 - start) / step), 0)
+                            end = min(math.floor((rows - 0.5 - start) / step) + 1, nz)
+                            if begin >= end:
+                                continue
+                            p[0] = start + 1
+                            bottom = max(math.floor(start + begin * step), 0)
+                            top = min(math.floor(start + (end - 1) * step) + 2, rows)
+                            left, right = views[angle, turn, column], views[angle, turn, column + 1]
+                            _mix(left, right, line, p, bottom, top)
+                            _along_z(line, total, weight, index, p, begin, end)
+                            first, last = min(first, begin), max(last, end)
+                    _add_mean(total, weight, sums[j, i], p, first, last)
+                    low[j, i], high[j, i] = max(low[j, i], first), min(high[j, i], last)
+
+
+@jit
+def _numbers(rows: int, dtype: Any) -> Any:
+    """Numbers of the inner loops, in their precision: start, step, part, and constants."""
+    p = np.zeros(9, dtype)
+    p[3], p[4] = (rows + 1) / 2, rows / 2  # the detector's middle in `line`, and its half height
+    p[5], p[6] = 1 / (p[4] * (1 - FLAT_SHARE)), LEAST
+    p[7], p[8] = 1.0, 3.0
+    return p
+
+
+@jit
+def _between(rays: Any, column: int, part: float) -> tuple[float, float, float]:
+    a, b = rays[column], rays[column + 1]
+    return a[0] + part * (b[0] - a[0]), a[1] + part * (b[1] - a[1]), a[2] + part * (b[2] - a[2])
+
+
+@jit
+def _mix(left: Any, right: Any, line: Any, p: Any, bottom: int, top: int) -> None:
+    """Interpolate rows bottom..top between two columns; beyond the outermost row as on it."""
+    part, rows = p[2], len(left)
+    for r in range(bottom, top):
+        line[r + 1] = left[r] + part * (right[r] - left[r])
+    line[0], line[rows + 1] = line[1], line[rows]
+
+
+@jit
+def _along_z(line: Any, total: Any, weight: Any, index: Any, p: Any, begin: int, end: int) -> None:
+    """Add the rows, interpolated at ``start + k step`` and weighted, to the voxels begin..end.
+
+    The weight is one over the middle of the detector and falls to its edges as cos^2, whose
+    cubic is within 0.01 of it.
+    """
+    start, step, middle, half = p[0], p[1], p[3], p[4]
+    slope, least, one, three = p[5], p[6], p[7], p[8]
+    for k in range(begin, end):
+        t = start + index[k] * step
+        r = np.int32(t)
+        value = line[r] + (t - np.float32(r)) * (line[r + 1] - line[r])
+        rise = min(max((half - abs(t - middle)) * slope, least), one)
+        w = rise * rise * (three - rise - rise)
+        total[k] += w * value
+        weight[k] += w
+
+
+@jit
+def _add_mean(total: Any, weight: Any, sums: Any, p: Any, first: int, last: int) -> None:
+    tiny = p[6] * p[6]  # below the least weight of a voxel that is seen
+    for k in range(first, last):
+        sums[k] += total[k] / max(weight[k], tiny)

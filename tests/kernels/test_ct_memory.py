@@ -1,0 +1,105 @@
+"""A projector says what it needs, and stays within it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spinray.kernels.ct import Projector
+from spinray.kernels.ct.geometry import ConeBeam, VolumeGrid
+
+GIB = 1 << 30
+
+# The peak of a call over what was resident before it, from the kernel's own counters. Large
+# arrays go straight to the system, so that nothing hides in what an earlier call has freed.
+SCRIPT = """
+import re
+import sys
+import numpy as np
+from spinray.kernels.ct import Projector
+from spinray.kernels.ct.geometry import ConeBeam, ParallelBeam, VolumeGrid
+
+def resident(key):
+    return 1024 * int(re.search(key + r":\\s+(\\d+)", open("/proc/self/status").read())[1])
+
+def peak(call, data):
+    before = resident("VmRSS")
+    open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
+    out = call(data)
+    return resident("VmHWM") - before - out.nbytes
+
+def cone(views, rows, columns):
+    angles = np.arange(views) * 2 * np.pi / views
+    return ConeBeam(angles, rows, columns, 2.0, 2.0, 500.0, 900.0)
+
+jobs = {
+    "cone": (cone(48, 128, 160), VolumeGrid((128, 128, 144)), ()),
+    "parallel": (ParallelBeam(np.arange(32) / 10, 700), VolumeGrid((512, 512)), (64,)),
+}
+geometry, grid, batch = jobs[sys.argv[1]]
+limit = int(sys.argv[2]) or None
+projector = Projector(geometry, grid, memory_limit=limit)
+x = np.ones((*batch, *grid.shape), np.float32)
+y = np.ones((*batch, *geometry.shape), np.float32)
+few = geometry[:1]  # compiles or loads the kernels, and starts their threads
+warm = Projector(few, grid)
+warm.adjoint(warm.forward(x))
+print(projector.memory, peak(projector.forward, x), peak(projector.adjoint, y))
+"""
+
+
+def cone_job(memory_limit):
+    """1024^3 voxels from 1024 views of 1024 x 1024."""
+    angles = np.arange(1024) * 2 * np.pi / 1024
+    geometry = ConeBeam(angles, 1024, 1024, 0.4, 0.4, 800.0, 1200.0)
+    return Projector(geometry, VolumeGrid((1024,) * 3, 0.25), memory_limit=memory_limit)
+
+
+@pytest.mark.parametrize("backend", ["numba", "cuda"])
+def test_cone_beam_of_1024_cubed_is_planned_in_nine_gibibytes(backend):
+    """4 GiB of volume, 4 GiB of sinogram, and what the limit allows beside."""
+    projector = cone_job(GIB)
+    data = 4 * (np.prod(projector.volume.shape) + np.prod(projector.geometry.shape))
+    assert data == 8 * GIB
+    assert 0.5 * GIB < projector.memory_on(backend) <= GIB
+    assert data + projector.memory_on(backend) <= 9 * GIB
+
+
+def test_without_a_limit_the_whole_job_is_turned_at_once_on_the_cpu_alone():
+    projector = cone_job(None)
+    assert 12 * GIB < projector.memory_on("numba") < 12.1 * GIB
+    assert projector.memory_on("cuda") < 0.26 * GIB  # larger pieces gain nothing there
+    assert projector.memory == projector.memory_on("numba")
+    assert projector.memory_on("cuda", itemsize=8) > 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's counters")
+@pytest.mark.parametrize("limit", [0, 8_000_000])
+def test_stated_memory_holds_for_a_cone(limit):
+    stated, *used = _measured("cone", limit)
+    assert stated <= (limit or stated)
+    assert max(used) > stated / 2  # the measurement sees it
+    assert max(used) < stated + 2_000_000  # the interpreter's own
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's counters")
+@pytest.mark.parametrize("limit", [0, 30_000_000])
+def test_stated_memory_holds_for_a_stack(limit):
+    stated, *used = _measured("parallel", limit)
+    assert stated <= (limit or stated)
+    assert max(used) > stated / 2
+    assert max(used) < stated + 2_000_000
+
+
+def _measured(job: str, limit: int) -> list[int]:
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT, job, str(limit)],
+        capture_output=True, text=True, check=True, timeout=300, env=environment,
+    )  # fmt: skip
+    return [int(word) for word in run.stdout.split()]

@@ -11,6 +11,7 @@ from .kernels.ct.geometry import VolumeGrid as VolumeGrid
 from .recon import ct as ct
 from .recon import io as io
 from .recon import metrics as metrics
+from .recon import models as models
 from .recon import mri as mri
 from .recon import operators as operators
 from .recon import solvers as solvers
@@ -19,6 +20,8 @@ from .recon.io import FormatError as FormatError
 from .recon.io import load as load
 from .recon.io import load_image as load_image
 from .recon.io import save as save
+from .recon.models import load_model as load_model
+from .recon.models import save_model as save_model
 from .recon.operators import CoilSensitivity as CoilSensitivity
 from .recon.operators import FiniteDifference as FiniteDifference
 from .recon.operators import Fourier as Fourier

@@ -23,7 +23,8 @@ from .sources import require_folder
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".npy", ".npz", ".h5", ".hdf5")
 DICOM = (".dcm", ".ima")
-Folder = str | PathLike[str] | Sequence[str | PathLike[str]]
+# the list first: LightningCLI takes the first that fits, and any list fits a str
+Folder = Sequence[str | PathLike[str]] | str | PathLike[str]
 
 
 def image_files(folder: Folder) -> list[Path]:

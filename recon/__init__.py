@@ -3,5 +3,6 @@
 import lazy_loader as _lazy
 
 __getattr__, __dir__, __all__ = _lazy.attach(
-    __name__, submodules=["ct", "io", "metrics", "mri", "operators", "pipelines", "solvers"]
+    __name__,
+    submodules=["ct", "io", "metrics", "models", "mri", "operators", "pipelines", "solvers"],
 )

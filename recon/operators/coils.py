@@ -79,7 +79,7 @@ def combine(y: Tensor, maps: Tensor, ndim: int) -> Tensor:
 
 def _map(x: Tensor, maps: Tensor, apply: Map, apply_adjoint: Map) -> Tensor:
     """`linear_map` that raises, as torch's product does, if the maps changed in between."""
-    version = maps._version
+    version = 0 if maps.is_inference() else maps._version  # inference mode counts no versions
 
     def backward(z: Tensor) -> Tensor:
         if maps._version != version:

@@ -124,7 +124,8 @@ class NonUniformFourier(LinearOperator):
 
     def _state(self) -> tuple[Any, ...]:
         k = self.trajectory
-        return k.data_ptr(), k._version, k.device, k.dtype
+        version = 0 if k.is_inference() else k._version  # inference mode counts no versions
+        return k.data_ptr(), version, k.device, k.dtype
 
     def _apply(self, *arguments: Any, **options: Any) -> NonUniformFourier:
         self._plan = None  # torch may move a parameter's data and leave no other trace

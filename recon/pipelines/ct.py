@@ -37,7 +37,7 @@ class FbpOptions:
 @method("fbp", "ct")
 def fbp(scan: CTScan, options: FbpOptions, track: Track) -> Image:
     """Filtered back projection of parallel and fan beams."""
-    return _image(scan, _fbp(scan, options.filter))
+    return ct_image(scan, _fbp(scan, options.filter))
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class FdkOptions:
 def fdk(scan: CTScan, options: FdkOptions, track: Track) -> Image:
     """Feldkamp, Davis and Kress: filtered back projection of circular cone beams."""
     data = feldkamp(scan.sinogram, scan.geometry, scan.grid, filter=cast(Filter, options.filter))
-    return _image(scan, data)
+    return ct_image(scan, data)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def wfbp(scan: CTScan, options: WfbpOptions, track: Track) -> Image:
     data = weighted_backprojection(
         scan.sinogram, scan.geometry, scan.grid, filter=cast(Filter, options.filter)
     )
-    return _image(scan, data)
+    return ct_image(scan, data)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def sirt(scan: CTScan, options: SirtOptions, track: Track) -> Image:
             nonnegative=options.nonnegative,
             callback=step,
         )
-    return _image(scan, data)
+    return ct_image(scan, data)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def tv(scan: CTScan, options: TvOptions, track: Track) -> Image:
             initial=_fbp(scan, "hann") if analytic else None,
             callback=step,
         )
-    return _image(scan, data)
+    return ct_image(scan, data)
 
 
 def centred(scan: CTScan, column: float | None = None) -> CTScan:
@@ -171,7 +171,7 @@ def _warn_of_truncation(scan: CTScan) -> None:
         warn_of_truncation(scan.sinogram, scan.geometry)
 
 
-def _image(scan: CTScan, data: Tensor) -> Image:
+def ct_image(scan: CTScan, data: Tensor) -> Image:
     """Give the grid its place in space; a single batch axis is a stack of slices."""
     grid = scan.grid
     spacing, shape = tuple(grid.spacing), tuple(grid.shape)

@@ -36,7 +36,7 @@ from .raw_chain import RawOptions, whitened
 from .registry import Track, method, option
 
 
-class _Sampling:
+class Samples:
     """What depends on a trajectory alone, and is made once for all slices that share it."""
 
     def __init__(self, volume: MRScan) -> None:
@@ -76,7 +76,7 @@ _LEAST_CENTRE = 6  # samples across that coil maps can be told from
 LARGEST_GAP = 0.8  # cells from a point of the centre to the nearest sample; 0.5 is Nyquist's
 COMPLETIONS = ("zero-fill", "homodyne", "pocs")
 PARTIAL_FOURIER = "what becomes of the side of k-space that was not measured"
-Solve = Callable[[MRScan, _Sampling | None, Convergence], Tensor]
+Solve = Callable[[MRScan, Samples | None, Convergence], Tensor]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def rss(scan: MRScan, options: RssOptions, track: Track) -> Image:
     assert scan.mask is not None
     box = scan.mask.reshape(-1, *scan.mask.shape[-scan.ndim :]).any(0)
     coils = completed(scan.kspace, box, options.partial_fourier, scan.ndim)
-    return _image(scan, root_sum_of_squares(coils, scan.ndim))
+    return mr_image(scan, root_sum_of_squares(coils, scan.ndim))
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,11 @@ def gridding(scan: MRScan, options: GriddingOptions, track: Track) -> Image:
     if scan.is_cartesian:
         raise ValueError("gridding needs a trajectory, this scan is Cartesian: try rss")
 
-    def solve(volume: MRScan, sampling: _Sampling | None, step: Convergence) -> Tensor:
+    def solve(volume: MRScan, sampling: Samples | None, step: Convergence) -> Tensor:
         coils = _coil_images(volume, sampling, options.density)
         return root_sum_of_squares(coils, volume.ndim)
 
-    return _each_volume(scan, solve, track, "gridding", 1)
+    return each_volume(scan, solve, track, "gridding", 1)
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ class SenseOptions(RawOptions):
 def sense(scan: MRScan, options: SenseOptions, track: Track) -> Image:
     """Iterative SENSE: least squares with coil maps by conjugate gradient, any sampling."""
 
-    def solve(volume: MRScan, sampling: _Sampling | None, step: Convergence) -> Tensor:
-        A = _encoding(volume, options.calibration, sampling, kind=options.maps)
+    def solve(volume: MRScan, sampling: Samples | None, step: Convergence) -> Tensor:
+        A = encoding(volume, options.calibration, sampling, kind=options.maps)
         # Maps have unit length in each pixel, so the mean eigenvalue is the samples per pixel.
         return conjugate_gradient(
             A,
@@ -154,18 +154,18 @@ def sense(scan: MRScan, options: SenseOptions, track: Track) -> Image:
             callback=step,
         )
 
-    return _each_volume(whitened(scan), solve, track, "sense", options.iterations)
+    return each_volume(whitened(scan), solve, track, "sense", options.iterations)
 
 
-def _sampling(volume: MRScan) -> _Sampling | None:
+def _sampling(volume: MRScan) -> Samples | None:
     """What the trajectory brings; a grid has none."""
-    return None if volume.is_cartesian else _Sampling(volume)
+    return None if volume.is_cartesian else Samples(volume)
 
 
-def _encoding(
+def encoding(
     volume: MRScan,
     calibration: int,
-    sampling: _Sampling | None,
+    sampling: Samples | None,
     *,
     weighted: bool = False,
     kind: str = "espirit",
@@ -222,7 +222,7 @@ def _warn_of_gaps(scan: MRScan, calibration: int) -> None:
         )
 
 
-def _coil_images(volume: MRScan, sampling: _Sampling | None, density: str = "pipe-menon") -> Tensor:
+def _coil_images(volume: MRScan, sampling: Samples | None, density: str = "pipe-menon") -> Tensor:
     """Gridded images ``(coil, [z,] y, x)`` of one non-Cartesian volume."""
     assert sampling is not None
     weights = sampling.density_by(density)
@@ -238,7 +238,7 @@ def completed(kspace: Tensor, mask: Tensor, kind: str, ndim: int) -> Tensor:
     return Fourier(kspace.shape[-ndim:]).adjoint(kspace)
 
 
-def _each_volume(scan: MRScan, solve: Solve, track: Track, label: str, steps: int) -> Image:
+def each_volume(scan: MRScan, solve: Solve, track: Track, label: str, steps: int) -> Image:
     """Solve every slice, repetition, ... on its own and put the results back in order."""
     volumes, records, trajectory, sampling = [], [], None, None
     with track(label, steps * math.prod(scan.batch_shape)) as step:
@@ -248,7 +248,7 @@ def _each_volume(scan: MRScan, solve: Solve, track: Track, label: str, steps: in
             records.append(Convergence(step))
             volumes.append(solve(volume, sampling, records[-1]))
     data = torch.stack(volumes).reshape(*scan.batch_shape, *volumes[0].shape)
-    return _image(scan, data, records)
+    return mr_image(scan, data, records)
 
 
 def _volumes(scan: MRScan) -> Iterator[MRScan]:
@@ -280,7 +280,7 @@ def _volume(scan: MRScan, index: tuple[int, ...]) -> MRScan:
     )
 
 
-def _image(scan: MRScan, data: Tensor, records: Sequence[Convergence] = ()) -> Image:
+def mr_image(scan: MRScan, data: Tensor, records: Sequence[Convergence] = ()) -> Image:
     """Crop the encoded matrix to the image, give it its place in space and say how it converged."""
     data = resize(data, scan.image_shape)
     slices = bool(scan.batch_axes) and scan.batch_axes[-1] == "slice"

@@ -17,7 +17,7 @@ from ..mri.regularized import SeriesPenalty
 from ..operators import Fourier, LinearOperator, NonUniformFourier, Sense, Series, SubspaceSense
 from ..scan import MRScan
 from ..solvers import Convergence
-from .mri import _encoding, _image, _sampling
+from .mri import _sampling, encoding, mr_image
 from .raw_chain import RawOptions, whitened
 from .registry import Track, method, option
 
@@ -143,14 +143,14 @@ def _each_series(
         for index in product(*map(range, others)):
             one = _one_series(scan, index, axis)
             pooled = _pooled(one)
-            maps = _encoding(pooled, options.calibration, _sampling(pooled)).coils.maps
+            maps = encoding(pooled, options.calibration, _sampling(pooled)).coils.maps
             density = None
             if one.trajectory is not None:
                 density = density_compensation(one.trajectory, one.image_shape)
             records.append(Convergence(step))
             series.append(solve(_Frames(one, maps, density), records[-1]))
     data = torch.stack(series).reshape(*others, *series[0].shape)
-    return _image(scan, data.movedim(len(others), axis), records)
+    return mr_image(scan, data.movedim(len(others), axis), records)
 
 
 def _grouped(scan: MRScan, spokes: int | None) -> MRScan:

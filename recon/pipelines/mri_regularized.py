@@ -14,7 +14,7 @@ from ..operators import Sense
 from ..scan import MRScan
 from ..solvers import Convergence
 from ..solvers.common import Callback
-from .mri import _each_volume, _encoding, _Sampling
+from .mri import Samples, each_volume, encoding
 from .raw_chain import RawOptions, whitened
 from .registry import Track, method, option
 
@@ -92,9 +92,9 @@ def _regularized(
 ) -> Image:
     measured = scan.noise is not None
 
-    def solve(volume: MRScan, sampling: _Sampling | None, step: Convergence) -> Tensor:
+    def solve(volume: MRScan, sampling: Samples | None, step: Convergence) -> Tensor:
         # Weighting evens out the eigenvalues; FISTA is slow at the edge of k-space without.
-        A = _encoding(volume, options.calibration, sampling, weighted=True)
+        A = encoding(volume, options.calibration, sampling, weighted=True)
         root = None if sampling is None else sampling.density.sqrt()
         y = volume.kspace if root is None else root * volume.kspace
         weight = options.weight
@@ -109,7 +109,7 @@ def _regularized(
             step.figures.update(weight=weight, weight_by=f"SURE, noise from {noise}")
         return solver(A, y, float(weight), options.iterations, step)
 
-    return _each_volume(whitened(scan), solve, track, name, options.iterations)
+    return each_volume(whitened(scan), solve, track, name, options.iterations)
 
 
 def _deviation(volume: MRScan, measured: bool) -> Tensor:

@@ -14,7 +14,7 @@ from ..operators import Fourier, MultibandSense
 from ..scan import MRScan
 from ..solvers import conjugate_gradient
 from ..solvers.common import Callback
-from .mri import _image
+from .mri import mr_image
 from .raw_chain import RawOptions, whitened
 from .registry import Track, method, option
 
@@ -79,7 +79,7 @@ def multislice(scan: MRScan, options: MultisliceOptions, track: Track) -> Image:
     placed = reference.replace(
         kspace=centre, mask=None, image_shape=scan.image_shape, batch_axes=("slice",)
     )
-    return _image(placed, data)
+    return mr_image(placed, data)
 
 
 def _sense(group: MultibandGroup, options: MultisliceOptions, step: Callback) -> Tensor:

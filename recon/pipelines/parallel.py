@@ -16,7 +16,7 @@ from ..operators import Fourier, LinearOperator, Sampling, Sense
 from ..scan import MRScan
 from ..solvers import conjugate_gradient
 from ..solvers.common import Callback
-from .mri import COMPLETIONS, PARTIAL_FOURIER, _each_volume, _encoding, _Sampling, completed
+from .mri import COMPLETIONS, PARTIAL_FOURIER, Samples, completed, each_volume, encoding
 from .raw_chain import RawOptions, whitened
 from .registry import Track, method, option
 
@@ -41,7 +41,7 @@ def grappa(scan: MRScan, options: GrappaOptions, track: Track) -> Image:
     """GRAPPA: missing samples from their neighbours in all coils, root sum of squares."""
     _require_cartesian("grappa", scan)
 
-    def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
+    def solve(volume: MRScan, sampling: Samples | None, step: Callback) -> Tensor:
         assert volume.mask is not None
         filled = mri.grappa(
             volume.kspace,
@@ -56,7 +56,7 @@ def grappa(scan: MRScan, options: GrappaOptions, track: Track) -> Image:
         coils = completed(filled, volume.mask, options.partial_fourier, volume.ndim)
         return mri.root_sum_of_squares(coils, volume.ndim)
 
-    return _each_volume(whitened(scan), solve, track, "grappa", 1)
+    return each_volume(whitened(scan), solve, track, "grappa", 1)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def spirit(scan: MRScan, options: SpiritOptions, track: Track) -> Image:
     """SPIRiT: k-space that agrees with calibrated kernels everywhere, root sum of squares."""
     _require_cartesian("spirit", scan)
 
-    def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
+    def solve(volume: MRScan, sampling: Samples | None, step: Callback) -> Tensor:
         assert volume.mask is not None
         filled = mri.spirit(
             volume.kspace,
@@ -93,7 +93,7 @@ def spirit(scan: MRScan, options: SpiritOptions, track: Track) -> Image:
         coils = completed(filled, volume.mask, options.partial_fourier, volume.ndim)
         return mri.root_sum_of_squares(coils, volume.ndim)
 
-    return _each_volume(whitened(scan), solve, track, "spirit", options.iterations)
+    return each_volume(whitened(scan), solve, track, "spirit", options.iterations)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class NlinvOptions(RawOptions):
 def nlinv(scan: MRScan, options: NlinvOptions, track: Track) -> Image:
     """NLINV: image and coil maps together, no calibration region needed, any sampling."""
 
-    def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
+    def solve(volume: MRScan, sampling: Samples | None, step: Callback) -> Tensor:
         A: LinearOperator
         if sampling is None:
             assert volume.mask is not None
@@ -116,7 +116,7 @@ def nlinv(scan: MRScan, options: NlinvOptions, track: Track) -> Image:
             A = sampling.transform
         return mri.nlinv(A, volume.kspace, iterations=options.iterations, callback=step)[0]
 
-    return _each_volume(whitened(scan), solve, track, "nlinv", options.iterations)
+    return each_volume(whitened(scan), solve, track, "nlinv", options.iterations)
 
 
 @dataclass(frozen=True)
@@ -138,12 +138,12 @@ def g_factor(scan: MRScan, options: NoiseOptions, track: Track) -> Image:
     _require_cartesian("g-factor", scan)
     mri.require_coils("g-factor", scan.kspace, scan.ndim)
 
-    def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
-        A = _encoding(volume, options.calibration, sampling)
+    def solve(volume: MRScan, sampling: Samples | None, step: Callback) -> Tensor:
+        A = encoding(volume, options.calibration, sampling)
         full = math.sqrt(volume.acceleration / 2)  # the maps have unit length in each pixel
         return _noise(A, volume, options, step) / full
 
-    return _each_volume(whitened(scan), solve, track, "g-factor", _steps(options))
+    return each_volume(whitened(scan), solve, track, "g-factor", _steps(options))
 
 
 @method("snr", "mri")
@@ -157,14 +157,14 @@ def snr(scan: MRScan, options: NoiseOptions, track: Track) -> Image:
     gain = math.sqrt(times[0] / times[1]) if min(times) > 0 else 1.0
     gain *= math.sqrt(int(header.get("averages", 1)))
 
-    def solve(volume: MRScan, sampling: _Sampling | None, step: Callback) -> Tensor:
-        A = _encoding(volume, options.calibration, sampling)
+    def solve(volume: MRScan, sampling: Samples | None, step: Callback) -> Tensor:
+        A = encoding(volume, options.calibration, sampling)
         noise = _noise(A, volume, options, step)
         image = _least_squares(A, volume, options)(volume.kspace)
         tiny = torch.finfo(noise.dtype).tiny
         return gain * torch.where(noise > 0, image.abs() / noise.clamp_min(tiny), 0)
 
-    return _each_volume(whitened(scan), solve, track, "snr", _steps(options))
+    return each_volume(whitened(scan), solve, track, "snr", _steps(options))
 
 
 def _steps(options: NoiseOptions) -> int:

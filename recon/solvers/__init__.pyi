@@ -1,6 +1,7 @@
 from .chambolle_pock import Term as Term
 from .chambolle_pock import primal_dual as primal_dual
 from .common import Convergence as Convergence
+from .consistency import data_consistency as data_consistency
 from .generalized_variation import GeneralizedVariationProx as GeneralizedVariationProx
 from .low_rank import LocallyLowRankProx as LocallyLowRankProx
 from .low_rank import singular_value_threshold as singular_value_threshold
@@ -21,6 +22,7 @@ __all__ = [
     "TotalVariationProx",
     "admm",
     "conjugate_gradient",
+    "data_consistency",
     "fista",
     "group_soft_threshold",
     "non_negative",

@@ -188,3 +188,13 @@ def test_sense_with_weights_and_a_shared_transform():
         Sense(maps, weights=weights)
     with pytest.raises(ValueError, match="image_shape"):
         Sense(random(3, 12, 12), trajectory=transform)
+
+
+def test_inference_mode_of_torch():
+    """Its tensors have no version counter, which gradients need and inference does not."""
+    with torch.inference_mode():
+        maps = torch.ones(3, 8, 6, dtype=torch.complex64)
+        trajectory = torch.linspace(-0.5, 0.4, 20)[:, None].expand(20, 2).clone()
+        x = torch.ones(8, 6, dtype=torch.complex64)
+        for A in (Sense(maps), Sense(maps, trajectory=trajectory)):
+            assert A.adjoint(A(x)).shape == x.shape

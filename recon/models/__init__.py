@@ -1,0 +1,5 @@
+"""Networks: denoisers, unrolled MR and CT reconstruction, and their weights on disk."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,123 @@
+"""MoDL: a denoiser and data consistency in turn, on any linear operator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..operators import LinearOperator
+from ..solvers import data_consistency
+from ..solvers.common import item_dot
+from .channels import from_channels, item_scale, to_channels
+from .drunet import DRUNet
+from .network import Network
+from .scaling import unit_norm
+
+START_WEIGHT = 0.05  # Tikhonov weight of the first image, in units of |A|^2
+START_SIGMA = 0.1, 0.01  # noise levels of the first and the last step before training
+
+
+class MoDL(Network):
+    """Unrolled ``x = argmin |A x - y|^2 + w_k |x - D x|^2`` with one shared denoiser D.
+
+    Works on any `LinearOperator` on images or volumes (which are denoised slice by slice):
+    Cartesian or non-Cartesian MR, CT, and operators that learn. The least-squares steps are
+    differentiated implicitly (`data_consistency`). Each step has its own weight and noise level,
+    which also follow how densely the operator samples, so that one network serves several
+    accelerations. Homogeneous in the data.
+
+    Parameters
+    ----------
+    unrolls
+        Steps.
+    iterations
+        Conjugate-gradient iterations of a step, at most.
+    chans, blocks
+        Width of each level, and residual blocks a level, of the `DRUNet` denoiser.
+    complex_images
+        Whether images are complex (MR) or real (CT).
+
+    References
+    ----------
+    H. K. Aggarwal et al., IEEE TMI 38, 394 (2019).
+    """
+
+    def __init__(
+        self,
+        unrolls: int = 10,
+        iterations: int = 8,
+        chans: Sequence[int] = (32, 64, 128),
+        blocks: int = 2,
+        complex_images: bool = True,
+    ) -> None:
+        super().__init__()
+        self.iterations, self.complex_images = iterations, complex_images
+        channels = 2 if complex_images else 1
+        self.denoiser = DRUNet(channels, channels, chans, blocks)
+        # logarithms of weight and noise level: a constant, and a slope by the log of the density
+        levels = torch.linspace(math.log(START_SIGMA[0]), math.log(START_SIGMA[1]), unrolls)
+        self.log_weight = nn.Parameter(torch.full((unrolls, 2), 0.0))
+        self.log_sigma = nn.Parameter(torch.zeros(unrolls, 2))
+        with torch.no_grad():
+            self.log_weight[:, 0] = math.log(START_WEIGHT)
+            self.log_sigma[:, 0] = levels
+
+    def forward(self, A: LinearOperator, y: Tensor) -> Tensor:
+        """Reconstruct.
+
+        Parameters
+        ----------
+        A
+            Image ``(*batch, *domain_shape)`` to data, such as `Sense` or `XRayTransform`.
+        y
+            Data ``(*batch, *A.range_shape)``.
+
+        Returns
+        -------
+        Tensor
+            ``(*batch, *A.domain_shape)``.
+        """
+        scaled, norm = unit_norm(A, y)
+        data = scaled.adjoint(y) / norm
+        if data.is_complex() != self.complex_images:
+            kind = "complex" if self.complex_images else "real"
+            raise TypeError(f"this network is for {kind} images, the data give {data.dtype}")
+        ndim = len(A.domain_shape)
+        with torch.no_grad():
+            start_weight = torch.full_like(data.real[..., :1, :1], START_WEIGHT)
+            x = data_consistency(
+                scaled, data, torch.zeros_like(data), start_weight, iterations=self.iterations
+            )
+            scale = item_scale(x, ndim)
+            density = _density(scaled, data, ndim).log10()
+        x, data = x / scale, data / scale
+        for weight, sigma in zip(self.log_weight, self.log_sigma, strict=True):
+            level = (sigma[0] + sigma[1] * density).exp()
+            prior = self.stage(self._denoise, x, level)
+            strength = (weight[0] + weight[1] * density).exp()
+            x = data_consistency(scaled, data, prior, strength, iterations=self.iterations)
+        return x * scale
+
+    def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """Take away the noise that the network finds, slice by slice."""
+        slices = x.reshape(-1, 1, *x.shape[-2:])
+        levels = sigma.expand(*x.shape[:-2], 1, 1).reshape(-1)
+        channels = to_channels(slices) if self.complex_images else slices
+        noise = self.denoiser(channels, levels)
+        noise = from_channels(noise) if self.complex_images else noise
+        return x - noise.reshape(x.shape)
+
+
+def _density(A: LinearOperator, like: Tensor, ndim: int) -> Tensor:
+    """Mean eigenvalue of A^H A for each item, by one random probe (Hutchinson's estimate).
+
+    For coil maps of unit length and a mask it is the fraction of k-space that was sampled.
+    """
+    generator = torch.Generator().manual_seed(0)
+    signs = torch.randint(0, 2, like.shape, generator=generator) * 2 - 1
+    probe = signs.to(like.device, like.dtype)
+    mean = item_dot(probe, A.normal(probe), ndim) / math.prod(like.shape[-ndim:])
+    return mean.clamp_min(1e-6)

@@ -1,0 +1,179 @@
+"""Methods that apply a trained network."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..image import Image
+from ..models import MoDL, Network, PromptVarNet, VarNet, load_model
+from ..models.cartesian import mask_kind
+from ..models.weights import shipped_models
+from ..operators import XRayTransform
+from ..scan import CTScan, MRScan
+from ..solvers.common import Callback
+from .ct import ct_image
+from .mri import Samples, each_volume, encoding, mr_image
+from .raw_chain import RawOptions, whitened
+from .registry import Track, method, option
+
+SHIPPED = {"mri": "unrolled-mr", "ct": "unrolled-ct"}
+TOLERANCE = 1.1  # a range may be left by a tenth without a word
+
+
+@dataclass(frozen=True)
+class VarnetOptions(RawOptions):
+    """Options of `varnet`."""
+
+    weights: str = option("", "file of VarNet or PromptVarNet weights; fastMRI's official ones too")
+    slices: bool = option(
+        True, "whether the scan's slices are neighbours, for networks that take several"
+    )
+
+
+@method("varnet", "mri")
+def varnet(scan: MRScan, options: VarnetOptions, track: Track) -> Image:
+    """End-to-end variational network with learned coil maps, Cartesian 2D; needs weights."""
+    if not scan.is_cartesian or scan.ndim != 2:
+        raise ValueError(
+            f"varnet needs 2D Cartesian k-space, this is {scan.ndim}D {scan.trajectory_kind}: try "
+            "unrolled"
+        )
+    model = _network(options.weights, (VarNet, PromptVarNet), "varnet").to(scan.kspace.device)
+    warn_of_unlike(model.training_facts, scan)
+    kspace = scan.kspace.reshape(-1, scan.coils, *scan.matrix)
+    assert scan.mask is not None
+    mask = scan.mask.expand(*scan.batch_shape, *scan.matrix).reshape(-1, 1, *scan.matrix)
+    neighbours = options.slices and bool(scan.batch_axes) and scan.batch_axes[-1] == "slice"
+    images = []
+    with track("varnet", len(kspace)) as step, torch.inference_mode():
+        for index in range(len(kspace)):
+            if isinstance(model, PromptVarNet):
+                count = scan.batch_shape[-1] if neighbours else 1
+                near = _neighbours(index, model.slices, count)
+                image = model(kspace[None, near], mask[None, near])[0]
+            else:
+                image = model(kspace[index : index + 1], mask[index : index + 1])[0]
+            images.append(image)
+            step(index, image, 0.0)
+    return mr_image(scan, torch.stack(images).reshape(*scan.batch_shape, *scan.matrix))
+
+
+@dataclass(frozen=True)
+class UnrolledOptions(RawOptions):
+    """Options of `unrolled`."""
+
+    weights: str = option("", "file of the network's weights; empty: those that come with Spinray")
+    calibration: int = option(24, "width of the k-space centre that the coil maps come from")
+
+
+@method("unrolled", "mri")
+def unrolled_mr(scan: MRScan, options: UnrolledOptions, track: Track) -> Image:
+    """Unrolled network with ESPIRiT maps: denoiser and least squares in turn, any sampling."""
+    model = _network(options.weights or _shipped("mri"), (MoDL,), "unrolled")
+    model = model.to(scan.kspace.device)
+    warn_of_unlike(model.training_facts, scan)
+
+    def solve(volume: MRScan, sampling: Samples | None, step: Callback) -> Tensor:
+        A = encoding(volume, options.calibration, sampling)
+        with torch.inference_mode():
+            image = model(A, volume.kspace)
+        step(0, image, 0.0)
+        return image
+
+    return each_volume(whitened(scan), solve, track, "unrolled", 1)
+
+
+@dataclass(frozen=True)
+class UnrolledCtOptions:
+    """Options of `unrolled` for CT."""
+
+    weights: str = option("", "file of the network's weights; empty: those that come with Spinray")
+
+
+@method("unrolled", "ct")
+def unrolled_ct(scan: CTScan, options: UnrolledCtOptions, track: Track) -> Image:
+    """Trained CT network (Learned Primal-Dual, ItNet, MoDL, FBP and U-Net), any geometry."""
+    model = _network(options.weights or _shipped("ct"), (), "unrolled").to(scan.sinogram.device)
+    warn_of_unlike(model.training_facts, scan)
+    A = XRayTransform(scan.geometry, scan.grid)
+    stack = scan.sinogram.reshape(-1, *scan.geometry.shape)
+    images = []
+    with track("unrolled", len(stack)) as step, torch.inference_mode():
+        for index, sinogram in enumerate(stack):
+            images.append(model(A, sinogram))
+            step(index, images[-1], 0.0)
+    return ct_image(scan, torch.stack(images).reshape(*scan.batch_shape, *A.domain_shape))
+
+
+def warn_of_unlike(facts: Mapping[str, Any], scan: MRScan | CTScan) -> None:
+    """Warn if a scan is unlike those that a network was trained on.
+
+    Parameters
+    ----------
+    facts
+        The network's `training_facts`; what they do not say is not compared.
+    scan
+        What it will be applied to.
+
+    Raises
+    ------
+    ValueError
+        A network of the other modality.
+    """
+    modality = "mri" if isinstance(scan, MRScan) else "ct"
+    if facts.get("modality", modality) != modality:
+        raise ValueError(
+            f"these weights are of a {facts['modality']} network, the scan is {modality}"
+        )
+    if isinstance(scan, MRScan):
+        found: dict[str, tuple[float, ...]] = {"coils": (scan.coils,), "matrix": scan.matrix}
+        kind = "trajectory"
+        if scan.mask is not None:
+            found["acceleration"] = (scan.acceleration,)
+            kind = mask_kind(scan.mask.reshape(-1, *scan.mask.shape[-2:])[0])
+        if "masks" in facts and kind not in facts["masks"]:
+            _warn(f"sampling by {kind}", f"{' and '.join(facts['masks'])}")
+    else:
+        found = {"views": (scan.geometry.shape[0],), "matrix": tuple(scan.grid.shape[-2:])}
+    for name, values in found.items():
+        low, high = facts.get(name, (0.0, float("inf")))
+        if min(values) * TOLERANCE < low or max(values) > high * TOLERANCE:
+            shown = " x ".join(f"{v:.4g}" for v in values)
+            _warn(f"{name} {shown}", f"{low:g} to {high:g}")
+
+
+def _warn(found: str, trained: str) -> None:
+    warnings.warn(
+        f"{found}: the network was trained on {trained}; check the image against another method",
+        stacklevel=4,
+    )
+
+
+def _network(weights: str, kinds: tuple[type[Network], ...], name: str) -> Network:
+    if not weights:
+        raise ValueError(f"method {name} needs weights: --weights FILE")
+    model = load_model(weights)
+    if kinds and not isinstance(model, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"{weights}: is a {type(model).__name__}, method {name} takes {wanted}")
+    return model
+
+
+def _shipped(modality: str) -> str:
+    name = SHIPPED[modality]
+    if name not in shipped_models():
+        raise ValueError(f"no {modality} network came with this Spinray: give --weights FILE")
+    return name
+
+
+def _neighbours(index: int, slices: int, count: int) -> list[int]:
+    """The slice and those around it in its volume of `count`; the edge stands in beyond it."""
+    first = index - index % count
+    around = range(index - slices // 2, index + slices // 2 + 1)
+    return [min(max(i, first), first + count - 1) for i in around]

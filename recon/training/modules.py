@@ -1,0 +1,203 @@
+"""What a training step is, for MR and for CT."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+try:
+    from pytorch_lightning import LightningModule
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "training needs pytorch-lightning: pip install 'spinray[train]'", name=error.name
+    ) from error
+
+from ...datasets import CTExample, MRExample
+from ..models import MoDL, Network
+from ..models.weights import KEY, header_of, save_model
+from ..mri import resize
+from ..operators import Sense, XRayTransform
+from .facts import Facts
+from .losses import nmse, psnr, ssim, training_loss
+
+
+class Training(LightningModule):
+    """A network, its loss and its optimiser: AdamW, warmed up, then down a cosine.
+
+    Checkpoints hold what `load_model` needs, and the state of torch's random numbers.
+
+    Parameters
+    ----------
+    model
+        The network to train.
+    loss
+        A name of `training_loss`.
+    learning_rate, weight_decay
+        Of AdamW.
+    warmup
+        Steps over which the learning rate rises.
+    checkpointing
+        Recompute stages in the backward pass: less memory, a third more time.
+    """
+
+    modality: str
+
+    def __init__(
+        self,
+        model: Network,
+        *,
+        loss: str = "ssim",
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.0,
+        warmup: int = 100,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = training_loss(loss)
+        self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
+        model.checkpointing = checkpointing
+        self.facts = Facts(self.modality)
+        self._random: Tensor | None = None
+
+    def reconstruct(self, batch: Any) -> Tensor:
+        """Images ``(batch, y, x)``, shaped as the targets."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+        """Loss of a batch."""
+        image = self.reconstruct(batch)
+        loss = self.loss(image, batch.target, batch.max_value.to(image.device))
+        self.log("loss", loss, prog_bar=True, batch_size=len(image))
+        return loss
+
+    def validation_step(self, batch: Any, batch_index: int) -> Tensor:
+        """Figures of a batch; the images go to the callbacks."""
+        image = self.reconstruct(batch)
+        target, maximum = batch.target, batch.max_value.to(image.device)
+        figures = {
+            "val_loss": self.loss(image, target, maximum),
+            "val_nmse": nmse(image, target),
+            "val_psnr": psnr(image, target, maximum),
+            "val_ssim": ssim(image, target, maximum),
+        }
+        self.log_dict(figures, batch_size=len(image), sync_dist=True)
+        return image
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a schedule over the trainer's steps."""
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(), self.learning_rate, weight_decay=self.weight_decay
+        )
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+
+        def factor(step: int) -> float:
+            rise = min(1.0, (step + 1) / max(1, self.warmup))
+            return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the network's header and the random state."""
+        checkpoint[KEY] = header_of(self.model, self.facts.as_json())
+        checkpoint["random_state"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take both back."""
+        self.facts.restore(checkpoint[KEY]["training"])
+        self._random = checkpoint["random_state"]
+
+    def on_train_start(self) -> None:
+        """Go on with the random numbers of the checkpoint."""
+        if self._random is not None:
+            torch.set_rng_state(self._random)
+
+    def on_fit_end(self) -> None:
+        """Write ``network.safetensors`` beside the logs."""
+        if self.trainer.is_global_zero and self.trainer.logger and self.trainer.log_dir:
+            path = f"{self.trainer.log_dir}/network.safetensors"
+            save_model(self.model, path, training=self.facts.as_json())
+
+
+class MRTraining(Training):
+    """Trains a network of masked k-space (`VarNet`, `PromptVarNet`), or `MoDL` with maps.
+
+    Batches are `datasets.MRExample`; `MoDL` needs a dataset that brings maps.
+    """
+
+    modality = "mri"
+
+    def reconstruct(self, batch: MRExample) -> Tensor:
+        """Magnitude images of the targets' size."""
+        if isinstance(self.model, MoDL):
+            image = self.model(self._operator(batch), batch.kspace)
+        elif batch.mask is None:
+            raise ValueError(f"{type(self.model).__name__} needs Cartesian data; MoDL takes any")
+        else:
+            image = self.model(batch.kspace, batch.mask)
+        if self.training:
+            self.facts.see_mr(batch)
+        return resize(image.abs(), batch.crop_size)
+
+    def _operator(self, batch: MRExample) -> Sense:
+        if batch.maps is None:
+            raise ValueError('MoDL needs coil maps: give the dataset maps="espirit" or "true"')
+        if batch.trajectory is not None:
+            return Sense(batch.maps, trajectory=batch.trajectory[0])
+        return Sense(batch.maps, mask=cast(Tensor, batch.mask)[:, 0])
+
+
+class CTTraining(Training):
+    """Trains a network of an operator and line integrals.
+
+    Batches are `datasets.CTExample`; the geometry is the dataset's.
+
+    Parameters
+    ----------
+    view_steps
+        One is drawn for each training batch: every so many-th view is kept, so that one network
+        learns several numbers of views. Validation takes them in turn.
+    """
+
+    modality = "ct"
+
+    def __init__(self, model: Network, *, view_steps: Sequence[int] = (1,), **options: Any) -> None:
+        super().__init__(model, **options)
+        if not view_steps or min(view_steps) < 1:
+            raise ValueError(f"view_steps must be 1 or more, got {view_steps}")
+        self.view_steps = tuple(view_steps)
+        self._operators: dict[tuple[str, int], XRayTransform] = {}
+
+    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+        """Loss of a batch with a drawn number of views."""
+        self._step = self.view_steps[int(torch.randint(len(self.view_steps), ()))]
+        return super().training_step(batch, batch_index)
+
+    def validation_step(self, batch: Any, batch_index: int) -> Tensor:
+        """Figures of a batch; the numbers of views take turns."""
+        self._step = self.view_steps[batch_index % len(self.view_steps)]
+        return super().validation_step(batch, batch_index)
+
+    def reconstruct(self, batch: CTExample) -> Tensor:
+        """Attenuation, 1/mm."""
+        if batch.sinogram is None:
+            raise ValueError("CT training needs line integrals, this dataset has images only")
+        A = self._operator("train" if self.training else "val", self._step)
+        if self.training:
+            self.facts.see_ct(A)
+        return self.model(A, batch.sinogram[..., :: self._step, :].contiguous())
+
+    def _operator(self, part: str, step: int) -> XRayTransform:
+        """Built once for each dataset and step."""
+        if (part, step) not in self._operators:
+            dataset = getattr(cast(Any, self.trainer).datamodule, part)
+            self._operators[part, step] = XRayTransform(dataset.geometry[::step], dataset.volume)
+        return self._operators[part, step]

@@ -1,0 +1,102 @@
+"""Trained networks as methods: they see the right slices, warn, and name what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import spinray as sr
+from spinray.recon.models import DRUNet, LearnedPrimalDual, MoDL, PromptVarNet, VarNet
+from spinray.recon.pipelines.learned import _neighbours
+
+FACTS = {"modality": "mri", "coils": [4, 4], "matrix": [32, 48], "acceleration": [2, 6]}
+
+
+@pytest.fixture(scope="module")
+def scan() -> sr.MRScan:
+    one = sr.datasets.simulate_mr(
+        matrix=(40, 32), coils=4, acceleration=3, mask="random", calibration=10, snr=50
+    )
+    kspace = torch.stack([one.kspace, 2 * one.kspace, 3 * one.kspace])
+    return sr.MRScan(kspace=kspace, mask=one.mask, batch_axes=("slice",))
+
+
+def _saved(model: torch.nn.Module, path: Path, **facts: object) -> str:
+    return str(sr.save_model(model, path / "w.safetensors", training={**FACTS, **facts}))
+
+
+def test_varnet_takes_slices_one_by_one(scan: sr.MRScan, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = VarNet(num_cascades=1, sens_chans=2, sens_pools=2, chans=2, pools=2).eval()
+    image = sr.reconstruct(scan, "varnet", weights=_saved(model, tmp_path))
+    assert image.data.shape == (3, 40, 32)
+    with torch.no_grad():
+        expected = model(scan.kspace[1:2], scan.mask[None, None])[0]
+    torch.testing.assert_close(image.data[1], expected)
+    assert image.metadata["method"] == "varnet"
+
+
+def test_prompt_varnet_sees_the_neighbours(scan: sr.MRScan, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = PromptVarNet(1, slices=3, chans=4, levels=1, prompts=2, sens_chans=2, sens_pools=2)
+    torch.nn.init.normal_(model.cascades[0].denoiser.tail.weight, std=0.1)
+    path = _saved(model, tmp_path)
+    image = sr.reconstruct(scan, "varnet", weights=path)
+    with torch.no_grad():
+        expected = model(scan.kspace[None], scan.mask[None, None, None])[0]
+    torch.testing.assert_close(image.data[1], expected)
+    alone = sr.reconstruct(scan, "varnet", weights=path, slices=False)
+    assert not torch.allclose(alone.data[1], image.data[1])
+    assert _neighbours(3, 5, 3) == [3, 3, 3, 4, 5]
+    assert _neighbours(2, 3, 3) == [1, 2, 2]
+    assert _neighbours(4, 3, 1) == [4, 4, 4]
+
+
+def test_unrolled_on_cartesian_and_radial_data(scan: sr.MRScan, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = MoDL(unrolls=1, iterations=4, chans=(4, 6), blocks=1)
+    path = _saved(model, tmp_path)
+    assert sr.reconstruct(scan, "unrolled", weights=path).data.shape == (3, 40, 32)
+    radial = sr.datasets.simulate_mr(
+        matrix=(40, 32), coils=4, trajectory="radial", acceleration=0.9, calibration=12
+    )
+    assert sr.reconstruct(radial, "unrolled", weights=path).data.shape == (40, 32)
+
+
+def test_unrolled_ct(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = LearnedPrimalDual(1, memory=2, chans=4)
+    path = _saved(model, tmp_path, modality="ct", views=[30, 60])
+    scan = sr.datasets.simulate_ct(views=60, columns=64)
+    grid = sr.VolumeGrid((24, 24), 10.0)
+    assert sr.reconstruct(scan, "unrolled", weights=path, volume=grid).data.shape == (24, 24)
+    with pytest.warns(UserWarning, match="views 15: the network was trained on 30 to 60"):
+        sr.reconstruct(scan[::4], "unrolled", weights=path, volume=grid)
+
+
+def test_scans_unlike_the_training_are_warned_of(scan: sr.MRScan, tmp_path: Path) -> None:
+    model = MoDL(unrolls=1, iterations=2, chans=(4, 6), blocks=1)
+    for facts, message in (
+        ({"masks": ["2D"]}, "sampling by lines: the network was trained on 2D"),
+        ({"coils": [8, 16]}, "coils 4: the network was trained on 8 to 16"),
+        ({"matrix": [64, 64]}, "matrix 40 x 32"),
+        ({"acceleration": [8, 8]}, "acceleration"),
+    ):
+        with pytest.warns(UserWarning, match=message):
+            sr.reconstruct(scan, "unrolled", weights=_saved(model, tmp_path, **facts))
+
+
+def test_what_does_not_fit_is_said(scan: sr.MRScan, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="varnet needs weights"):
+        sr.reconstruct(scan, "varnet")
+    path = _saved(DRUNet(chans=(2, 4), blocks=1), tmp_path)
+    with pytest.raises(ValueError, match="is a DRUNet, method varnet takes VarNet or PromptVarNet"):
+        sr.reconstruct(scan, "varnet", weights=path)
+    path = _saved(MoDL(1, 2, (4, 6), 1), tmp_path, modality="ct")
+    with pytest.raises(ValueError, match="of a ct network, the scan is mri"):
+        sr.reconstruct(scan, "unrolled", weights=path)
+    volume = sr.MRScan(torch.ones(2, 4, 8, 8, dtype=torch.complex64), image_shape=(4, 8, 8))
+    with pytest.raises(ValueError, match="varnet needs 2D Cartesian k-space, this is 3D"):
+        sr.reconstruct(volume, "varnet", weights=path)

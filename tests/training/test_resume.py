@@ -1,0 +1,122 @@
+"""A tiny training run on the CPU, killed and resumed, through the command's own door."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import spinray as sr
+
+pytest.importorskip("pytorch_lightning", reason="pytorch-lightning is not installed")
+pytest.importorskip("jsonargparse", reason="jsonargparse is not installed")
+
+CONFIG = """
+seed_everything: 1
+trainer:
+  accelerator: cpu
+  max_steps: 9
+  limit_val_batches: 0
+  num_sanity_val_steps: 0
+  log_every_n_steps: 1
+  enable_progress_bar: false
+  enable_model_summary: false
+  default_root_dir: {root}
+  logger:
+    class_path: pytorch_lightning.loggers.CSVLogger
+    init_args: {{save_dir: {root}, name: log, version: "", flush_logs_every_n_steps: 1}}
+  callbacks:
+    - class_path: pytorch_lightning.callbacks.EMAWeightAveraging
+      init_args: {{decay: 0.9}}
+    - class_path: pytorch_lightning.callbacks.ModelCheckpoint
+      init_args: {{dirpath: {root}, filename: "{{step}}", every_n_train_steps: 3, save_top_k: -1}}
+model:
+  class_path: spinray.recon.training.MRTraining
+  init_args:
+    model:
+      class_path: spinray.recon.models.VarNet
+      init_args: {{num_cascades: 1, sens_chans: 2, sens_pools: 2, chans: 2, pools: 2}}
+    warmup: 2
+data:
+  class_path: spinray.recon.training.TrainingData
+  init_args:
+    workers: {workers}
+    train:
+      class_path: spinray.datasets.SimulatedMR
+      init_args:
+        folder: {folder}
+        coils: 3
+        mask:
+          class_path: spinray.recon.training.MaskMixture
+          init_args:
+            turned: true
+            samplers:
+              - class_path: spinray.datasets.LineMask
+                init_args: {{kind: random, center_fractions: [0.2], accelerations: [3]}}
+"""
+
+
+def _run(config: Path, *more: str, wait: bool = True) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "spinray", "train", "--config", str(config), *more]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if wait:
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output.decode()
+    return process
+
+
+def _losses(root: Path) -> dict[int, float]:
+    with (root / "log" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return {int(row["step"]): float(row["loss"]) for row in rows if row["loss"]}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_run_goes_on_with_the_same_losses(tmp_path: Path, workers: int) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    random = np.random.default_rng(0)
+    for name in "ab":  # 7 slices: the run passes the end of an epoch
+        blocks = np.kron(random.random((4 if name == "a" else 3, 4, 4)), np.ones((1, 8, 8)))
+        np.save(images / f"{name}.npy", blocks.astype(np.float32))
+    roots = [tmp_path / name for name in ("whole", "killed")]
+    configs = []
+    for root in roots:
+        root.mkdir()
+        configs.append(root / "config_given.yaml")
+        configs[-1].write_text(CONFIG.format(root=root, folder=images, workers=workers))
+    _run(configs[0])
+    whole = _losses(roots[0])
+    assert sorted(whole) == list(range(9))
+    assert len(set(whole.values())) == 9
+
+    process = _run(configs[1], wait=False)
+    checkpoint = roots[1] / "step=3.ckpt"
+    deadline = time.monotonic() + 240
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert checkpoint.exists(), process.stdout.read().decode()
+    (roots[1] / "log" / "metrics.csv").unlink(missing_ok=True)
+    _run(configs[1], "--ckpt_path", str(checkpoint))
+    resumed = _losses(roots[1])
+    assert sorted(resumed) == list(range(3, 9))
+
+    ends = [sr.load_model(root / "log" / "network.safetensors") for root in roots]
+    assert ends[0].training_facts["coils"] == [3, 3]
+    assert ends[0].training_facts["masks"] == ["lines"]
+    if workers == 0:
+        again = sr.load_model(roots[0] / "step=9.ckpt")
+        for key, value in ends[0].state_dict().items():
+            torch.testing.assert_close(again.state_dict()[key], value)
+    assert resumed == {step: whole[step] for step in resumed}
+    for key, value in ends[0].state_dict().items():
+        assert torch.equal(ends[1].state_dict()[key], value), key

@@ -1,0 +1,166 @@
+"""Losses, masks, and one training step of each kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import spinray as sr
+
+pl = pytest.importorskip("pytorch_lightning", reason="pytorch-lightning is not installed")
+
+from spinray.recon.models import (  # noqa: E402
+    FBPUNet,
+    LearnedPrimalDual,
+    MoDL,
+    Network,
+    PromptVarNet,
+    VarNet,
+)
+from spinray.recon.training import (  # noqa: E402
+    CTTraining,
+    ImageLogger,
+    MaskMixture,
+    MRTraining,
+    TrainingData,
+    training_loss,
+)
+from spinray.recon.training.losses import nmse, psnr, ssim  # noqa: E402
+from spinray.recon.training.resumable import Order  # noqa: E402
+
+QUIET = {
+    "accelerator": "cpu", "logger": False, "enable_checkpointing": False, "max_steps": 2,
+    "enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0,
+    "use_distributed_sampler": False,
+}  # fmt: skip
+VARNET = {"num_cascades": 1, "sens_chans": 2, "sens_pools": 2, "chans": 2, "pools": 2}
+
+
+def test_figures_are_those_of_the_evaluation() -> None:
+    torch.manual_seed(0)
+    target = torch.rand(2, 30, 40)
+    image = target + 0.1 * torch.randn(2, 30, 40)
+    peak = torch.tensor([1.3, 0.9])
+    pairs = [(target[i].numpy(), image[i].numpy(), float(peak[i])) for i in range(2)]
+    for figure, ours in ((sr.metrics.ssim, ssim), (sr.metrics.psnr, psnr)):
+        expected = np.mean([figure(t, x, data_range=p) for t, x, p in pairs])
+        assert float(ours(image, target, peak)) == pytest.approx(expected, rel=1e-4)
+    expected = np.mean([sr.metrics.nmse(t, x) for t, x, _ in pairs])
+    assert float(nmse(image, target)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_losses_are_zero_at_the_target_and_have_no_unit() -> None:
+    torch.manual_seed(0)
+    target, peak = torch.rand(2, 20, 20), torch.tensor([1.0, 2.0])
+    image = target + 0.1 * torch.randn_like(target)
+    for name in ("ssim", "l1", "mse", "nmse", "ssim+l1"):
+        loss = training_loss(name)
+        assert float(loss(target, target, peak)) == pytest.approx(0, abs=1e-6)
+        value = loss(image, target, peak)
+        assert float(value) > 1e-3
+        torch.testing.assert_close(loss(1e3 * image, 1e3 * target, 1e3 * peak), value)
+    with pytest.raises(ValueError, match="loss must be one of ssim, l1"):
+        training_loss("perceptual")
+
+
+def test_mixed_masks_run_along_both_axes() -> None:
+    mixture = MaskMixture(
+        [sr.datasets.LineMask("random", (0.2,), (4,)), sr.datasets.PoissonMask((4.0,), 6)],
+        turned=True,
+    )
+    masks = [mixture((32, 24), seed)[0] for seed in range(24)]
+    assert all(mask.shape == (32, 24) and mask.dtype == torch.bool for mask in masks)
+    along = {(bool((m == m[:1]).all()), bool((m == m[:, :1]).all())) for m in masks}
+    assert along == {(True, False), (False, True), (False, False)}
+    assert torch.equal(mixture((32, 24), 3)[0], masks[3])
+
+
+def test_the_order_is_one_of_all_slices_and_shared_out() -> None:
+    order = Order(10, 3, seed=5)
+    first = [index for batch in order for _, index in batch]
+    assert sorted(first) == list(range(10))
+    assert len(list(order)) == len(order) == 4
+    order.epoch = 1
+    second = [draw for batch in order for draw in batch]
+    assert [index for _, index in second] != first
+    order.position = 2
+    assert [draw for batch in order for draw in batch] == second[6:]
+    shares = []
+    for process in range(2):
+        part = Order(10, 3, seed=5)
+        part.process, part.processes = process, 2
+        shares.append({index for batch in part for _, index in batch})
+    assert shares[0] | shares[1] == set(range(10))
+    assert not shares[0] & shares[1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(0)
+    blocks = np.kron(random.random((3, 4, 4)), np.ones((1, 8, 8)))
+    np.save(folder / "a.npy", blocks.astype(np.float32))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("model", "maps", "precision"),
+    [
+        (VarNet(**VARNET), None, "bf16-mixed"),
+        (MoDL(unrolls=2, iterations=3, chans=(4, 6), blocks=1), "true", "bf16-mixed"),
+        (
+            PromptVarNet(1, slices=1, chans=4, levels=1, prompts=2, sens_chans=2, sens_pools=2),
+            None,
+            "32-true",
+        ),
+    ],
+    ids=["varnet", "modl", "prompt"],
+)
+def test_mr_networks_learn(folder: Path, model: Network, maps: str | None, precision: str) -> None:
+    options = {"mask": sr.datasets.LineMask("random", (0.3,), (2,)), "coils": 3, "maps": maps}
+    data = TrainingData(
+        sr.datasets.SimulatedMR(folder, **options),
+        sr.datasets.SimulatedMR(folder, **options, fixed=True),
+    )
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    module = MRTraining(model, warmup=1, checkpointing=True)
+    trainer = pl.Trainer(**QUIET, precision=precision, callbacks=[ImageLogger()])
+    trainer.fit(module, data)
+    moved = [name for name, p in model.named_parameters() if not torch.equal(p, before[name])]
+    assert len(moved) > len(before) / 2 or isinstance(model, PromptVarNet)
+    assert moved
+    assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+    facts = module.facts.as_json()
+    assert facts["coils"] == [3, 3]
+    assert facts["matrix"] == [32, 32]
+    assert facts["masks"] == ["lines"]
+    trainer.validate(module, data, verbose=False)
+    assert {"val_ssim", "val_psnr", "val_nmse", "val_loss"} <= set(trainer.callback_metrics)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [LearnedPrimalDual(1, memory=2, chans=4), FBPUNet(4, 2), MoDL(1, 2, (4, 6), 1, False)],
+    ids=["lpd", "fbp-unet", "modl"],
+)
+def test_ct_networks_learn_several_numbers_of_views(folder: Path, model: Network) -> None:
+    data = TrainingData(
+        sr.datasets.SimulatedCT(folder, views=36),
+        sr.datasets.SimulatedCT(folder, fixed=True, views=36),
+    )
+    module = CTTraining(model, view_steps=(1, 3), loss="l1", warmup=1)
+    pl.seed_everything(0)
+    pl.Trainer(**{**QUIET, "max_steps": 6}, precision="bf16-mixed").fit(module, data)
+    assert module.facts.as_json()["views"] == [12, 36]
+    assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+
+
+def test_what_does_not_fit_is_said(folder: Path) -> None:
+    data = TrainingData(sr.datasets.SimulatedMR(folder, coils=2))
+    with pytest.raises(ValueError, match="MoDL needs coil maps"):
+        pl.Trainer(**QUIET).fit(MRTraining(MoDL(1, 2, (4, 6), 1)), data)
+    with pytest.raises(ValueError, match="view_steps must be 1 or more"):
+        CTTraining(FBPUNet(4, 2), view_steps=(0,))

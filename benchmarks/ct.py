@@ -1,4 +1,4 @@
-"""Projectors and FBP against ASTRA's CPU code in one interleaved run: times, errors, JSON.
+"""Projectors, FBP and FDK against ASTRA, RTK, mbirjax and scikit-image in one interleaved run.
 
     python -m benchmarks.ct [--rounds 5] [--output benchmarks/results/ct.json]
 
@@ -26,6 +26,7 @@ from spinray.kernels.ct.geometry import ConeBeam, FanBeam, HelicalBeam, Parallel
 from spinray.recon import ct
 
 from .common import has, machine, medians, write
+from .ct_peers import Rtk, astra_calls, astra_fbp, mbirjax_stack
 
 N = 512
 
@@ -40,38 +41,6 @@ def jobs():
             VolumeGrid((N, N), 0.7),
         ),
     }
-
-
-def astra_calls(geometry, grid, image, sinogram, kind):
-    """Forward and back projection by one of ASTRA's CPU projectors, in its pixel units."""
-    import astra
-
-    size = grid.spacing[0]
-    volume = astra.create_vol_geom(*grid.shape)
-    spacing = geometry.column_spacing / size
-    # ASTRA's angles turn the other way with its y axis, which grows upwards.
-    if isinstance(geometry, ParallelBeam):
-        beam = astra.create_proj_geom("parallel", spacing, geometry.columns, geometry.angles)
-        projector = astra.create_projector(kind, beam, volume)
-    else:
-        sid, sdd = geometry.source_to_isocenter / size, geometry.source_to_detector / size
-        beam = astra.create_proj_geom(
-            "fanflat", spacing, geometry.columns, geometry.angles, sid, sdd - sid
-        )
-        projector = astra.create_projector(f"{kind}_fanflat", beam, volume)
-    flipped = np.ascontiguousarray(image[::-1])
-
-    def forward():
-        ident, data = astra.create_sino(flipped, projector)
-        astra.data2d.delete(ident)
-        return data * size
-
-    def back():
-        ident, data = astra.create_backprojection(sinogram, projector)
-        astra.data2d.delete(ident)
-        return data
-
-    return forward, back
 
 
 def planar(rounds, results):
@@ -96,84 +65,127 @@ def planar(rounds, results):
                 forward, back = astra_calls(geometry, grid, image, sinogram, kind)
                 calls[f"astra {kind} forward"], calls[f"astra {kind} back"] = forward, back
                 errors[f"astra {kind}"] = relative_rmse(forward(), exact)
+        if has("mbirjax") and name == "parallel":
+            forward, back = mbirjax_stack(geometry, grid, stack, stack_sinogram)
+            calls["mbirjax stack forward"], calls["mbirjax stack back"] = forward, back
         seconds = medians(calls, rounds)
-        for call in ("spinray stack forward", "spinray stack back"):
+        for call in [call for call in seconds if " stack " in call]:
             seconds[call + " a slice"] = seconds.pop(call) / 32
         report(results, name, seconds, errors)
+
+
+def accuracy(rounds, results):
+    """Errors where the phantom is finely sampled: pixels of half a column, every sixth view."""
+    del rounds
+    for name, field in (("parallel", N * 0.5), ("fan flat", N * 0.7)):
+        geometry = jobs()[name][0][::6]
+        grid = VolumeGrid((2 * N, 2 * N), field / (2 * N))
+        head = [(v, *(field / 240 * 0.95 * s for s in rest[:4]), rest[4]) for v, *rest in HEAD]
+        image = image_of(head, grid).astype(np.float32)
+        exact = line_integrals_of(head, geometry, cells=64)
+        errors = {
+            f"spinray {model}": relative_rmse(
+                Projector(geometry, grid, model=model).forward(image), exact
+            )
+            for model in ("separable-footprint", "joseph")
+        }
+        if has("astra"):
+            for kind in ("line", "strip") + (("linear",) if name == "parallel" else ()):
+                forward, _ = astra_calls(geometry, grid, image, exact.astype(np.float32), kind)
+                errors[f"astra {kind}"] = relative_rmse(forward(), exact)
+        report(results, f"accuracy, {name}", {}, errors)
 
 
 def analytic(rounds, results):
     geometry, grid = jobs()["parallel"]
     head = [(v, *(240 / 512 * s for s in rest[:4]), rest[4]) for v, *rest in HEAD]
-    image = image_of(head, grid)
-    sinogram = line_integrals_of(head, geometry, cells=8).astype(np.float32)
+    image, sinogram = fbp_job(head, geometry, grid)
     tensor = torch.from_numpy(sinogram)
     calls = {"spinray": lambda: ct.fbp(tensor, geometry, grid)}
-    found = {"spinray": calls["spinray"]().numpy()}
+    errors = {"spinray": error_inside(calls["spinray"]().numpy(), image, grid)}
     if has("skimage"):
         from skimage.transform import iradon
 
+        # It turns about column n // 2 and pixel n // 2, so it gets a phantom of its own.
+        own = ParallelBeam(geometry.angles, geometry.columns, geometry.column_spacing, -0.5)
+        own_grid = VolumeGrid(grid.shape, grid.spacing, (0.25, -0.25))
+        own_image, own_sinogram = fbp_job(head, own, own_grid)
         degrees = np.rad2deg(geometry.angles)
         calls["scikit-image"] = lambda: iradon(
-            sinogram.T, degrees, output_size=N, filter_name="ramp"
+            own_sinogram.T, degrees, output_size=N, filter_name="ramp"
         )
-        found["scikit-image"] = calls["scikit-image"]()[::-1] / grid.spacing[0]
+        found = calls["scikit-image"]()[::-1] / grid.spacing[0]
+        errors["scikit-image"] = error_inside(found, own_image, own_grid)
     if has("astra"):
         calls["astra"] = astra_fbp(geometry, grid, sinogram)
-        found["astra"] = calls["astra"]()[::-1]
-    y, x = grid.positions(0)[:, None], grid.positions(1)
-    inside = (np.hypot(x, y) < 125) & (image > 0)
-    errors = {name: relative_rmse(f[inside], image[inside]) for name, f in found.items()}
+        errors["astra"] = error_inside(calls["astra"]()[::-1], image, grid)
     report(results, "fbp", medians(calls, rounds), errors)
 
 
-def astra_fbp(geometry, grid, sinogram):
-    import astra
+def fbp_job(head, geometry, grid):
+    """Pixels and line integrals, averaged over each column as a detector does."""
+    return image_of(head, grid), line_integrals_of(head, geometry, cells=8).astype(np.float32)
 
-    size = grid.spacing[0]
-    volume = astra.create_vol_geom(*grid.shape)
-    beam = astra.create_proj_geom(
-        "parallel", geometry.column_spacing / size, geometry.columns, geometry.angles
-    )
-    projector = astra.create_projector("linear", beam, volume)
 
-    def call():
-        data = astra.data2d.create("-sino", beam, sinogram)
-        out = astra.data2d.create("-vol", volume)
-        settings = astra.astra_dict("FBP")
-        settings |= {
-            "ProjectorId": projector, "ProjectionDataId": data, "ReconstructionDataId": out,
-            "FilterType": "ram-lak",
-        }  # fmt: skip
-        algorithm = astra.algorithm.create(settings)
-        astra.algorithm.run(algorithm)
-        image = astra.data2d.get(out) / size
-        astra.algorithm.delete(algorithm)
-        astra.data2d.delete([data, out])
-        return image
-
-    return call
+def error_inside(found, image, grid):
+    y, x = grid.positions(0)[:, None], grid.positions(1)
+    inside = (np.hypot(x, y) < 125) & (image > 0)
+    return relative_rmse(found[inside], image[inside])
 
 
 def cone(rounds, results):
-    """256^3 to views of 384 x 384. No peer's CPU cone beam is on PyPI for every platform."""
-    angles = np.arange(16) * 2 * np.pi / 16
-    geometry = ConeBeam(angles, 384, 384, 1.0, 1.0, 500.0, 1000.0)
+    """256^3 and views of 384 x 384: the projector pair from 16 views, FDK from 90, RTK's beside."""
     grid = VolumeGrid((256, 256, 256), 0.5)
-    projector = Projector(geometry, grid)
-    rng = np.random.default_rng(0)
-    volume = rng.random(grid.shape, dtype=np.float32)
-    sinogram = rng.random(geometry.shape, dtype=np.float32)
-    tensor = torch.from_numpy(sinogram)
-    seconds = medians(
-        {
-            "spinray forward": lambda: projector.forward(volume),
-            "spinray back": lambda: projector.adjoint(sinogram),
-            "spinray fdk": lambda: ct.fdk(tensor, geometry, grid),
-        },
-        rounds,
+    few, many = (
+        ConeBeam(np.arange(n) * 2 * np.pi / n, 384, 384, 1.0, 1.0, 500.0, 1000.0) for n in (16, 90)
     )
-    report(results, "cone, a view", {k: v / len(angles) for k, v in seconds.items()}, {})
+    volume = ellipsoids_on(grid)
+    exact = line_integrals_of(ELLIPSOIDS, few, cells=4)
+    sinogram = exact.astype(np.float32)
+    views = line_integrals_of(ELLIPSOIDS, many, cells=4).astype(np.float32)
+    tensor, projector = torch.from_numpy(views), Projector(few, grid)
+    calls = {
+        "spinray forward": lambda: projector.forward(volume),
+        "spinray back": lambda: projector.adjoint(sinogram),
+        "spinray fdk": lambda: ct.fdk(tensor, many, grid),
+    }
+    errors = {"spinray": relative_rmse(projector.forward(volume), exact)}
+    if has("itk"):
+        pair = Rtk(few, grid)
+        calls["rtk joseph forward"] = pair.forward(volume)
+        calls["rtk joseph back"] = pair.back(sinogram)
+        calls["rtk fdk"] = Rtk(many, grid).fdk(views)
+        errors["rtk joseph"] = relative_rmse(calls["rtk joseph forward"](), exact)
+        errors["rtk fdk"] = relative_rmse(calls["rtk fdk"](), volume)
+        errors["spinray fdk"] = relative_rmse(calls["spinray fdk"]().numpy(), volume)
+    seconds = medians(calls, rounds)
+    counts = {call: len(many) if call.endswith("fdk") else len(few) for call in seconds}
+    report(results, "cone, a view", {k: v / counts[k] for k, v in seconds.items()}, errors)
+
+
+# value (1/mm), x, y, z (mm), semi-axes a, b, c (mm)
+ELLIPSOIDS = [
+    (0.020, 2.0, -3.0, 1.0, 48.0, 40.0, 50.0),
+    (0.010, 15.0, 10.0, -12.0, 12.0, 9.0, 14.0),
+    (-0.015, -18.0, -8.0, 10.0, 9.0, 14.0, 8.0),
+]
+
+
+def ellipsoids_on(grid, oversampling=3):
+    """Volume-averaged voxels of `ELLIPSOIDS`."""
+    sub = (np.arange(oversampling) - (oversampling - 1) / 2) / oversampling
+    zs, ys, xs = (
+        (grid.positions(a)[:, None] + sub * grid.spacing[a]).ravel().astype(np.float32)
+        for a in range(3)
+    )
+    volume = np.zeros(grid.shape, np.float32)
+    for k, plane in enumerate(volume):
+        for z in zs[k * oversampling : (k + 1) * oversampling]:
+            for v, x0, y0, z0, a, b, c in ELLIPSOIDS:
+                r = ((xs - x0) / a) ** 2 + (((ys - y0) / b) ** 2)[:, None] + ((z - z0) / c) ** 2
+                inside = (r <= 1).reshape(grid.shape[1], oversampling, grid.shape[2], oversampling)
+                plane += (v / oversampling) * inside.mean((1, 3), dtype=np.float32)
+    return volume
 
 
 def helical(rounds, results):
@@ -207,10 +219,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--only", choices=["planar", "analytic", "cone", "helical"])
+    parser.add_argument("--only", choices=["planar", "accuracy", "analytic", "cone", "helical"])
     options = parser.parse_args()
     results = {"machine": machine(), "rounds": options.rounds}
-    for job in (planar, analytic, cone, helical):
+    for job in (planar, accuracy, analytic, cone, helical):
         if options.only in (None, job.__name__):
             job(options.rounds, results)
     if options.output:

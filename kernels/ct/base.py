@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,8 +101,18 @@ class Geometry:
     def __getitem__(self, views: int | slice | ArrayLike) -> Self:
         """Keep some views: ``geometry[::8]``, an index array or a mask."""
         index = views if isinstance(views, slice) else np.atleast_1d(np.asarray(views))
-        kept = {name: getattr(self, name)[index] for name in self._per_view}
-        return dataclasses.replace(self, **kept)
+        kept = {name: frozen_array(name, getattr(self, name)[index]) for name in self._per_view}
+        if not all(map(len, kept.values())):
+            raise ValueError(f"no view is left of {len(self)}")
+        result = copy.copy(self)  # its values were checked: a subset needs no second look
+        set_fields(result, **kept)
+        return result
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for value in state.values():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+        self.__dict__.update(state)
 
     def _key(self) -> tuple[Any, ...]:
         values = [getattr(self, f.name) for f in dataclasses.fields(self)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
 
-from .geometry import CircularBeam, ConeBeam, Geometry, VolumeGrid
+from .geometry import CircularBeam, ConeBeam, DivergentBeam, Geometry, VolumeGrid
 
 
 def warn_of_unseen(geometry: Geometry, volume: VolumeGrid) -> None:
@@ -26,8 +27,24 @@ def warn_of_unseen(geometry: Geometry, volume: VolumeGrid) -> None:
             f"the detector sees {seen:.1f} mm about the axis of rotation, the volume reaches "
             f"{reach:.1f} mm: line integrals of what lies beyond are missing"
         )
+    first, last = geometry.column_positions[[0, -1]]
+    blind = _distance(geometry, min(abs(first), abs(last))) if first * last > 0 else 0.0
+    if blind > max(volume.spacing[-2:]):
+        _warn(
+            f"the detector lies beside the central ray and sees only from {blind:.1f} to "
+            f"{seen:.1f} mm about the axis of rotation: check column_offset, which is in columns"
+        )
     if isinstance(geometry, ConeBeam):
         _warn_along_z(geometry, volume)
+
+
+def _distance(geometry: CircularBeam, position: float) -> float:
+    """Distance in mm from the axis of rotation of the ray to a position on the detector."""
+    if not isinstance(geometry, DivergentBeam):
+        return position
+    angle = position / geometry.source_to_detector
+    angle = angle if geometry.detector == "curved" else math.atan(angle)
+    return geometry.source_to_isocenter * math.sin(angle)
 
 
 def _warn_along_z(geometry: ConeBeam, volume: VolumeGrid) -> None:

@@ -119,7 +119,11 @@ class CudaFootprint:
         """Bytes of the tables."""
         slope = self._rows * self._columns if self._solid else 1
         numbers = self._ny + self._nx + slope + 3 * len(self.plan.geometry)
-        return int(8 * (self.plan.turns.size + 7) + itemsize * numbers + 4 * len(self.plan.turns))
+        return int(
+            8 * (self.plan.turns.size + len(self.plan.beam))
+            + itemsize * numbers
+            + 4 * len(self.plan.turns)
+        )
 
     def _project(self, images: Tensor, sinogram: Tensor) -> None:
         """Add the projection of ``(slice or z, y, x)`` to the sinogram."""

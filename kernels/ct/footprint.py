@@ -23,15 +23,16 @@ from ..threads import jit, parallel_jit
 # Cells of the fine grid per column; fewer for cones: theirs has rows and must stay in cache.
 PLANAR_FINE, CONE_FINE = 16, 8
 TILE = 32  # pixels of a tile in x and y
+SERIES = 0.25  # tangent up to which the arc tangent's five terms are exact to 1e-8
 PARALLEL, FLAT, CURVED = 0, 1, 2
 
 
 @jit
 def tile_numbers(cells: int, dtype: Any) -> tuple[Any, Any, Any]:
     """Room for the footprint, for the numbers of `row_positions`, and for both in float64."""
-    h, p = np.zeros(cells, dtype), np.zeros(12, dtype)
+    h, p = np.zeros(cells, dtype), np.zeros(13, dtype)
     p[7], p[8], p[9], p[10], p[11] = 1.0, 1 / 3, 1 / 5, 1 / 7, 1 / 9
-    return h, p, np.zeros(7)
+    return h, p, np.zeros(8)
 
 
 @jit
@@ -73,7 +74,9 @@ def tile_view(
         p[0], p[1], p[2], p[3] = turn_c, turn_s, sid * d / r, -sid * s / r
         p[4], p[6] = cells * sdd / spacing, dx * dy * sdd / spacing
         p[5] = offset + p[4] * math.atan2(s, d)
-    out[:7] = p
+    reach = 0.5 * math.hypot(x[-1] - x[0], y[-1] - y[0])
+    p[7] = 1.0 if kind == CURVED and reach > SERIES * (r - reach) else 0.0
+    out[:7], out[12] = p[:7], p[7]
     return first, last, half
 
 
@@ -177,7 +180,7 @@ def row_positions(kind: int, p: Any, x: Any, y: Any, cell: Any, part: Any, weigh
             cell[i] = np.int32(whole)
             part[i] = t - whole
             weight[i] = strength * inverse * np.sqrt(one + z * z)
-    else:
+    elif p[12] == 0:
         third, fifth, seventh, ninth = p[8], p[9], p[10], p[11]
         for i in range(len(x)):
             inverse = one / (d0 - x[i] * sine)
@@ -188,6 +191,15 @@ def row_positions(kind: int, p: Any, x: Any, y: Any, cell: Any, part: Any, weigh
             cell[i] = np.int32(whole)
             part[i] = t - whole
             weight[i] = strength * inverse / np.sqrt(one + q)
+    else:  # a tile that the source sees under a wide angle
+        for i in range(len(x)):
+            inverse = one / (d0 - x[i] * sine)
+            z = (x[i] * cosine + s0) * inverse
+            t = np.arctan(z) * scale + offset
+            whole = np.floor(t)
+            cell[i] = np.int32(whole)
+            part[i] = t - whole
+            weight[i] = strength * inverse / np.sqrt(one + z * z)
 
 
 @parallel_jit

@@ -273,7 +273,7 @@ def _checked_angles(angles: ArrayLike, *, helical: bool = False) -> Array:
     if array.ndim != 1 or not array.size:
         raise ValueError(f"angles must be (view,) in radians, got shape {array.shape}")
     if helical:  # many turns are usual, but not fewer than 16 views in each of them
-        degrees = array.size > 32 and float(np.mean(np.abs(np.diff(array)))) > 0.4
+        degrees = array.size > 32 and float(np.ptp(array)) / (array.size - 1) > 0.4
     else:
         degrees = float(np.abs(array).max()) > 4 * np.pi + 1e-6
     if degrees:

@@ -171,7 +171,8 @@ def forward_stack(
             first, last, half = tile_view(beam, turns[view, 0], turns[view, 1], x, y, h, p, numbers)
             if last < 0 or first >= columns:
                 continue
-            fine[: ((last - first) * FINE + 2 * half + 1) * LANES] = 0
+            # one node more than the footprint reaches: the odd sum below may read it
+            fine[: ((last - first) * FINE + 2 * half + 2) * LANES] = 0
             for j in range(len(y)):
                 row_positions(beam[0], p, x, y[j], cell, part, weight)
                 at = ((stack * ny + y0 + j) * nx + x0) * LANES

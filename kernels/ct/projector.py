@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from ..arrays import is_torch, like, on_gpu
+from ..arrays import like, on_gpu, to_numpy
 from ..threads import parallel_jit, thread_count
 from . import cone, joseph, planar
 from .coverage import warn_of_unseen
@@ -86,12 +86,14 @@ class Projector:
         self.model: Model = "joseph" if isinstance(geometry, ModularBeam) else model
         if isinstance(geometry, DivergentBeam):
             _require_source_outside(geometry, volume)
+        elif isinstance(geometry, ModularBeam):
+            _require_in_front(geometry, volume)
         warn_of_unseen(geometry, volume)
         if self.model == "joseph":
             self.frames = joseph.ray_frames(geometry)
         else:
             self._prepare_footprint()
-        self._require_memory()
+        self._require_memory(4)
 
     def _prepare_footprint(self) -> None:
         geometry, grid = self.geometry, self.volume
@@ -162,6 +164,7 @@ class Projector:
         import torch
 
         tensor = data if isinstance(data, torch.Tensor) else torch.from_dlpack(data)  # type: ignore[attr-defined]
+        tensor = tensor.resolve_neg()
         _require(name, str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), shape)
         batch = tensor.shape[: tensor.ndim - len(shape)]
         stack = tensor.detach().contiguous().view(-1, *shape)
@@ -188,6 +191,7 @@ class Projector:
         back: bool,
         original: A,
     ) -> A:
+        self._require_memory(array.itemsize)
         batch = array.shape[: array.ndim - len(shape)]
         stack = array.reshape(-1, *shape)
         out = np.empty((len(stack), *out_shape), array.dtype)
@@ -325,11 +329,14 @@ class Projector:
         slab = itemsize * y_step * nz * nx
         return slab + view_step * self._cone_view(itemsize) + self._cone_work(itemsize)
 
-    def _require_memory(self) -> None:
-        if self.memory_limit is not None and self.memory > 1.25 * self.memory_limit:
+    def _require_memory(self, itemsize: int) -> None:
+        if self.memory_limit is None:
+            return
+        needed = self.memory_on("numba", itemsize)
+        if needed > self.memory_limit:
             raise ValueError(
                 f"memory_limit {self.memory_limit} bytes is below the smallest piece, "
-                f"{self.memory} bytes"
+                f"{needed} bytes"
             )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -382,17 +389,30 @@ def _require_source_outside(geometry: DivergentBeam, volume: VolumeGrid) -> None
         )
 
 
+def _require_in_front(geometry: ModularBeam, volume: VolumeGrid) -> None:
+    """Every corner must lie on the detector's side of the source in every view."""
+    ends = [
+        c + np.array([-0.5, 0.5]) * e for c, e in zip(volume.center, volume.extent, strict=True)
+    ]
+    corners = np.array([(x, y, z) for z in ends[0] for y in ends[1] for x in ends[2]])
+    normal = np.cross(geometry.column_vector, geometry.row_vector)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    normal *= np.sign(((geometry.detector_center - geometry.source) * normal).sum(1))[:, None]
+    near = ((corners - geometry.source[:, None]) * normal[:, None]).sum(-1).min(1)
+    if near.min() <= 0:
+        raise ValueError(
+            f"the source lies inside or beside the volume in view {int(near.argmin())}: {volume} "
+            f"reaches {-near.min():g} mm behind it"
+        )
+
+
 def checked(name: str, data: Any, shape: tuple[int, ...]) -> Floats:
     """Return a contiguous array of a NumPy array or CPU tensor ``(*batch, *shape)``."""
-    if is_torch(data):
-        if data.device.type != "cpu":
-            raise TypeError(f"{name} is on {data.device}, expected the CPU or an NVIDIA GPU")
-        data = data.detach().numpy()
-    array = np.asarray(data)
+    array = to_numpy(name, data)
     _require(name, str(array.dtype), array.shape, shape)
-    if not np.isfinite(np.sum(array)):
+    if not np.isfinite(np.sum(array)) and not np.isfinite(array).all():
         raise ValueError(f"{name} holds NaN or infinity")
-    return np.ascontiguousarray(array)
+    return array
 
 
 def _require(name: str, dtype: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:

@@ -6,7 +6,7 @@
 //
 // -D: REAL, FINE (cells of the fine grid per column), TILE (pixels of a tile in x and y).
 #pragma once
-#define NODES 128  // of a footprint kept in shared memory: pixels up to some 7 columns wide
+#define NODES 128  // of a footprint kept in shared memory: pixels some 5 columns wide, in cones 10
 
 enum { PARALLEL, FLAT, CURVED };
 
@@ -14,6 +14,7 @@ struct Shadow {
   double a, b;            // half of a pixel's sides seen along the ray, in columns
   int first, last, half;  // columns reached on an unlimited detector; half width in fine cells
   REAL cosine, sine, along, across, scale, offset, strength;  // of `place`
+  bool wide;              // the tile's angles are too large for the arc tangent's series
 };
 
 struct Place {
@@ -69,6 +70,8 @@ inline __device__ Shadow shadow_of(const double *beam, const double *turn, REAL 
   shadow.scale = (REAL)(FINE * magnified);
   shadow.offset = (REAL)offset;
   shadow.strength = (REAL)(beam[5] * beam[6] * magnified);
+  const double dx = x1 - x0, dy = y1 - y0, reach = 0.5 * sqrt(dx * dx + dy * dy);
+  shadow.wide = kind == CURVED && reach > 0.25 * (r - reach);
   if (kind == CURVED) {  // the frame turned about the source to the middle of the tile
     shadow.cosine = (REAL)turn_c;
     shadow.sine = (REAL)turn_s;
@@ -131,7 +134,7 @@ __device__ __forceinline__ Place place(int kind, const Shadow &shadow, REAL x, R
       const REAL third = (REAL)(1. / 3), fifth = (REAL)(1. / 5), seventh = (REAL)(1. / 7);
       const REAL series = fma(-q, fma(-q, fma(-q, fma(-q, (REAL)(1. / 9), seventh), fifth), third),
                               (REAL)1);
-      t = fma(z * series, shadow.scale, shadow.offset);
+      t = fma(shadow.wide ? (REAL)atan(z) : z * series, shadow.scale, shadow.offset);
       at.weight = shadow.strength * inverse / root;
       at.depth = d * root;
     }

@@ -20,7 +20,7 @@ from ...kernels.ct.geometry import (
     VolumeGrid,
 )
 from .filters import Filter, filter_views
-from .redundancy import Array, is_offset, view_weights
+from .redundancy import Array, is_offset, turns_fully, view_weights
 
 Beam = TypeVar("Beam", bound=CircularBeam)
 
@@ -93,8 +93,13 @@ def with_midpoints(geometry: Beam) -> Beam:
 def checked_sinogram(sinogram: Tensor, geometry: CircularBeam) -> Tensor:
     """The sinogram as a real tensor whose last axes are the geometry's, or an error."""
     sinogram = torch.as_tensor(sinogram)
-    if not sinogram.is_floating_point():
+    if sinogram.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"sinogram must be float32 or float64, got {sinogram.dtype}")
+    if torch.is_grad_enabled() and sinogram.requires_grad:
+        raise ValueError(
+            "analytic reconstruction has no gradient: detach() the sinogram, or build on "
+            "XRayTransform"
+        )
     shape = geometry.shape
     if tuple(sinogram.shape[-len(shape) :]) != shape:
         axes = "view, column" if len(shape) == 2 else "view, row, column"
@@ -136,10 +141,11 @@ def fan_weights(geometry: DivergentBeam) -> tuple[float, float, Array, Array]:
 def warn_of_truncation(sinogram: Tensor, geometry: CircularBeam) -> None:
     """Warn if the object reaches beyond the detector: edge columns above 5 % of the maximum."""
     position = geometry.column_positions
+    shifted = is_offset(geometry) and turns_fully(geometry)
     edge = sinogram.detach().abs()[..., [0, -1]].amax(dim=tuple(range(sinogram.ndim - 1)))
     peak = float(sinogram.detach().abs().max())
     for value, where in zip(edge, position[[0, -1]], strict=True):
-        short = is_offset(geometry) and abs(where) < np.abs(position).max()
+        short = shifted and abs(where) < np.abs(position).max()
         if float(value) > 0.05 * peak and not short:
             warnings.warn(
                 f"the object reaches beyond the detector's edge at {where:.1f} mm (line integrals "

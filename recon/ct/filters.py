@@ -54,7 +54,7 @@ def ramp_filter(
     if arc:
         angle = n * arc
         bend = np.ones(length)
-        bend[1:] = (angle[1:] / np.sin(np.minimum(angle[1:], np.pi / 2))) ** 2
+        bend[1:] = (angle[1:] / np.sin(np.minimum(angle[1:], 0.95 * np.pi))) ** 2
         response *= bend
     ramp = np.fft.rfft(response).real / spacing
     f = np.fft.rfftfreq(length) * 2 / cutoff

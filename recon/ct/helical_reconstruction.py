@@ -64,6 +64,8 @@ def wfbp(
     if not isinstance(geometry, HelicalBeam):
         raise TypeError(f"wfbp takes a HelicalBeam, got {geometry}: see fbp and fdk for circles")
     sinogram = checked_sinogram(sinogram, geometry)
+    if sinogram.is_cuda:
+        raise TypeError("wfbp runs on the CPU only: give sinogram.cpu()")
     warn_of_truncation(sinogram, geometry)
     order = np.argsort(geometry.angles, kind="stable")
     array = checked("sinogram", sinogram, geometry.shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,12 +31,25 @@ def view_weights(geometry: CircularBeam) -> Array:
     Raises
     ------
     ValueError
-        A fan scan that covers less than 180° plus the fan angle.
+        A fan scan that covers less than 180° plus the fan angle, or less than a full turn with a
+        detector shifted to one side.
+
+    Warns
+    -----
+    UserWarning
+        Parallel views that cover less than 180°.
     """
     if not isinstance(geometry, DivergentBeam):
         position = geometry.column_positions
         offset = is_offset(geometry)
-        full = offset and _span(geometry.angles) > 1.9 * np.pi
+        full = offset and turns_fully(geometry)
+        covered, needed = angular_range(geometry)
+        if covered < needed:
+            warnings.warn(
+                f"the views cover {np.rad2deg(covered):.1f}°, a parallel beam needs 180°: expect "
+                "streaks and too low values",
+                stacklevel=3,
+            )
         steps = angular_steps(geometry.angles, 2 * np.pi if full else np.pi)
         # Over a full turn each line is met twice: shares of a pair add up to one, or to a half
         # of twice the steps where no pair is needed.
@@ -43,6 +58,11 @@ def view_weights(geometry: CircularBeam) -> Array:
     if _is_full_turn(angles):
         share = _feather(gamma) if is_offset(geometry) else np.full(len(gamma), 0.5)
         return angular_steps(angles, 2 * np.pi)[:, None] * share
+    if is_offset(geometry):
+        raise ValueError(
+            f"the views cover {np.rad2deg(_span(angles)):.1f}°; a detector shifted to one side "
+            "needs a full turn: the rays of its wide side are not measured from the other"
+        )
     covered, needed = angular_range(geometry)
     if covered < needed:
         raise ValueError(
@@ -107,6 +127,13 @@ def _span(angles: Array) -> float:
 
 def _is_full_turn(angles: Array) -> bool:
     return _span(angles) > 2 * np.pi - 2.5 * _span(angles) / len(angles)
+
+
+def turns_fully(geometry: CircularBeam) -> bool:
+    """Whether the views go round: an offset detector then misses nothing on its short side."""
+    if isinstance(geometry, DivergentBeam):
+        return _is_full_turn(geometry.angles)
+    return _span(geometry.angles) > 1.9 * np.pi
 
 
 def is_offset(geometry: CircularBeam) -> bool:

@@ -162,3 +162,22 @@ def test_clear_errors():
         ct.fbp(torch.zeros(2, 3, 4), ConeBeam(turn(2), 3, 4, 1.0, 1.0, 50.0, 90.0))
     with pytest.warns(UserWarning, match="beyond the detector's edge"):
         ct.fbp(torch.ones(40, 60), geometry)
+
+
+def test_offset_detector_needs_a_full_turn():
+    angles = np.arange(300) * np.deg2rad(1.0)
+    geometry = FanBeam(angles, 560, 1.0, 595.0, 1085.6, "curved", -170.0)
+    with pytest.raises(ValueError, match="needs a full turn"):
+        ct.fbp(torch.zeros(geometry.shape), geometry)
+
+
+def test_parallel_views_of_a_quarter_turn_are_warned_of():
+    geometry = ParallelBeam(np.arange(90) * np.deg2rad(1.0), 64)
+    with pytest.warns(UserWarning, match="cover 90.0°, a parallel beam needs 180°"):
+        ct.fbp(torch.zeros(geometry.shape), geometry)
+
+
+def test_no_gradient_is_lost_without_a_word():
+    geometry = ParallelBeam(np.arange(90) * np.pi / 90, 64)
+    with pytest.raises(ValueError, match="no gradient"):
+        ct.fbp(torch.zeros(geometry.shape, requires_grad=True), geometry)

@@ -1,0 +1,170 @@
+"""The projectors that users would pick instead: ASTRA, RTK and mbirjax, in Spinray's frame."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spinray.kernels.ct.geometry import ParallelBeam
+
+
+def astra_calls(geometry, grid, image, sinogram, kind):
+    """Forward and back projection by one of ASTRA's CPU projectors, in its pixel units."""
+    import astra
+
+    size = grid.spacing[0]
+    volume = astra.create_vol_geom(*grid.shape)
+    spacing = geometry.column_spacing / size
+    # ASTRA's angles turn the other way with its y axis, which grows upwards.
+    if isinstance(geometry, ParallelBeam):
+        beam = astra.create_proj_geom("parallel", spacing, geometry.columns, geometry.angles)
+        projector = astra.create_projector(kind, beam, volume)
+    else:
+        sid, sdd = geometry.source_to_isocenter / size, geometry.source_to_detector / size
+        beam = astra.create_proj_geom(
+            "fanflat", spacing, geometry.columns, geometry.angles, sid, sdd - sid
+        )
+        projector = astra.create_projector(f"{kind}_fanflat", beam, volume)
+    flipped = np.ascontiguousarray(image[::-1])
+
+    def forward():
+        ident, data = astra.create_sino(flipped, projector)
+        astra.data2d.delete(ident)
+        return data * size
+
+    def back():
+        ident, data = astra.create_backprojection(sinogram, projector)
+        astra.data2d.delete(ident)
+        return data
+
+    return forward, back
+
+
+def astra_fbp(geometry, grid, sinogram):
+    """Return a call of ASTRA's FBP with its Ram-Lak filter and its most accurate projector."""
+    import astra
+
+    size = grid.spacing[0]
+    volume = astra.create_vol_geom(*grid.shape)
+    beam = astra.create_proj_geom(
+        "parallel", geometry.column_spacing / size, geometry.columns, geometry.angles
+    )
+    projector = astra.create_projector("linear", beam, volume)
+
+    def call():
+        data = astra.data2d.create("-sino", beam, sinogram)
+        out = astra.data2d.create("-vol", volume)
+        settings = astra.astra_dict("FBP")
+        settings |= {
+            "ProjectorId": projector, "ProjectionDataId": data, "ReconstructionDataId": out,
+            "FilterType": "ram-lak",
+        }  # fmt: skip
+        algorithm = astra.algorithm.create(settings)
+        astra.algorithm.run(algorithm)
+        image = astra.data2d.get(out) / size
+        astra.algorithm.delete(algorithm)
+        astra.data2d.delete([data, out])
+        return image
+
+    return call
+
+
+def mbirjax_stack(geometry, grid, stack, sinograms):
+    """Forward and back projection of a stack of slices by mbirjax, parallel beams only."""
+    import jax
+    import mbirjax
+
+    slices, ny, nx = stack.shape
+    model = mbirjax.ParallelBeamModel(
+        (len(geometry), slices, geometry.columns), geometry.angles.astype(np.float32)
+    )
+    model.set_params(
+        no_compile=True, no_warning=True, recon_shape=(ny, nx, slices), verbose=0,
+        delta_det_channel=geometry.column_spacing, delta_voxel=grid.spacing[0],
+    )  # fmt: skip
+    volume = jax.numpy.asarray(stack.transpose(1, 2, 0))
+    views = jax.numpy.asarray(sinograms.transpose(1, 0, 2))
+
+    def forward():
+        return np.asarray(model.forward_project(volume))
+
+    def back():
+        return np.asarray(model.back_project(views))
+
+    return forward, back
+
+
+class Rtk:
+    """RTK's CPU filters for a circular cone: its y is the axis, its z points to the source."""
+
+    def __init__(self, geometry, grid):
+        import itk
+        from itk import RTK
+
+        self.itk, self.rtk, self.grid = itk, RTK, grid
+        self.kind = itk.Image[itk.F, 3]
+        self.spacing = [geometry.column_spacing, geometry.row_spacing, 1.0]
+        self.circle = RTK.ThreeDCircularProjectionGeometry.New()
+        for angle in np.rad2deg(geometry.angles):
+            sid, sdd = geometry.source_to_isocenter, geometry.source_to_detector
+            self.circle.AddProjection(sid, sdd, float(angle))
+        self.shape = geometry.shape
+
+    def _image(self, array, spacing, centred):
+        image = self.itk.image_from_array(np.ascontiguousarray(array))
+        image.SetSpacing(spacing)
+        size = array.shape[::-1]
+        image.SetOrigin(
+            [-(n - 1) / 2 * d * c for n, d, c in zip(size, spacing, centred, strict=True)]
+        )
+        return image
+
+    def volume(self, array):
+        """Our ``(z, y, x)``."""
+        dz, dy, dx = self.grid.spacing
+        return self._image(array.transpose(1, 0, 2)[::-1], [dx, dz, dy], (1, 1, 1))
+
+    def views(self, array):
+        return self._image(array, self.spacing, (1, 1, 0))
+
+    def _run(self, name, first, second):
+        run = getattr(self.rtk, name)[self.kind, self.kind].New()
+        run.SetInput(0, first)
+        run.SetInput(1, second)
+        run.SetGeometry(self.circle)
+        return run
+
+    def forward(self, volume):
+        """A call of the Joseph projector; gives ``(view, row, column)``."""
+        images = self.volume(volume), self.views(np.zeros(self.shape, np.float32))
+
+        def call():
+            run = self._run("JosephForwardProjectionImageFilter", images[1], images[0])
+            run.Update()
+            return self.itk.array_from_image(run.GetOutput())
+
+        return call
+
+    def back(self, sinogram):
+        """A call of the matched Joseph back projector."""
+        images = self.views(sinogram), self.volume(np.zeros(self.grid.shape, np.float32))
+
+        def call():
+            run = self._run("JosephBackProjectionImageFilter", images[1], images[0])
+            run.Update()
+            return self.itk.array_from_image(run.GetOutput())
+
+        return call
+
+    def fdk(self, sinogram):
+        """A call of FDK; gives our ``(z, y, x)``."""
+        images = self.views(sinogram), self.volume(np.zeros(self.grid.shape, np.float32))
+
+        def call():
+            run = self.rtk.FDKConeBeamReconstructionFilter[self.kind].New()
+            run.SetInput(0, images[1])
+            run.SetInput(1, images[0])
+            run.SetGeometry(self.circle)
+            run.Update()
+            return self.itk.array_from_image(run.GetOutput())[::-1].transpose(1, 0, 2)
+
+        return call

@@ -133,12 +133,14 @@ class Rtk:
         run.SetGeometry(self.circle)
         return run
 
+    # Each call gets an output of its own to start from: RTK's filters work in place and keep it.
+
     def forward(self, volume):
         """A call of the Joseph projector; gives ``(view, row, column)``."""
-        images = self.volume(volume), self.views(np.zeros(self.shape, np.float32))
+        image, zeros = self.volume(volume), np.zeros(self.shape, np.float32)
 
         def call():
-            run = self._run("JosephForwardProjectionImageFilter", images[1], images[0])
+            run = self._run("JosephForwardProjectionImageFilter", self.views(zeros), image)
             run.Update()
             return self.itk.array_from_image(run.GetOutput())
 
@@ -146,10 +148,10 @@ class Rtk:
 
     def back(self, sinogram):
         """A call of the matched Joseph back projector."""
-        images = self.views(sinogram), self.volume(np.zeros(self.grid.shape, np.float32))
+        views, zeros = self.views(sinogram), np.zeros(self.grid.shape, np.float32)
 
         def call():
-            run = self._run("JosephBackProjectionImageFilter", images[1], images[0])
+            run = self._run("JosephBackProjectionImageFilter", self.volume(zeros), views)
             run.Update()
             return self.itk.array_from_image(run.GetOutput())
 
@@ -157,12 +159,12 @@ class Rtk:
 
     def fdk(self, sinogram):
         """A call of FDK; gives our ``(z, y, x)``."""
-        images = self.views(sinogram), self.volume(np.zeros(self.grid.shape, np.float32))
+        views, zeros = self.views(sinogram), np.zeros(self.grid.shape, np.float32)
 
         def call():
             run = self.rtk.FDKConeBeamReconstructionFilter[self.kind].New()
-            run.SetInput(0, images[1])
-            run.SetInput(1, images[0])
+            run.SetInput(0, self.volume(zeros))
+            run.SetInput(1, views)
             run.SetGeometry(self.circle)
             run.Update()
             return self.itk.array_from_image(run.GetOutput())[::-1].transpose(1, 0, 2)

@@ -215,10 +215,30 @@ def report(results, name, seconds, errors):
         print(f"  {call:34s} {value:9.2e} relative error", flush=True)
 
 
+def draw(results, path):
+    """Bars of every job's times, shortest first."""
+    from matplotlib.figure import Figure
+
+    jobs_timed = {
+        k: v["seconds"] for k, v in results.items() if isinstance(v, dict) and v.get("seconds")
+    }
+    figure = Figure(figsize=(10, 2.2 * len(jobs_timed)), layout="constrained")
+    for axis, (job, seconds) in zip(
+        figure.subplots(len(jobs_timed), squeeze=False)[:, 0], jobs_timed.items(), strict=True
+    ):
+        calls = sorted(seconds, key=seconds.get)
+        colours = ["tab:blue" if call.startswith("spinray") else "tab:grey" for call in calls]
+        axis.barh(calls, [1e3 * seconds[call] for call in calls], color=colours)
+        axis.set(title=job, xscale="log", xlabel="ms")
+        axis.tick_params(axis="y", labelsize=7)
+    figure.savefig(path, dpi=100)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--plot", type=Path)
     parser.add_argument("--only", choices=["planar", "accuracy", "analytic", "cone", "helical"])
     options = parser.parse_args()
     results = {"machine": machine(), "rounds": options.rounds}
@@ -227,6 +247,8 @@ def main():
             job(options.rounds, results)
     if options.output:
         write(options.output, results)
+    if options.plot:
+        draw(results, options.plot)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""README's table of the NUFFT, from the results on disk: python -m benchmarks.tables"""
+"""README's tables of NUFFT and CT, from the results on disk: python -m benchmarks.tables"""
 
 from __future__ import annotations
 
@@ -33,5 +33,36 @@ def nufft() -> str:
     )
 
 
+def ct() -> str:
+    """Markdown rows of times in milliseconds, forward / back where there are two."""
+    results = json.loads((RESULTS / "ct.json").read_text())
+
+    def pair(job: str, tool: str, last: str = "") -> str:
+        seconds = results[job]["seconds"]
+        return " / ".join(
+            f"{1e3 * seconds[f'{tool} {way}{last}']:.0f}" for way in ("forward", "back")
+        )
+
+    fbp, cone = results["fbp"]["seconds"], results["cone, a view"]["seconds"]
+    rows = [
+        ("512 x 512, 720 parallel views x 736, one slice", pair("parallel", "spinray"),
+         f"ASTRA line {pair('parallel', 'astra line')}"),
+        ("the same, a slice of a stack of 32", pair("parallel", "spinray stack", " a slice"),
+         f"mbirjax {pair('parallel', 'mbirjax stack', ' a slice')}"),
+        ("512 x 512, fan, flat, 984 views x 888, one slice", pair("fan flat", "spinray"),
+         f"ASTRA line {pair('fan flat', 'astra line')}"),
+        ("the same, a slice of a stack of 32", pair("fan flat", "spinray stack", " a slice"),
+         "(one slice at a time)"),
+        ("512 x 512, fan, curved, one slice", pair("fan curved", "spinray"), "(none)"),
+        ("cone, 256^3, a view of 384 x 384", pair("cone, a view", "spinray"),
+         f"RTK Joseph {pair('cone, a view', 'rtk joseph')}"),
+        ("FDK, 256^3, a view of 384 x 384", f"{1e3 * cone['spinray fdk']:.0f}",
+         f"RTK {1e3 * cone['rtk fdk']:.0f}"),
+        ("filtered back projection, parallel, 512 x 512", f"{1e3 * fbp['spinray']:.0f}",
+         f"ASTRA {1e3 * fbp['astra']:.0f}, scikit-image {1e3 * fbp['scikit-image']:.0f}"),
+    ]  # fmt: skip
+    return "\n".join(f"| {job} | {ours} | {theirs} |" for job, ours, theirs in rows)
+
+
 if __name__ == "__main__":
-    print(nufft())
+    print(nufft(), ct(), sep="\n\n")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
-def test_nufft_table_is_that_of_the_results():
-    table = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))["nufft"]()
+@pytest.mark.parametrize("name", ["nufft", "ct"])
+def test_tables_are_those_of_the_results(name):
+    table = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))[name]()
     assert table in (ROOT / "README.md").read_text()

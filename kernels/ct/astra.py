@@ -57,7 +57,8 @@ def from_astra(geometry: dict[str, Any]) -> Geometry:
     """Return the geometry of a dictionary of ``astra.create_proj_geom``.
 
     ``parallel``, ``fanflat``, ``cone`` and their ``_vec`` forms; vectors of a plane must turn on a
-    circle about the origin, those of ``cone_vec`` may lie anyhow (`ModularBeam`).
+    circle about the origin, those of ``cone_vec`` may lie anyhow (`ModularBeam`). ASTRA's first
+    image row lies at the largest y: its images are ours turned over, ``image[::-1]``.
 
     Raises
     ------

@@ -65,7 +65,14 @@ class VolumeGrid:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Geometry:
-    """Base of all geometries: frozen values that compare by content and slice by view."""
+    """Base of all geometries: frozen values that compare by content and slice by view.
+
+    Pixel (j, i) lies at x, y that grow with i, j. At view angle t the columns of the detector grow
+    along (cos t, sin t), the central ray runs along (-sin t, cos t), and the source of a fan or
+    cone stands at source_to_isocenter * (sin t, -cos t): at angle 0 below the image, turning
+    counter-clockwise where y points up. Rows grow along z. A positive offset shifts the detector
+    along its own columns or rows.
+    """
 
     _per_view: ClassVar[tuple[str, ...]] = ("angles",)
 
@@ -84,7 +91,10 @@ class Geometry:
         raise NotImplementedError
 
     def to_astra(self) -> dict[str, Any]:
-        """Return the ASTRA toolbox's dictionary of this geometry, by vectors; see `from_astra`."""
+        """Return the ASTRA toolbox's dictionary of this geometry, by vectors; see `from_astra`.
+
+        ASTRA's first image row lies at the largest y: give it ``image[::-1]``.
+        """
         from .astra import to_astra
 
         return to_astra(self)

@@ -7,15 +7,24 @@ import warnings
 
 import numpy as np
 
-from .geometry import CircularBeam, ConeBeam, DivergentBeam, Geometry, VolumeGrid
+from .geometry import (
+    CircularBeam,
+    ConeBeam,
+    DivergentBeam,
+    Geometry,
+    ModularBeam,
+    VolumeGrid,
+)
 
 
 def warn_of_unseen(geometry: Geometry, volume: VolumeGrid) -> None:
     """Warn if the ellipse that a grid encloses reaches beyond the rays, by more than a voxel.
 
-    The corners of a square grid are not asked for: no round field of view reaches them. A
-    `ModularBeam` has no axis of rotation that would tell what it means to see.
+    The corners of a square grid are not asked for: no round field of view reaches them. Of a
+    `ModularBeam`, which has no axis of rotation, all corners must be seen in all views.
     """
+    if isinstance(geometry, ModularBeam):
+        _warn_of_corners(geometry, volume)
     if not isinstance(geometry, CircularBeam):
         return
     (half_y, half_x), (y, x) = (np.array(volume.extent[-2:]) / 2, volume.center[-2:])
@@ -36,6 +45,27 @@ def warn_of_unseen(geometry: Geometry, volume: VolumeGrid) -> None:
         )
     if isinstance(geometry, ConeBeam):
         _warn_along_z(geometry, volume)
+
+
+def _warn_of_corners(geometry: ModularBeam, volume: VolumeGrid) -> None:
+    ends = [
+        c + np.array([-0.5, 0.5]) * e for c, e in zip(volume.center, volume.extent, strict=True)
+    ]
+    corners = np.array([(x, y, z) for z in ends[0] for y in ends[1] for x in ends[2]])
+    across, down = geometry.column_vector, geometry.row_vector
+    rays = corners - geometry.source[:, None]
+    frames = np.stack([across, down, geometry.source - geometry.detector_center], axis=-1)
+    # source + s ray = centre + column across + row down
+    solved = np.linalg.solve(frames[:, None], rays[..., None])[..., 0]
+    places = solved[..., :2] / -solved[..., 2:]
+    beyond = np.abs(places) - np.array([geometry.columns, geometry.rows]) / 2
+    worst = int(beyond.max((1, 2)).argmax())
+    if beyond.max() > 1:
+        columns, rows = (beyond[worst].max(0)).clip(0)
+        _warn(
+            f"the volume reaches {columns:.1f} columns and {rows:.1f} rows beyond the detector in "
+            f"view {worst}: line integrals of what lies there are missing"
+        )
 
 
 def _distance(geometry: CircularBeam, position: float) -> float:

@@ -77,6 +77,13 @@ class Projector:
     ) -> None:
         if model not in ("separable-footprint", "joseph"):
             raise ValueError(f'model must be "separable-footprint" or "joseph", got {model!r}')
+        if not isinstance(geometry, Geometry) or not isinstance(volume, VolumeGrid):
+            raise TypeError(
+                "expected a geometry and a VolumeGrid, in this order, got "
+                f"{type(geometry).__name__} and {type(volume).__name__}"
+            )
+        if memory_limit is not None and not isinstance(memory_limit, int):
+            raise TypeError(f"memory_limit is a whole number of bytes, got {memory_limit!r}")
         if volume.ndim != geometry.ndim:
             raise ValueError(
                 f"a {geometry.ndim}D geometry needs a {geometry.ndim}D volume, got {volume}"

@@ -20,7 +20,7 @@ from ...kernels.ct.geometry import (
     VolumeGrid,
 )
 from .filters import Filter, filter_views
-from .redundancy import Array, is_offset, turns_fully, view_weights
+from .redundancy import Array, is_offset, is_wide, turns_fully, view_weights
 
 Beam = TypeVar("Beam", bound=CircularBeam)
 
@@ -139,13 +139,24 @@ def fan_weights(geometry: DivergentBeam) -> tuple[float, float, Array, Array]:
 
 
 def warn_of_truncation(sinogram: Tensor, geometry: CircularBeam) -> None:
-    """Warn if the object reaches beyond the detector: edge columns above 5 % of the maximum."""
+    """Warn if the object reaches beyond the detector: edge columns above 5 % of the maximum.
+
+    Raises
+    ------
+    ValueError
+        It does, and the detector is shifted to one side over less than a full turn.
+    """
     position = geometry.column_positions
     shifted = is_offset(geometry) and turns_fully(geometry)
     edge = sinogram.detach().abs()[..., [0, -1]].amax(dim=tuple(range(sinogram.ndim - 1)))
     peak = float(sinogram.detach().abs().max())
     for value, where in zip(edge, position[[0, -1]], strict=True):
         short = shifted and abs(where) < np.abs(position).max()
+        if float(value) > 0.05 * peak and is_wide(geometry) and not turns_fully(geometry):
+            raise ValueError(
+                f"the object reaches beyond the detector's edge at {where:.1f} mm: a detector "
+                "shifted to one side needs a full turn"
+            )
         if float(value) > 0.05 * peak and not short:
             warnings.warn(
                 f"the object reaches beyond the detector's edge at {where:.1f} mm (line integrals "

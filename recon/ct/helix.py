@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...kernels.ct.geometry import HelicalBeam, VolumeGrid
 from ...kernels.ct.rebinning import TAPS
-from .redundancy import is_offset
+from .redundancy import is_wide
 
 Array = NDArray[np.float64]
 
@@ -72,7 +72,7 @@ def plan_helix(
 
 
 def _parallel_views(geometry: HelicalBeam) -> ParallelViews:
-    if is_offset(geometry) or not geometry.fan_angles[0] < 0 < geometry.fan_angles[-1]:
+    if is_wide(geometry) or not geometry.fan_angles[0] < 0 < geometry.fan_angles[-1]:
         raise ValueError(
             f"a helix needs a detector centred to a few columns, got column_offset "
             f"{geometry.column_offset:g} of {geometry.columns} columns"

@@ -12,7 +12,7 @@ from ...kernels.ct.geometry import CircularBeam, DivergentBeam
 Array = NDArray[np.float64]
 
 # Beyond this share of the columns, an offset detector is taken as meant to widen the field of
-# view (half-fan), and rays near the centre are feathered; below, as a quarter-detector shift.
+# view (half-fan): its shares change over all columns that are seen from both sides.
 OFFSET_SHARE = 0.02
 
 
@@ -41,8 +41,7 @@ def view_weights(geometry: CircularBeam) -> Array:
     """
     if not isinstance(geometry, DivergentBeam):
         position = geometry.column_positions
-        offset = is_offset(geometry)
-        full = offset and turns_fully(geometry)
+        full = is_offset(geometry) and turns_fully(geometry)
         covered, needed = angular_range(geometry)
         if covered < needed:
             warnings.warn(
@@ -53,17 +52,21 @@ def view_weights(geometry: CircularBeam) -> Array:
         steps = angular_steps(geometry.angles, 2 * np.pi if full else np.pi)
         # Over a full turn each line is met twice: shares of a pair add up to one, or to a half
         # of twice the steps where no pair is needed.
-        return steps[:, None] * (_feather(position) if full else np.ones(len(position)))
+        share = _feather(position, taper(geometry)) if full else np.ones(len(position))
+        return np.asarray(steps[:, None] * share)
     angles, gamma = geometry.angles, geometry.fan_angles
     if _is_full_turn(angles):
-        share = _feather(gamma) if is_offset(geometry) else np.full(len(gamma), 0.5)
-        return angular_steps(angles, 2 * np.pi)[:, None] * share
-    if is_offset(geometry):
+        steps = angular_steps(angles, 2 * np.pi)
+        if steps.sum() > 1.999 * np.pi:
+            share = _feather(gamma, taper(geometry)) if is_offset(geometry) else 0.5
+            return np.asarray(steps[:, None] * share * np.ones(len(gamma)))
+        angles = _from_the_gap(angles)  # views are missing: a short scan that begins behind them
+    if is_wide(geometry):
         raise ValueError(
             f"the views cover {np.rad2deg(_span(angles)):.1f}°; a detector shifted to one side "
             "needs a full turn: the rays of its wide side are not measured from the other"
         )
-    covered, needed = angular_range(geometry)
+    covered, needed = _short_scan(geometry, angles)
     if covered < needed:
         raise ValueError(
             f"the views cover {np.rad2deg(covered):.1f}°; a fan beam needs 180° plus the fan "
@@ -82,8 +85,21 @@ def angular_range(geometry: CircularBeam) -> tuple[float, float]:
         return float(angular_steps(angles, np.pi).sum()), 0.98 * np.pi
     if _is_full_turn(angles):
         return _span(angles), 0.0
+    return _short_scan(geometry, angles)
+
+
+def _short_scan(geometry: DivergentBeam, angles: Array) -> tuple[float, float]:
+    """Radians that the views of a fan cover in one piece, and those that Parker's weights need."""
     needed = np.pi + 2 * float(np.abs(geometry.fan_angles).max())
     return _span(angles), needed - 2.5 * _span(angles) / len(angles)
+
+
+def _from_the_gap(angles: Array) -> Array:
+    """The angles in [0, 2 pi), counted from the first behind the largest gap."""
+    folded = np.sort(np.mod(angles, 2 * np.pi))
+    gaps = np.diff(folded, append=folded[0] + 2 * np.pi)
+    first = folded[(int(np.argmax(gaps)) + 1) % len(folded)]
+    return np.asarray(np.mod(angles - first + 1e-9, 2 * np.pi) - 1e-9)
 
 
 def angular_steps(angles: Array, period: float) -> Array:
@@ -137,15 +153,26 @@ def turns_fully(geometry: CircularBeam) -> bool:
 
 
 def is_offset(geometry: CircularBeam) -> bool:
+    """Whether one side of the detector sees rays that the other misses; not by a quarter shift."""
+    return abs(geometry.column_offset) > 0.5
+
+
+def is_wide(geometry: CircularBeam) -> bool:
     """Whether the detector is shifted to widen the field of view of a full turn (half-fan)."""
     return abs(geometry.column_offset) > OFFSET_SHARE * geometry.columns
 
 
-def _feather(position: Array) -> Array:
+def taper(geometry: CircularBeam) -> float:
+    """Part of the columns seen from both sides over which shares change: little noise is lost."""
+    return 1.0 if is_wide(geometry) else 0.25
+
+
+def _feather(position: Array, taper: float) -> Array:
     """Shares of a full turn's columns: w(u) + w(-u) = 1, one where only one side is seen."""
     reach = min(position.max(), -position.min())
     if reach <= 0:
         raise ValueError("the detector does not reach the central ray: nothing is seen twice")
     side = 1.0 if position.max() > -position.min() else -1.0
     ramp = np.clip(side * position / reach, -1, 1)
+    ramp = np.sign(ramp) * np.clip((np.abs(ramp) - 1 + taper) / taper, 0, 1)
     return np.asarray(0.5 * (1 + np.sin(np.pi / 2 * ramp)))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -181,3 +183,55 @@ def test_no_gradient_is_lost_without_a_word():
     geometry = ParallelBeam(np.arange(90) * np.pi / 90, 64)
     with pytest.raises(ValueError, match="no gradient"):
         ct.fbp(torch.zeros(geometry.shape, requires_grad=True), geometry)
+
+
+def _cylinder(geometry, radius=80.0):
+    sinogram = line_integrals_of([(0.02, 0.0, 0.0, radius, radius, 0.0)], geometry, cells=8)
+    return torch.from_numpy(sinogram)
+
+
+def _mean(image, grid, radius):
+    y, x = grid.positions(0)[:, None], grid.positions(1)
+    return float(image.numpy()[np.hypot(x, y) < radius].mean())
+
+
+@pytest.mark.parametrize("gap", [5, 30, 60])
+def test_views_missing_from_a_turn_are_a_short_scan(gap):
+    angles = np.deg2rad(np.r_[0:100, 100 + gap : 360])
+    geometry = FanBeam(angles, 256, 1.4, 500.0, 800.0)
+    grid = VolumeGrid((128, 128), 1.4)
+    image = ct.fbp(_cylinder(geometry), geometry, grid)
+    assert _mean(image, grid, 64) == pytest.approx(0.02, rel=1e-3)
+
+
+def test_views_missing_from_a_half_fan_are_refused():
+    angles = np.deg2rad(np.r_[0:100, 110:360])
+    geometry = FanBeam(angles, 170, 1.4, 500.0, 800.0, "flat", 60.0)
+    with pytest.raises(ValueError, match="needs a full turn"):
+        ct.fbp(_cylinder(geometry), geometry)
+
+
+@pytest.mark.parametrize("offset", [2.0, 3.3, 5.0, 8.0])
+@pytest.mark.parametrize("kind", ["parallel", "fan"])
+def test_small_offsets_are_weighted_to_the_edge(kind, offset):
+    """The object reaches past the narrow edge: rays there were measured from one side only."""
+    turn = np.arange(360) * np.deg2rad(1.0)
+    geometry = (
+        ParallelBeam(turn, 256, 0.8, offset)
+        if kind == "parallel"
+        else FanBeam(turn, 256, 1.28, 500.0, 800.0, "curved", offset)
+    )
+    grid = VolumeGrid((160, 160), 1.3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = ct.fbp(_cylinder(geometry, 101.0), geometry, grid).numpy()
+    y, x = grid.positions(0)[:, None], grid.positions(1)
+    for radius in (50, 80, 90):
+        ring = np.abs(np.hypot(x, y) - radius) < 2
+        assert image[ring].mean() == pytest.approx(0.02, rel=1.5e-3)
+
+
+def test_parallel_detector_shifted_to_one_side_needs_a_full_turn():
+    geometry = ParallelBeam(np.arange(180) * np.deg2rad(1.0), 180, 0.8, 50.0)
+    with pytest.raises(ValueError, match="needs a full turn"):
+        ct.fbp(_cylinder(geometry), geometry)

@@ -310,3 +310,20 @@ def test_warns_of_what_the_detector_does_not_see():
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a round object in a square grid
         Projector(GEOMETRIES["parallel"][0], corners)
+
+
+def test_modular_detectors_that_miss_a_corner_are_warned_of():
+    geometry = modular(5, 24, 40)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Projector(geometry, VolumeGrid((4, 4, 4)))
+    with pytest.warns(UserWarning, match="beyond the detector in view"):
+        Projector(geometry, VolumeGrid((4, 16, 16), 1.0, (60.0, 0.0, 0.0)))
+
+
+def test_arguments_that_were_swapped_are_told():
+    geometry, grid = GEOMETRIES["parallel"]
+    with pytest.raises(TypeError, match="a geometry and a VolumeGrid, in this order"):
+        Projector(grid, geometry)
+    with pytest.raises(TypeError, match="whole number of bytes"):
+        Projector(geometry, grid, memory_limit="1GB")

@@ -229,7 +229,7 @@ def draw(results, path):
         calls = sorted(seconds, key=seconds.get)
         colours = ["tab:blue" if call.startswith("spinray") else "tab:grey" for call in calls]
         axis.barh(calls, [1e3 * seconds[call] for call in calls], color=colours)
-        axis.set(title=job, xscale="log", xlabel="ms")
+        axis.set(title=job, xlabel="ms")
         axis.tick_params(axis="y", labelsize=7)
     figure.savefig(path, dpi=100)
 

@@ -58,8 +58,10 @@ def view_weights(geometry: CircularBeam) -> Array:
     if _is_full_turn(angles):
         steps = angular_steps(angles, 2 * np.pi)
         if steps.sum() > 1.999 * np.pi:
-            share = _feather(gamma, taper(geometry)) if is_offset(geometry) else 0.5
-            return np.asarray(steps[:, None] * share * np.ones(len(gamma)))
+            share = np.full(len(gamma), 0.5)
+            if is_offset(geometry):
+                share = _feather(gamma, taper(geometry))
+            return np.asarray(steps[:, None] * share)
         angles = _from_the_gap(angles)  # views are missing: a short scan that begins behind them
     if is_wide(geometry):
         raise ValueError(

@@ -21,7 +21,7 @@ from . import cone
 from .backprojection import column_weights
 from .footprint import TILE as PLANAR_TILE
 from .geometry import CircularBeam, ConeBeam
-from .projector import Projector, slopes_of
+from .projector import Projector
 
 SOURCE = Path(__file__).with_name("footprint.cu")
 BACKPROJECTION = Path(__file__).with_name("backprojection.cu")
@@ -236,7 +236,7 @@ class CudaFootprint:
                 sdd, row_spacing, row_edge, dz, z_edge = plan.axial
                 axials[:, 0], axials[:, 1] = row_spacing / (sdd * dz), row_edge / row_spacing
                 axials[:, 2] = (plan.turns[:, 2] - z_edge) / dz
-                slope = slopes_of(plan.geometry)
+                slope = plan.geometry.slopes
             xs, ys = plan.axes(np.float64)
             self._kept[dtype] = _Tables(
                 self._upload(np.array(plan.beam), real), self._upload(plan.turns, real),

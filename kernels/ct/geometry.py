@@ -211,6 +211,13 @@ class ConeBeam(DivergentBeam):
         _check_source(self)
 
     @property
+    def slopes(self) -> Array:
+        """Length of each ray over its projection on the plane of the orbit, ``(row, column)``."""
+        sdd, u = self.source_to_detector, self.column_positions
+        across = np.full_like(u, sdd) if self.detector == "curved" else np.hypot(sdd, u)
+        return np.asarray(np.hypot(1.0, self.row_positions[:, None] / across))
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """``(view, row, column)``."""
         return len(self.angles), self.rows, self.columns

@@ -257,7 +257,7 @@ class Projector:
         """Project a slab to some views, from `v` on, or back."""
         xs, ys = self.axes(slab.dtype)
         assert isinstance(self.geometry, ConeBeam)
-        slope = slopes_of(self.geometry).astype(slab.dtype)
+        slope = self.geometry.slopes.astype(slab.dtype)
         count, rows, columns = views.shape
         part = np.zeros((count, columns, _padded(rows)), slab.dtype)
         if back:
@@ -373,13 +373,6 @@ def curve_of(geometry: Geometry) -> tuple[float, ...]:
     row = geometry.row_spacing if isinstance(geometry, ConeBeam) else 1.0
     shift = geometry.row_offset * row if isinstance(geometry, ConeBeam) else 0.0
     return sdd, angle, geometry.column_offset * angle, row, shift
-
-
-def slopes_of(geometry: ConeBeam) -> Floats:
-    """Length of each ray over its projection on the plane of the orbit, ``(row, column)``."""
-    sdd, u = geometry.source_to_detector, geometry.column_positions
-    across = np.full_like(u, sdd) if geometry.detector == "curved" else np.hypot(sdd, u)
-    return np.asarray(np.hypot(1.0, geometry.row_positions[:, None] / across))
 
 
 def _require_source_outside(geometry: DivergentBeam, volume: VolumeGrid) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,8 +53,6 @@ def fdk(
     before = view_weights(geometry)[:, None, :]
     sinogram, geometry = widen(sinogram * torch.from_numpy(before).to(sinogram), geometry)
     spacing, arc, cosine, after = fan_weights(geometry)
-    across = geometry.source_to_detector / (1 if geometry.detector == "curved" else cosine)
-    elevation = np.cos(np.arctan2(geometry.row_positions[:, None], across * np.ones(len(cosine))))
-    weighted = sinogram * torch.from_numpy(cosine * elevation).to(sinogram)
+    weighted = sinogram * torch.from_numpy(cosine / geometry.slopes).to(sinogram)
     filtered = filter_views(weighted, spacing, filter, arc=arc, cutoff=cutoff)
     return backproject(filtered * torch.from_numpy(after).to(sinogram), geometry, grid)

@@ -123,7 +123,7 @@ def _reconstruct(
                 views.angles[present + turn * views.half_turn],
                 geometry.fan_angles,
                 columns,
-                _inclination(geometry),
+                1 / geometry.slopes,
                 views.taps,
             )
             filtered = filter_views(
@@ -141,14 +141,6 @@ def _columns_of(geometry: HelicalBeam, fan: Array) -> Array:
     u = fan if geometry.detector == "curved" else np.tan(fan)
     middle = (geometry.columns - 1) / 2 - geometry.column_offset
     return np.asarray(u * geometry.source_to_detector / geometry.column_spacing + middle)
-
-
-def _inclination(geometry: HelicalBeam) -> Array:
-    """Cosine of each ray's angle to the plane of the orbit, ``(row, column)``."""
-    _, _, distance = ray_distances(
-        geometry, geometry.source_to_isocenter * np.sin(geometry.fan_angles)
-    )
-    return np.cos(np.arctan2(geometry.row_positions[:, None], distance))
 
 
 def _warn_of_uncovered(grid: VolumeGrid, covered: tuple[float, float]) -> None:

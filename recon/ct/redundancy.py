@@ -56,25 +56,23 @@ def view_weights(geometry: CircularBeam) -> Array:
         return np.asarray(steps[:, None] * share)
     angles, gamma = geometry.angles, geometry.fan_angles
     if _is_full_turn(angles):
-        steps = angular_steps(angles, 2 * np.pi)
-        if steps.sum() > 1.999 * np.pi:
-            share = np.full(len(gamma), 0.5)
-            if is_offset(geometry):
-                share = _feather(gamma, taper(geometry))
-            return np.asarray(steps[:, None] * share)
-        angles = _from_the_gap(angles)  # views are missing: a short scan that begins behind them
+        share = np.full(len(gamma), 0.5)
+        if is_offset(geometry):
+            share = _feather(gamma, taper(geometry))
+        return np.asarray(angular_steps(angles, 2 * np.pi)[:, None] * share)
     if is_wide(geometry):
         raise ValueError(
             f"the views cover {np.rad2deg(_span(angles)):.1f}°; a detector shifted to one side "
             "needs a full turn: the rays of its wide side are not measured from the other"
         )
-    covered, needed = _short_scan(geometry, angles)
+    covered, needed = angular_range(geometry)
     if covered < needed:
         raise ValueError(
             f"the views cover {np.rad2deg(covered):.1f}°; a fan beam needs 180° plus the fan "
             f"angle, {np.rad2deg(needed):.1f}°, or a full turn"
         )
-    return _open_steps(angles)[:, None] * parker(angles - angles.min(), gamma, np.ptp(angles))
+    angles = _from_the_gap(angles)
+    return _open_steps(angles)[:, None] * parker(angles, gamma, np.ptp(angles))
 
 
 def angular_range(geometry: CircularBeam) -> tuple[float, float]:
@@ -87,17 +85,13 @@ def angular_range(geometry: CircularBeam) -> tuple[float, float]:
         return float(angular_steps(angles, np.pi).sum()), 0.98 * np.pi
     if _is_full_turn(angles):
         return _span(angles), 0.0
-    return _short_scan(geometry, angles)
-
-
-def _short_scan(geometry: DivergentBeam, angles: Array) -> tuple[float, float]:
-    """Radians that the views of a fan cover in one piece, and those that Parker's weights need."""
+    angles = _from_the_gap(angles)
     needed = np.pi + 2 * float(np.abs(geometry.fan_angles).max())
     return _span(angles), needed - 2.5 * _span(angles) / len(angles)
 
 
 def _from_the_gap(angles: Array) -> Array:
-    """The angles in [0, 2 pi), counted from the first behind the largest gap."""
+    """The angles in [0, 2 pi), from the first behind the largest gap: a short scan in one piece."""
     folded = np.sort(np.mod(angles, 2 * np.pi))
     gaps = np.diff(folded, append=folded[0] + 2 * np.pi)
     first = folded[(int(np.argmax(gaps)) + 1) % len(folded)]
@@ -144,7 +138,9 @@ def _span(angles: Array) -> float:
 
 
 def _is_full_turn(angles: Array) -> bool:
-    return _span(angles) > 2 * np.pi - 2.5 * _span(angles) / len(angles)
+    """Whether the views go round, and none are missing on the way."""
+    round_ = _span(angles) > 2 * np.pi - 2.5 * _span(angles) / len(angles)
+    return round_ and float(angular_steps(angles, 2 * np.pi).sum()) > 1.999 * np.pi
 
 
 def turns_fully(geometry: CircularBeam) -> bool:

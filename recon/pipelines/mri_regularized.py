@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -58,29 +59,26 @@ class VariationOptions(RawOptions):
 @method("tv", "mri")
 def tv(scan: MRScan, options: VariationOptions, track: Track) -> Image:
     """Total variation: ESPIRiT maps, edges kept and plains flattened, any sampling."""
-
-    def solver(
-        A: Sense, y: Tensor, weight: float, iterations: int, step: Callback | None
-    ) -> Tensor:
-        return regularized_sense(
-            A, y, "tv", weight=weight, iterations=iterations, tolerance=TOLERANCE, callback=step
-        )
-
-    return _regularized(scan, options, track, "tv", solver)
+    return _variation(scan, options, track, "tv")
 
 
 @method("tgv", "mri")
 def tgv(scan: MRScan, options: VariationOptions, track: Track) -> Image:
     """Total generalised variation: as TV, without its stairs where intensity ramps."""
+    return _variation(scan, options, track, "tgv")
 
+
+def _variation(
+    scan: MRScan, options: VariationOptions, track: Track, kind: Literal["tv", "tgv"]
+) -> Image:
     def solver(
         A: Sense, y: Tensor, weight: float, iterations: int, step: Callback | None
     ) -> Tensor:
         return regularized_sense(
-            A, y, "tgv", weight=weight, iterations=iterations, tolerance=TOLERANCE, callback=step
+            A, y, kind, weight=weight, iterations=iterations, tolerance=TOLERANCE, callback=step
         )
 
-    return _regularized(scan, options, track, "tgv", solver)
+    return _regularized(scan, options, track, kind, solver)
 
 
 def _regularized(

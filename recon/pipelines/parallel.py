@@ -60,16 +60,10 @@ def grappa(scan: MRScan, options: GrappaOptions, track: Track) -> Image:
 
 
 @dataclass(frozen=True)
-class SpiritOptions(RawOptions):
+class SpiritOptions(GrappaOptions):
     """Options of `spirit`."""
 
-    kernel: int | None = option(None, "width of the kernels in samples, odd; 7 in 2D, 5 in 3D")
-    regularization: float = option(
-        0.01, "Tikhonov weight of the kernels, relative to the mean eigenvalue of their equations"
-    )
     iterations: int = option(20, "conjugate gradient steps")
-    calibration: int = option(48, CALIBRATION)
-    partial_fourier: str = option("zero-fill", PARTIAL_FOURIER, choices=COMPLETIONS)
 
 
 @method("spirit", "mri")

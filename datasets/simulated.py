@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate
 
 from ..kernels.ct.geometry import Geometry, VolumeGrid
 from ..recon.ct import from_hounsfield, line_integrals, simulate_counts
@@ -183,8 +184,12 @@ class SimulatedCT(SliceDataset[CTExample]):
         Standard deviation of the readout noise in photons.
     upsampling
         How many times finer the grid is that is projected.
+    zoom
+        Turn slices by any angle, mirror every other one and zoom them by a factor between these
+        two, new each time; at 1 the longer side fills the grid. Few subjects go further so.
+        Default: slices as they are.
     fixed
-        The same noise for a slice each time: for validation.
+        The same noise (and turn) for a slice each time: for validation.
 
     Raises
     ------
@@ -207,6 +212,7 @@ class SimulatedCT(SliceDataset[CTExample]):
         photons: float | tuple[float, float] = 1e4,
         electronic_noise: float = 5.0,
         upsampling: int = 2,
+        zoom: tuple[float, float] | None = None,
         fixed: bool = False,
     ) -> None:
         low, high = photons if isinstance(photons, tuple) else (photons, photons)
@@ -215,10 +221,12 @@ class SimulatedCT(SliceDataset[CTExample]):
                 f"photons, spacing and upsampling must be positive, electronic_noise not negative: "
                 f"got {photons}, {spacing}, {upsampling}, {electronic_noise}"
             )
+        if zoom is not None and not 0 < zoom[0] <= zoom[1]:
+            raise ValueError(f"zoom must be two positive factors, the smaller first, got {zoom}")
         files = image_files(folder)
         self._range = (math.log(low), math.log(high))
         self.electronic_noise, self.fixed = electronic_noise, fixed
-        self._shape = shape
+        self._shape, self.zoom = shape, zoom
         self._images: dict[Path, Tensor] = {}
         super().__init__(files, needed=f"images in Hounsfield units in {folder}")
         assert self._shape is not None
@@ -227,9 +235,9 @@ class SimulatedCT(SliceDataset[CTExample]):
         self.geometry = geometry or clinical_fan(radius, views, columns=736)
         if self.geometry.ndim != 2:
             raise ValueError(f"the geometry must be 2D, got {self.geometry}")
-        fine = tuple(n * upsampling for n in self._shape)
+        self._fine = (self._shape[0] * upsampling, self._shape[1] * upsampling)
         self._project = XRayTransform(
-            self.geometry, VolumeGrid(fine, (spacing / upsampling,) * 2)
+            self.geometry, VolumeGrid(self._fine, (spacing / upsampling,) * 2)
         ).forward
         self._upsampling = upsampling
         self._integrals: dict[Path, Tensor] = {}
@@ -237,24 +245,30 @@ class SimulatedCT(SliceDataset[CTExample]):
     def _open(self, path: Path) -> int:
         attenuation = from_hounsfield(read_volume(path)).clamp_min(0)
         self._shape = self._shape or (int(attenuation.shape[1]), int(attenuation.shape[2]))
-        self._images[path] = resize(attenuation, self._shape)
+        self._images[path] = attenuation if self.zoom else resize(attenuation, self._shape)
         return len(attenuation)
 
     def __getitem__(self, index: int) -> CTExample:
         path, number = self.slices[index]
         random = np.random.RandomState(self._seed(path.name, self.fixed, number + 1))
         photons = math.exp(random.uniform(*self._range))
+        images = self._images[path]
+        if self.zoom is None:
+            image, integrals = images[number], self._line_integrals(path)[number]
+        else:
+            fine = _turned(images[number], self._fine, self.zoom, random)
+            image = avg_pool2d(fine[None], self._upsampling)[0]
+            integrals = self._project(fine)
         counts = simulate_counts(
-            self._line_integrals(path)[number],
+            integrals,
             photons,
             electronic_noise=self.electronic_noise,
             seed=int(random.randint(2**31 - 1)),
         )
-        images = self._images[path]
         return CTExample(
             sinogram=line_integrals(counts, photons),
             image=None,
-            target=images[number],
+            target=image,
             max_value=float(images.max()),
             fname=path.name,
             slice_number=number,
@@ -308,10 +322,24 @@ def _upsampled(images: Tensor, factor: int) -> Tensor:
     """Linear interpolation of ``(slice, y, x)`` onto a finer grid over the same field."""
     if factor == 1:
         return images
-    fine: Tensor = torch.nn.functional.interpolate(
+    fine: Tensor = interpolate(
         images[None], scale_factor=(factor, factor), mode="bilinear", align_corners=False
     )[0]
     return fine.contiguous()
+
+
+def _turned(
+    image: Tensor, shape: tuple[int, int], zoom: tuple[float, float], random: np.random.RandomState
+) -> Tensor:
+    """An image turned, mirrored and zoomed at random onto a grid, air around it."""
+    angle, factor = random.uniform(0, 2 * math.pi), random.uniform(*zoom)
+    mirror = random.choice((-1.0, 1.0))
+    scale = max(image.shape) / (factor * min(shape))  # pixels of the image in one of the grid
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    x_y = scale * turn * (mirror, 1.0) * (shape[1], shape[0]) / np.array(image.shape[::-1])[:, None]
+    theta = torch.from_numpy(np.concatenate((x_y, np.zeros((2, 1))), 1)).to(image)[None]
+    grid = affine_grid(theta, [1, 1, *shape], align_corners=False)
+    return grid_sample(image[None, None], grid, align_corners=False)[0, 0]
 
 
 def _noise(image: Tensor, shape: torch.Size, snr: float, random: np.random.RandomState) -> Tensor:

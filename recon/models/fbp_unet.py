@@ -1,34 +1,41 @@
-"""A U-Net after filtered back projection."""
+"""A residual U-Net after filtered back projection."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from ..ct.hounsfield import WATER
 from ..operators import LinearOperator
+from .drunet import DRUNet
 from .network import Network
 from .start import start_image
-from .unet import UNet
+
+NORMAL_QUARTILE = 0.6745  # median of |x| of a standard normal variable
 
 
 class FBPUNet(Network):
-    """Filtered back projection less the artefacts that a U-Net finds in it.
+    """Filtered back projection less the noise and artefacts that a U-Net finds in it.
 
-    For any CT geometry; volumes go through slice by slice.
+    For any CT geometry; volumes go through slice by slice. The U-Net is a `DRUNet`, told the noise
+    that the image shows: it has no normalisation, which would take the level of attenuation away
+    that a CT number stands for.
 
     Parameters
     ----------
-    chans, num_pool_layers
-        As `UNet`.
+    chans, blocks
+        As `DRUNet`.
 
     References
     ----------
     K. H. Jin et al., IEEE Trans Image Process 26, 4509 (2017).
     """
 
-    def __init__(self, chans: int = 32, num_pool_layers: int = 4) -> None:
+    def __init__(self, chans: Sequence[int] = (32, 64, 128), blocks: int = 2) -> None:
         super().__init__()
-        self.unet = UNet(1, 1, chans, num_pool_layers)
+        self.unet = DRUNet(1, 1, chans, blocks)
 
     def forward(self, A: LinearOperator, y: Tensor) -> Tensor:
         """Line integrals ``(*batch, view, [row,] column)`` to 1/mm, ``(*batch, [z,] y, x)``."""
@@ -36,7 +43,14 @@ class FBPUNet(Network):
         return image
 
 
-def refined(unet: UNet, image: Tensor) -> Tensor:
+def refined(unet: DRUNet, image: Tensor) -> Tensor:
     """Attenuation ``(..., y, x)`` less what the network finds; it works in units of water."""
     slices = image.reshape(-1, 1, *image.shape[-2:]) / WATER
-    return image - WATER * unet(slices).reshape(image.shape)
+    return image - WATER * unet(slices, _noise_level(slices)).reshape(image.shape)
+
+
+def _noise_level(slices: Tensor) -> Tensor:
+    """Standard deviation of the noise in ``(slice, 1, y, x)``, of each, by second differences."""
+    x = slices.detach()
+    detail = x[..., 1:-1] - (x[..., :-2] + x[..., 2:]) / 2
+    return detail.abs().flatten(1).median(1).values / (NORMAL_QUARTILE * math.sqrt(1.5))

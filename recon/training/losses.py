@@ -57,7 +57,8 @@ def training_loss(name: str) -> Loss:
     """Return ``loss(image, target, maximum)`` by name, each without unit.
 
     ``"ssim"`` is one less the similarity; ``"l1"`` and ``"mse"`` are errors over the maximum (its
-    square); ``"nmse"`` is over the target's energy; ``"ssim+l1"`` is the sum of both.
+    square); ``"nmse"`` is over the target's energy; ``"ssim+l1"`` is the sum of both; ``"psnr"`` is
+    the negative ratio in dB over ten, in which an easy image weighs as much as a hard one.
 
     Raises
     ------
@@ -89,4 +90,5 @@ LOSSES: dict[str, Loss] = {
     "ssim+l1": lambda image, target, maximum: (
         _ssim_loss(image, target, maximum) + _l1(image, target, maximum)
     ),
+    "psnr": lambda image, target, maximum: -psnr(image, target, maximum) / 10,
 }

@@ -183,3 +183,30 @@ def test_simulated_ct_draws_dose_and_noise(heads) -> None:
     cone = sr.ConeBeam(np.arange(4.0), 4, 8, 1.0, 1.0, 100.0, 200.0)
     with pytest.raises(ValueError, match="2D"):
         SimulatedCT(heads, cone, spacing=1.0)
+
+
+def test_simulated_ct_turns_and_zooms(heads) -> None:
+    """The object keeps its attenuation, changes place and size, and the views follow it."""
+    options = {"spacing": 4.0, "views": 90, "photons": 1e9, "electronic_noise": 0}
+    data = SimulatedCT(heads, zoom=(0.5, 0.8), **options)
+    plain = SimulatedCT(heads, fixed=True, **options)[0].target
+    torch.manual_seed(2)
+    examples = [data[0] for _ in range(4)]
+    areas = [float((e.target > 0.01).sum() / (plain > 0.01).sum()) for e in examples]
+    assert all(0.5**2 * 0.9 < area < 0.8**2 * 1.1 for area in areas)
+    assert max(areas) / min(areas) > 1.1
+    centres = torch.tensor([_centre(e.target) for e in examples])
+    assert float(centres.std(0).min()) > 0.5  # pixels: it lies off-centre, at another angle
+    for example in examples:
+        assert float(example.target.max()) == pytest.approx(0.02, rel=0.01)
+        image = sr.ct.fbp(example.sinogram, data.geometry, data.volume, filter="hann")
+        assert sr.metrics.nrmse(example.target, image) < 0.3
+    fixed = SimulatedCT(heads, zoom=(0.5, 0.8), fixed=True, **options)
+    assert torch.equal(fixed[0].target, fixed[0].target)
+    with pytest.raises(ValueError, match="zoom"):
+        SimulatedCT(heads, zoom=(1.0, 0.5), **options)
+
+
+def _centre(image: torch.Tensor) -> tuple[float, float]:
+    y, x = torch.nonzero(image > 0.01).double().mean(0).tolist()
+    return y, x

@@ -15,9 +15,12 @@ from spinray.recon.models import (
     LearnedPrimalDual,
     MoDL,
     PromptVarNet,
+    itnet,
 )
+from spinray.recon.models.fbp_unet import refined
 from spinray.recon.models.itnet import RampRoot
 from spinray.recon.models.scaling import unit_norm
+from spinray.recon.models.start import start_image
 
 MODL = {"unrolls": 2, "iterations": 5, "chans": (4, 6), "blocks": 1}
 PROMPT = {
@@ -173,8 +176,8 @@ def test_ct_networks_on_any_geometry(case: tuple) -> None:
     ndim = len(A.domain_shape)
     for model in (
         LearnedPrimalDual(2, memory=2, chans=4, ndim=ndim),
-        ItNet(1, chans=4, num_pool_layers=2),
-        FBPUNet(chans=4, num_pool_layers=2),
+        ItNet(1, chans=(4, 6), blocks=1),
+        FBPUNet(chans=(4, 6), blocks=1),
     ):
         x = model(A, y)
         assert x.shape == (1, *A.domain_shape)
@@ -200,15 +203,32 @@ def test_learned_primal_dual_meets_the_same_numbers_in_other_units() -> None:
 
 def test_itnet_starts_warm() -> None:
     torch.manual_seed(0)
-    warm = FBPUNet(chans=4, num_pool_layers=2)
+    warm = FBPUNet(chans=(4, 6), blocks=1)
     model = ItNet.from_fbp_unet(warm, iterations=2)
     A = sr.XRayTransform(*FAN)
     y = A(torch.rand(A.domain_shape) * 0.02)
     with torch.no_grad():
         model.steps.zero_()
         image = warm(A, y)
-        from spinray.recon.models.fbp_unet import refined
-
         for _ in range(2):
             image = refined(warm.unet, image)
-        torch.testing.assert_close(model(A, y), image)
+        means = itnet._smooth(start_image(A, y - A(image)))
+        torch.testing.assert_close(model(A, y), image + means)
+
+
+def test_itnet_leaves_the_means_to_the_data() -> None:
+    """Whatever the U-Net does to the level of attenuation, the mean is the data's."""
+    torch.manual_seed(0)
+    angles = np.arange(90) * 2 * np.pi / 90
+    A = sr.XRayTransform(sr.FanBeam(angles, 80, 1.5, 300.0, 500.0), sr.VolumeGrid((48, 48)))
+    x, y = (torch.arange(48) - 23.5 for _ in range(2))
+    truth = 0.02 * ((x[:, None] ** 2 + y**2) < 15**2).float()
+    model = ItNet(1, chans=(4, 6), blocks=1)
+    with torch.no_grad():
+        unet = model.unets[-1]
+        assert isinstance(unet, DRUNet)
+        unet.m_tail.weight.mul_(20)
+        spoilt = refined(unet, truth)
+        image = model(A, A(truth))
+    assert abs(float((spoilt - truth).mean())) > 1e-4
+    assert abs(float((image - truth).mean())) < 0.1 * abs(float((spoilt - truth).mean()))

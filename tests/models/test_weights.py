@@ -24,8 +24,8 @@ def test_every_network_is_written_and_made_again(tmp_path: Path) -> None:
         "PromptVarNet": {"num_cascades": 1, "chans": 4, "levels": 1, "prompts": 2},
         "MoDL": {"chans": (4, 6), "blocks": 1},
         "LearnedPrimalDual": {"iterations": 1, "chans": 2},
-        "ItNet": {"iterations": 1, "chans": 2},
-        "FBPUNet": {"chans": 2},
+        "ItNet": {"iterations": 1, "chans": (2, 3)},
+        "FBPUNet": {"chans": (2, 3)},
         "DRUNet": {"chans": (2, 4), "blocks": 1},
         "UNet": {"chans": 2},
     }

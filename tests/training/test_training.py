@@ -62,6 +62,13 @@ def test_losses_are_zero_at_the_target_and_have_no_unit() -> None:
         value = loss(image, target, peak)
         assert float(value) > 1e-3
         torch.testing.assert_close(loss(1e3 * image, 1e3 * target, 1e3 * peak), value)
+    ratio = training_loss("psnr")
+    assert float(ratio(image, target, peak)) == pytest.approx(
+        -float(psnr(image, target, peak)) / 10
+    )
+    torch.testing.assert_close(
+        ratio(1e3 * image, 1e3 * target, 1e3 * peak), ratio(image, target, peak)
+    )
     with pytest.raises(ValueError, match="loss must be one of ssim, l1"):
         training_loss("perceptual")
 
@@ -143,7 +150,7 @@ def test_mr_networks_learn(folder: Path, model: Network, maps: str | None, preci
 
 @pytest.mark.parametrize(
     "model",
-    [LearnedPrimalDual(1, memory=2, chans=4), FBPUNet(4, 2), MoDL(1, 2, (4, 6), 1, False)],
+    [LearnedPrimalDual(1, memory=2, chans=4), FBPUNet((4, 6), 1), MoDL(1, 2, (4, 6), 1, False)],
     ids=["lpd", "fbp-unet", "modl"],
 )
 def test_ct_networks_learn_several_numbers_of_views(folder: Path, model: Network) -> None:
@@ -163,4 +170,4 @@ def test_what_does_not_fit_is_said(folder: Path) -> None:
     with pytest.raises(ValueError, match="MoDL needs coil maps"):
         pl.Trainer(**QUIET).fit(MRTraining(MoDL(1, 2, (4, 6), 1)), data)
     with pytest.raises(ValueError, match="view_steps must be 1 or more"):
-        CTTraining(FBPUNet(4, 2), view_steps=(0,))
+        CTTraining(FBPUNet((4, 6), 1), view_steps=(0,))

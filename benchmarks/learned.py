@@ -1,0 +1,212 @@
+"""The networks that come with Spinray against the best classical methods, on scans they never saw.
+
+    SPINRAY_DATA=FOLDER python -m benchmarks.learned [mr|ct] [--weights FILE] [--output FILE.json]
+
+MR: `brain8ch_full.cfl` (8 coils, 230 x 180) undersampled by Poisson discs and by lines. Figures
+are of magnitudes inside the object (full-data root sum of squares above 8 % of its 99.5
+percentile), scale fitted there. CT: slices of `cranium_hu.npz`, projected on a grid twice as fine,
+curved fan, 1e4 photons a ray. Classical methods run at each weight of a sweep and show their best.
+"""
+
+from __future__ import annotations
+
+import spinray as sr  # before torch: see GOMP_SPINCOUNT there
+
+# isort: split
+import argparse
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spinray.datasets import LineMask, PoissonMask, SimulatedCT
+from spinray.recon.ct.hounsfield import WATER
+from spinray.recon.metrics import nrmse, ssim
+from spinray.recon.mri import root_sum_of_squares
+from spinray.recon.operators import Fourier, XRayTransform
+
+from .common import machine, write
+from .mri import BART_WEIGHTS, bart, read_cfl, write_cfl
+
+MR_CASES = {
+    "Poisson 4x": PoissonMask(accelerations=[4], calibration=24),
+    "Poisson 8x": PoissonMask(accelerations=[8], calibration=24),
+    "Poisson 12x": PoissonMask(accelerations=[12], calibration=24),
+    "lines 4x": LineMask(kind="equispaced", center_fractions=[0.08], accelerations=[4]),
+    "lines 8x": LineMask(kind="equispaced", center_fractions=[0.04], accelerations=[8]),
+}
+MR_METHODS: dict[str, tuple[str | float, ...]] = {  # weights of each sweep
+    "l1-wavelet": ("auto", 0.4, 0.75, 1.5),
+    "tv": ("auto", 0.25, 0.5, 1.0, 2.0),
+    "tgv": ("auto", 0.25, 0.5, 1.0, 2.0),
+}
+CT_VIEWS = (984, 60)
+CT_SLICES = range(15, 100, 15)
+CT_FILTERS = ("ram-lak", "shepp-logan", "cosine", "hann")
+CT_WEIGHTS = {984: (5e-5, 1e-4, 2e-4, 4e-4, 8e-4), 60: (2e-4, 4e-4, 8e-4, 1.6e-3, 3.2e-3)}
+CT_ITERATIONS = 150
+PHOTONS = 1e4
+SOFT_TISSUE = (0.0, 80.0)  # HU
+Row = dict[str, Any]
+
+
+class Brain:
+    """The full scan, its image, and what an image scores."""
+
+    def __init__(self, data: Path) -> None:
+        kspace = np.moveaxis(read_cfl(data / "mr_kspace" / "brain8ch_full"), -1, 0)
+        self.kspace = torch.from_numpy(np.ascontiguousarray(kspace))
+        coils = Fourier(self.kspace.shape[1:]).adjoint(self.kspace)
+        self.target = root_sum_of_squares(coils)
+        self.inside = self.target > 0.08 * self.target.flatten().quantile(0.995)
+        corners = torch.cat([part[..., :12] for part in (coils[:, :12], coils[:, -12:])])
+        self.noise = float(corners.real.square().mean().sqrt())
+
+    def score(self, image: Tensor) -> Row:
+        """NRMSE, PSNR by the maximum and mean SSIM, all inside the object, scale fitted there."""
+        image = image.abs()
+        x, t = image[self.inside].double(), self.target[self.inside].double()
+        image = image * float(x @ t / (x @ x))
+        error = nrmse(self.target, image, mask=self.inside)
+        peak = float(t.max() / t.square().mean().sqrt())
+        return {
+            "nrmse": error,
+            "psnr": 20 * math.log10(peak / error),
+            "ssim": ssim(self.target, image, mask=self.inside),
+        }
+
+    def limit(self) -> Row:
+        """What the true image would score: the target holds one image's worth of noise."""
+        inside = self.target[self.inside].double()
+        error = self.noise / float(inside.square().mean().sqrt())
+        return {"nrmse": error, "psnr": 20 * math.log10(float(inside.max()) / self.noise)}
+
+
+def mr(data: Path, weights: str) -> dict[str, Any]:
+    """Every case: the network, each classical method at its best weight, BART's at its best."""
+    brain = Brain(data)
+    result: dict[str, Any] = {"reference noise": brain.limit()}
+    for name, sampler in MR_CASES.items():
+        mask, _ = sampler(brain.kspace.shape[1:], 0)
+        mask = mask.expand(brain.kspace.shape[1:])
+        scan = sr.MRScan(kspace=brain.kspace * mask, mask=mask)
+        rows: dict[str, Row] = {}
+        start = time.perf_counter()
+        image = sr.reconstruct(scan, method="unrolled", weights=weights)
+        rows["unrolled"] = brain.score(image.data) | {"seconds": time.perf_counter() - start}
+        for method, sweep in MR_METHODS.items():
+            images = {w: sr.reconstruct(scan, method=method, weight=w).data for w in sweep}
+            rows[method] = _best({w: brain.score(x) for w, x in images.items()})
+        if shutil.which("bart"):
+            rows["bart pics"] = _best(dict(_bart(brain, scan.kspace)))
+        result[name] = rows
+        _print(name, rows)
+    return result
+
+
+def _bart(brain: Brain, kspace: Tensor) -> Iterator[tuple[float, Row]]:
+    with tempfile.TemporaryDirectory() as folder:
+        k, m, x = (str(Path(folder) / name) for name in "kmx")
+        write_cfl(Path(k), np.moveaxis(kspace.numpy(), 0, -1)[None])
+        bart("ecalib", "-c0", "-m1", k, m)
+        for weight in BART_WEIGHTS:
+            bart("pics", "-l1", "-r", str(weight), "-i", "100", k, m, x)
+            yield weight, brain.score(torch.from_numpy(np.ascontiguousarray(read_cfl(Path(x)))))
+
+
+def ct(data: Path, weights: str) -> dict[str, Any]:
+    """Each number of views: the network, `tv` at its best weight, FBP with its best filter."""
+    network = sr.models.load_model(weights or "unrolled-ct")
+    result = {}
+    for views in CT_VIEWS:
+        scans = SimulatedCT(
+            [data / "ct_images" / "cranium_hu.npz"],
+            spacing=0.957, views=views, photons=PHOTONS, fixed=True,
+        )  # fmt: skip
+        A = XRayTransform(scans.geometry, scans.volume)
+        examples = [scans[number] for number in CT_SLICES]
+        data_, targets = [e.sinogram for e in examples], [e.target for e in examples]
+        start = time.perf_counter()
+        with torch.inference_mode():
+            images = [network(A, y) for y in data_]
+        seconds = (time.perf_counter() - start) / len(images)
+        rows = {"unrolled": _ct_score(images, targets) | {"seconds": seconds}}
+        starts = {
+            f: [sr.ct.fbp(y, A.geometry, A.volume, filter=f) for y in data_] for f in CT_FILTERS
+        }
+        rows["tv"] = _best(
+            {w: _ct_score(_tv(A, data_, starts["hann"], w), targets) for w in CT_WEIGHTS[views]}
+        )
+        rows["fbp"] = _best({f: _ct_score(x, targets) for f, x in starts.items()})
+        result[f"{views} views"] = rows
+        _print(f"{views} views", rows)
+    return result
+
+
+def _tv(A: XRayTransform, data: list[Tensor], starts: list[Tensor], weight: float) -> list[Tensor]:
+    return [
+        sr.ct.tv(A, y, weight=weight, iterations=CT_ITERATIONS, initial=start)
+        for y, start in zip(data, starts, strict=True)
+    ]
+
+
+def _ct_score(images: list[Tensor], targets: list[Tensor]) -> Row:
+    """Means over slices: RMSE in HU, PSNR and SSIM by the slice's maximum, bias of soft tissue."""
+    rows = []
+    for image, target in zip(images, targets, strict=True):
+        hu, error = 1000 * (target / WATER - 1), 1000 * (image - target) / WATER
+        soft = (hu >= SOFT_TISSUE[0]) & (hu <= SOFT_TISSUE[1])
+        rmse, maximum = float(error.square().mean().sqrt()), float(target.max())
+        rows.append(
+            {
+                "psnr": 20 * math.log10(1000 * maximum / WATER / rmse),
+                "rmse_hu": rmse,
+                "ssim": ssim(target, image, data_range=maximum),
+                "bias_hu": float(error[soft].mean()),
+                "soft_rmse_hu": float(error[soft].square().mean().sqrt()),
+            }
+        )
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+
+def _best(runs: dict[Any, Row]) -> Row:
+    """The run of the highest PSNR, and its weight."""
+    weight = max(runs, key=lambda key: runs[key]["psnr"])
+    return runs[weight] | {"weight": weight}
+
+
+def _print(case: str, rows: dict[str, Row]) -> None:
+    for method, row in rows.items():
+        figures = "  ".join(
+            f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()
+        )
+        print(f"{case:14}{method:12}{figures}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("modality", nargs="?", choices=["mr", "ct"], help="default: both")
+    parser.add_argument("--weights", default="", help="other weights than the shipped ones")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/learned.json"))
+    arguments = parser.parse_args()
+    data = Path(os.environ.get("SPINRAY_DATA", "../shared/data"))
+    if not data.is_dir():
+        parser.error(f"no data in {data}: set SPINRAY_DATA")
+    report: dict[str, Any] = {"machine": machine()}
+    if arguments.modality != "ct":
+        report["mr"] = mr(data, arguments.weights)
+    if arguments.modality != "mr":
+        report["ct"] = ct(data, arguments.weights)
+    write(arguments.output, report)
+
+
+if __name__ == "__main__":
+    main()

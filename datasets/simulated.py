@@ -159,8 +159,8 @@ class SimulatedMR(SliceDataset[MRExample]):
 class SimulatedCT(SliceDataset[CTExample]):
     """Fan-beam scans of CT images with photon and electronic noise, new each time.
 
-    Images are projected on a grid finer than their own, so that reconstructing them on their own
-    does not undo the very same sum.
+    Images are interpolated to a finer grid and projected there, so that reconstructing them on
+    their own does not undo the very same sum; the target is the mean of that grid over each pixel.
 
     Parameters
     ----------
@@ -254,11 +254,12 @@ class SimulatedCT(SliceDataset[CTExample]):
         photons = math.exp(random.uniform(*self._range))
         images = self._images[path]
         if self.zoom is None:
-            image, integrals = images[number], self._line_integrals(path)[number]
+            fine = self._upsampled(images[number : number + 1])[0]
+            integrals = self._line_integrals(path)[number]
         else:
             fine = _turned(images[number], self._fine, self.zoom, random)
-            image = avg_pool2d(fine[None], self._upsampling)[0]
             integrals = self._project(fine)
+        image = avg_pool2d(fine[None], self._upsampling)[0]
         counts = simulate_counts(
             integrals,
             photons,
@@ -277,9 +278,18 @@ class SimulatedCT(SliceDataset[CTExample]):
     def _line_integrals(self, path: Path) -> Tensor:
         """Noiseless line integrals of a volume, projected when first asked for, all at once."""
         if path not in self._integrals:
-            fine = _upsampled(self._images[path], self._upsampling)
-            self._integrals[path] = self._project(fine)
+            self._integrals[path] = self._project(self._upsampled(self._images[path]))
         return self._integrals[path]
+
+    def _upsampled(self, images: Tensor) -> Tensor:
+        """Slices on the grid that is projected, by linear interpolation."""
+        factor = self._upsampling
+        if factor == 1:
+            return images
+        fine: Tensor = interpolate(
+            images[None], scale_factor=(factor, factor), mode="bilinear", align_corners=False
+        )[0]
+        return fine.contiguous()
 
     def evidence(self, path: Path) -> Evidence:
         """The slice in the middle."""
@@ -316,16 +326,6 @@ def random_phase(shape: tuple[int, int], random: np.random.RandomState) -> Tenso
     series = CoilSeries(2 * coefficients[None].astype(np.complex128), extent)
     phase = series.maps(VolumeGrid(shape, (1.0, 1.0)))[0].real
     return torch.from_numpy(phase + random.uniform(-np.pi, np.pi)).float()
-
-
-def _upsampled(images: Tensor, factor: int) -> Tensor:
-    """Linear interpolation of ``(slice, y, x)`` onto a finer grid over the same field."""
-    if factor == 1:
-        return images
-    fine: Tensor = interpolate(
-        images[None], scale_factor=(factor, factor), mode="bilinear", align_corners=False
-    )[0]
-    return fine.contiguous()
 
 
 def _turned(

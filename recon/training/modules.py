@@ -122,8 +122,9 @@ class Training(LightningModule):
 
     def on_fit_end(self) -> None:
         """Write ``network.safetensors`` beside the logs."""
-        if self.trainer.is_global_zero and self.trainer.logger and self.trainer.log_dir:
-            path = f"{self.trainer.log_dir}/network.safetensors"
+        folder = self.trainer.log_dir  # asks all processes
+        if self.trainer.is_global_zero and self.trainer.logger and folder:
+            path = f"{folder}/network.safetensors"
             save_model(self.model, path, training=self.facts.as_json())
 
 

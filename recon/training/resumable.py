@@ -116,6 +116,7 @@ class ResumableLoader(DataLoader[Any]):
             batch_sampler=order,
             collate_fn=collate,
             num_workers=workers,
+            generator=torch.Generator(),  # torch's own would be drawn from once more on resuming
         )
         self.order = order
 

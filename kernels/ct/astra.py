@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from .base import Array, Geometry
+from .beams import ray_frames
 from .geometry import ConeBeam, DivergentBeam, FanBeam, ParallelBeam
-from .joseph import ray_frames
 from .modular import ModularBeam
 
 CLOSE = 1e-6  # relative to the detector's pitch or distance: ASTRA's users compute in double

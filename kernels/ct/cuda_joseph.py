@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..cuda import Module, cuda_module
+from .beams import curve_of, kind_of
 from .cuda_footprint import DEPTH, Compile
-from .projector import Projector, curve_of, kind_of
+from .projector import Projector
 
 SOURCE = Path(__file__).with_name("joseph.cu")
 THREADS = 128

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from .base import Array, Geometry, VolumeGrid
+from .beams import ray_frames
 from .geometry import DivergentBeam, ParallelBeam
-from .joseph import ray_frames
 
 POINTS = 65  # of a drawn detector
 

@@ -153,10 +153,12 @@ def _cone(vectors: Array, rows: int, columns: int) -> ConeBeam | ModularBeam:
         climb = _climb(angles, source[:, 2], height)
     except _OrbitError:
         return ModularBeam(source, center, row, column, rows, columns)
-    beam = rows, columns, height, pitch, sid, sdd, "flat", shift, offset
+    beam = rows, columns, height, pitch, sid, sdd
     if climb is None:
-        return ConeBeam(_few_turns(angles), *beam)
-    return HelicalBeam(climb[0], *beam, pitch=climb[1])
+        angles = _few_turns(angles)
+        return ConeBeam(angles, *beam, row_offset=shift, column_offset=offset)
+    angles, travel = climb
+    return HelicalBeam(angles, *beam, row_offset=shift, column_offset=offset, pitch=travel)
 
 
 def _climb(angles: Array, z: Array, height: float) -> tuple[Array, float] | None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..cuda import Module, cuda_module
+from ..cuda import Module, exact_cuda_module
 from . import cone
 from .backprojection import column_weights
 from .footprint import TILE as PLANAR_TILE
@@ -62,7 +62,7 @@ class CudaFootprint:
         self,
         plan: Projector,
         device: torch.device | None,
-        compile_source: Compile = cuda_module,
+        compile_source: Compile = exact_cuda_module,
     ) -> None:
         self.plan, self.device, self._compile = plan, device, compile_source
         self._solid = plan.volume.ndim == 3

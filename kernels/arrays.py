@@ -38,6 +38,15 @@ def to_numpy(name: str, x: Any) -> NDArray[Any]:
     return np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
 
 
+def require_no_gradient(name: str, x: Any) -> None:
+    """Raise if autograd watches a tensor that goes to a kernel, which it cannot see into."""
+    if is_torch(x) and x.requires_grad and sys.modules["torch"].is_grad_enabled():
+        raise ValueError(
+            f"{name} requires a gradient, which a kernel would lose: use spinray.XRayTransform, "
+            f"or give {name}.detach()"
+        )
+
+
 def to_cuda(name: str, x: Any, device: Any) -> Any:
     """Return a CuPy array or CUDA tensor as a contiguous tensor, without a copy if it is one."""
     if not on_gpu(x):

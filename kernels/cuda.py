@@ -17,8 +17,26 @@ class Module(Protocol):
         """Run a kernel on tensors (their memory), and int32 numbers."""
 
 
+def compiler_options(defines: tuple[tuple[str, str], ...], *, exact: bool) -> tuple[str, ...]:
+    """Options of NVRTC and nvcc.
+
+    Where `exact`, only ``fma()`` in the source fuses a product and a sum: otherwise the compiler
+    may fuse one expression in one kernel and not in the other, and two kernels that compute the
+    same coefficient would differ in its last bit.
+    """
+    fused = ("--fmad=false",) if exact else ()
+    return ("--std=c++17", *fused, *(f"-D{name}={value}" for name, value in defines))
+
+
 class CudaModule:
     """A source compiled for the GPU at hand (NVRTC), run on torch's current stream.
+
+    Parameters
+    ----------
+    source, defines
+        The file, and names and values of its macros.
+    exact
+        See `compiler_options`.
 
     Raises
     ------
@@ -26,7 +44,9 @@ class CudaModule:
         CuPy is not installed.
     """
 
-    def __init__(self, source: Path, defines: tuple[tuple[str, str], ...]) -> None:
+    def __init__(
+        self, source: Path, defines: tuple[tuple[str, str], ...], *, exact: bool = False
+    ) -> None:
         try:
             import cupy
         except ImportError as error:
@@ -35,7 +55,7 @@ class CudaModule:
                 "'spinray[cuda13]', as torch.version.cuda says"
             ) from error
         self._cupy = cupy
-        options = ("--std=c++17", *(f"-D{name}={value}" for name, value in defines))
+        options = compiler_options(defines, exact=exact)
         self._module = cupy.RawModule(code=source_text(source), options=options)
 
     def launch(self, name: str, blocks: tuple[int, int], threads: int, *arguments: Any) -> None:
@@ -69,3 +89,9 @@ def source_text(source: Path) -> str:
 def cuda_module(source: Path, defines: tuple[tuple[str, str], ...]) -> Module:
     """The compiled source for these definitions, made once a process."""
     return CudaModule(source, defines)
+
+
+@functools.lru_cache(maxsize=64)
+def exact_cuda_module(source: Path, defines: tuple[tuple[str, str], ...]) -> Module:
+    """As `cuda_module`; what two of its kernels compute alike is the same to the bit."""
+    return CudaModule(source, defines, exact=True)

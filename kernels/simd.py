@@ -121,6 +121,40 @@ for _operation, _instruction in (
     _arithmetic(_operation, _instruction)
 
 
+def _lane_by_lane(less: str) -> Any:
+    """Make a function of two vectors, or a vector and a scalar: the first where it compares so."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def choose(typing_context: Any, a: Any, b: Any) -> Any:
+        scalar = not isinstance(b, Vector)
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            x, y = arguments
+            y = _splat(builder, y, a) if scalar else y
+            return builder.select(builder.fcmp_ordered(less, x, y), x, y)
+
+        return a(a, a.dtype if scalar else b), codegen
+
+    return choose
+
+
+minimum, maximum = _lane_by_lane("<"), _lane_by_lane(">")
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def split(typing_context: Any, a: Any, cells: Any, index: Any) -> Any:
+    """Return the fractions of positive numbers; their whole parts go to an int32 array."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, data, at = arguments
+        whole = builder.fptosi(x, ir.VectorType(I32, a.lanes))
+        pointer = _pointer(context, builder, cells, data, at, whole.type)
+        builder.store(whole, pointer, align=4)
+        return builder.fsub(x, builder.sitofp(whole, x.type))
+
+    return a(a, cells, types.intp), codegen
+
+
 class Row(types.Type):  # type: ignore[misc]
     """`lanes` sums held in registers, in pieces that a register holds.
 

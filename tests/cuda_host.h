@@ -1,5 +1,9 @@
 // Enough of CUDA to run a kernel on the CPU: the threads of a block are fibres that take turns at
 // every __syncthreads, __syncwarp and shuffle; blocks run one after another.
+//
+// A barrier opens when all threads of the block (of the warp) wait at it, at one line of the source.
+// Where that cannot come, since some have left or wait elsewhere, the launch fails: on a card it
+// would hang, or not be a barrier.
 #pragma once
 #include <cmath>
 #include <cstdio>
@@ -22,10 +26,14 @@ struct double2 { double x, y; };
 struct dim3 { unsigned x, y, z; };
 
 namespace host {
+enum State { READY, AT_BLOCK, AT_WARP, DONE };
+const unsigned WARP = 32;
+
 struct Fibre {
   ucontext_t context;
   std::vector<char> stack;
-  bool done;
+  State state;
+  int line;  // of the barrier that it waits at
 };
 inline dim3 block_dim, grid_dim, block;
 inline std::vector<Fibre> fibres;
@@ -33,44 +41,78 @@ inline std::vector<double> slots;  // what each lane offers to a shuffle
 inline ucontext_t scheduler;
 inline unsigned current;
 inline void (*body)();
+inline char failure[200];
 
-inline void wait() { swapcontext(&fibres[current].context, &scheduler); }
+inline void wait(State barrier, int line) {
+  fibres[current].state = barrier;
+  fibres[current].line = line;
+  swapcontext(&fibres[current].context, &scheduler);
+}
 inline void enter() {
   body();
-  fibres[current].done = true;
+  fibres[current].state = DONE;
 }
-// All threads run up to their next wait, in turn, until all are done.
-inline void run_block(unsigned threads) {
+// Lets threads first..last pass a barrier if all of them wait at it; whether they do.
+inline bool open(State barrier, unsigned first, unsigned last) {
+  for (unsigned i = first; i < last; ++i)
+    if (fibres[i].state != barrier || fibres[i].line != fibres[first].line) return false;
+  for (unsigned i = first; i < last; ++i) fibres[i].state = READY;
+  return true;
+}
+// Says which barrier stays shut, and names a thread that does not come to it.
+inline void fail() {
+  unsigned at = 0;
+  while (fibres[at].state == DONE) ++at;
+  const Fibre &waiting = fibres[at];
+  const bool warp = waiting.state == AT_WARP;
+  unsigned other = warp ? at / WARP * WARP : 0;
+  while (fibres[other].state == waiting.state && fibres[other].line == waiting.line) ++other;
+  std::snprintf(failure, sizeof failure,
+                "block (%u, %u): thread %u waits at the barrier of line %d, thread %u %s", block.x,
+                block.y, at, std::abs(waiting.line), other,
+                fibres[other].state == DONE ? "has left" : "waits elsewhere");
+}
+// All threads run up to their next barrier, in turn, until all are done; false if they cannot.
+inline bool run_block(unsigned threads) {
   fibres.resize(threads);
   slots.assign(threads, 0);
   for (auto &fibre : fibres) {
     fibre.stack.resize(1 << 16);
-    fibre.done = false;
+    fibre.state = READY;
     getcontext(&fibre.context);
     fibre.context.uc_stack.ss_sp = fibre.stack.data();
     fibre.context.uc_stack.ss_size = fibre.stack.size();
     fibre.context.uc_link = &scheduler;
     makecontext(&fibre.context, enter, 0);
   }
-  for (bool busy = true; busy;) {
-    busy = false;
+  for (;;) {
+    bool moved = false, done = true;
     for (current = 0; current < threads; ++current) {
-      if (fibres[current].done) continue;
-      busy = true;
+      if (fibres[current].state != READY) continue;
+      moved = true;
       swapcontext(&scheduler, &fibres[current].context);
+    }
+    for (const auto &fibre : fibres) done = done && fibre.state == DONE;
+    if (done) return true;
+    for (unsigned i = 0; i < threads; i += WARP)
+      moved = open(AT_WARP, i, i + WARP < threads ? i + WARP : threads) || moved;
+    moved = open(AT_BLOCK, 0, threads) || moved;
+    if (!moved) {
+      fail();
+      return false;
     }
   }
 }
-template <class T> T shuffle(T value, int lane, int width) {
+template <class T> T shuffle(T value, int lane, int width, int line) {
   slots[current] = (double)value;
-  wait();  // every lane has offered
+  wait(AT_WARP, line);  // every lane has offered
   const T got = (T)slots[current / width * width + lane];
-  wait();  // every lane has read
+  wait(AT_WARP, -line);  // every lane has read
   return got;
 }
 template <class... A, std::size_t... I>
-void launch(void (*kernel)(A...), unsigned x, unsigned y, unsigned threads, void **arguments,
-            std::index_sequence<I...>) {
+const char *launch(void (*kernel)(A...), unsigned x, unsigned y, unsigned threads,
+                   void **arguments, std::index_sequence<I...>) {
   static std::tuple<std::remove_cv_t<A>...> values;
   static void (*function)(A...);
   function = kernel;
@@ -79,11 +121,14 @@ void launch(void (*kernel)(A...), unsigned x, unsigned y, unsigned threads, void
   grid_dim = {x, y, 1};
   block_dim = {threads, 1, 1};
   for (block.y = 0; block.y < y; ++block.y)
-    for (block.x = 0; block.x < x; ++block.x) run_block(threads);
+    for (block.x = 0; block.x < x; ++block.x)
+      if (!run_block(threads)) return failure;
+  return nullptr;
 }
 template <class... A>
-void launch(void (*kernel)(A...), unsigned x, unsigned y, unsigned threads, void **arguments) {
-  launch(kernel, x, y, threads, arguments, std::index_sequence_for<A...>());
+const char *launch(void (*kernel)(A...), unsigned x, unsigned y, unsigned threads,
+                   void **arguments) {
+  return launch(kernel, x, y, threads, arguments, std::index_sequence_for<A...>());
 }
 }  // namespace host
 
@@ -96,6 +141,6 @@ inline int atomicMax(int *at, int value) { const int old = *at; if (value > old)
 #define gridDim host::grid_dim
 #define blockIdx host::block
 #define threadIdx (dim3{host::current, 0, 0})
-#define __syncthreads() host::wait()
-#define __syncwarp() host::wait()
-#define __shfl_sync(mask, value, lane, width) host::shuffle(value, lane, width)
+#define __syncthreads() host::wait(host::AT_BLOCK, __LINE__)
+#define __syncwarp() host::wait(host::AT_WARP, __LINE__)
+#define __shfl_sync(mask, value, lane, width) host::shuffle(value, lane, width, __LINE__)

@@ -4,15 +4,16 @@
 #include "shadow.cuh"
 #define GROUP 16  // views whose numbers stand in shared memory together
 
-// Adds to `image (slice, y, x)` or `(z, y, x)`; `sinogram` is `(slice, view, column)` or
-// `(view, row, column)`. A thread owns a pixel and DEPTH slices or voxels.
+// Adds the views from `view0` on to `image (slice, y, x)` or `(z, y, x)`; `sinogram` holds those
+// views alone: `(slice, view, column)` or `(view, row, column)`. A thread owns a pixel and DEPTH
+// slices or voxels.
 extern "C" __global__ void backproject(REAL *__restrict__ image, const REAL *__restrict__ sinogram,
                                        const double *__restrict__ beam,
                                        const double *__restrict__ turns,
                                        const REAL *__restrict__ axials,
                                        const REAL *__restrict__ xs, const REAL *__restrict__ ys,
-                                       int views, int count, int rows, int columns, int ny,
-                                       int nx) {
+                                       int view0, int views, int count, int rows, int columns,
+                                       int ny, int nx) {
   __shared__ Shadow shadows[GROUP];
   const int kind = (int)beam[0], across = (nx + TILE - 1) / TILE;
   const int thread = (int)threadIdx.x, threads = (int)blockDim.x;
@@ -26,7 +27,7 @@ extern "C" __global__ void backproject(REAL *__restrict__ image, const REAL *__r
   for (int start = 0; start < views; start += GROUP) {
     const int together = views - start < GROUP ? views - start : GROUP;
     if (thread < together) {
-      Shadow s = tile_shadow(beam, turns + 3 * (start + thread), xs, ys, x0, y0, nx, ny);
+      Shadow s = tile_shadow(beam, turns + 3 * (view0 + start + thread), xs, ys, x0, y0, nx, ny);
       s.scale /= FINE;  // to columns, counted from the first
       s.offset = (s.offset - s.half) / FINE;
       s.strength = 1;
@@ -50,9 +51,12 @@ extern "C" __global__ void backproject(REAL *__restrict__ image, const REAL *__r
           sum[k] = fma(left, line[slice + c0], fma(right, line[slice + c1], sum[k]));
       }
 #else
-      if (c < 0 || c + 1 >= columns) continue;
-      const REAL *line = sinogram + (long long)(start + v) * rows * columns + c;
-      const REAL *axial = axials + 3 * (start + v);
+      if (c < -1 || c >= columns) continue;
+      if (c < 0) left = 0;
+      if (c + 1 >= columns) right = 0;
+      const int c0 = c < 0 ? 0 : c, c1 = c + 1 < columns ? c + 1 : c;
+      const REAL *line = sinogram + (long long)(start + v) * rows * columns;
+      const REAL *axial = axials + 3 * (view0 + start + v);
       const RowMap map = row_map(axial, at.depth);
       const REAL begin = fma((REAL)0.5 - axial[2], map.inverse, (REAL)0.5 - axial[1]);
 #pragma unroll
@@ -63,9 +67,9 @@ extern "C" __global__ void backproject(REAL *__restrict__ image, const REAL *__r
         const REAL part = t - (REAL)(row + 1);
         REAL low = 0, high = 0;
         if (row >= 0)
-          low = fma(left, line[row * columns], right * line[row * columns + 1]);
+          low = fma(left, line[row * columns + c0], right * line[row * columns + c1]);
         if (row + 1 < rows)
-          high = fma(left, line[(row + 1) * columns], right * line[(row + 1) * columns + 1]);
+          high = fma(left, line[(row + 1) * columns + c0], right * line[(row + 1) * columns + c1]);
         sum[k] += fma(part, high - low, low);
       }
 #endif

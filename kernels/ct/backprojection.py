@@ -12,9 +12,9 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numba import njit, prange
 
-from ..arrays import like, on_gpu
+from ..arrays import like, on_gpu, to_numpy
 from ..simd import load, store
-from ..threads import jit, parallel_jit
+from ..threads import jit, parallel_jit, thread_count
 from .base import Array
 from .footprint import CURVED, TILE, row_positions, tile_numbers, tile_view
 from .geometry import CircularBeam, ConeBeam, DivergentBeam, Geometry, VolumeGrid
@@ -30,8 +30,8 @@ def backproject(sinogram: A, geometry: Geometry, volume: VolumeGrid) -> A:
     Parameters
     ----------
     sinogram
-        Filtered views ``(*batch, view, [row,] column)``, NumPy, torch or CuPy; zero beyond the
-        detector.
+        Filtered views ``(*batch, view, [row,] column)``, NumPy, torch or CuPy. Beyond the outermost
+        columns and rows they fall to zero within one more.
     geometry
         Parallel, fan, cone or helical.
     volume
@@ -48,27 +48,66 @@ def backproject(sinogram: A, geometry: Geometry, volume: VolumeGrid) -> A:
     TypeError, ValueError
         As `Projector`.
     """
-    if not isinstance(geometry, CircularBeam):
-        raise TypeError(f"backproject takes parallel, fan and cone beams, got {geometry}")
-    plan = Projector(geometry, volume)
+    sums = BackProjection(geometry, volume)
     if on_gpu(sinogram):
-        return plan.on_card("backproject", "sinogram", sinogram, geometry.shape)
+        return sums.plan.on_card("backproject", "sinogram", sinogram, geometry.shape)
     array = checked("sinogram", sinogram, geometry.shape)
     batch = array.shape[: array.ndim - geometry.ndim]
     stack = array.reshape(-1, *geometry.shape)
-    if (weights := column_weights(geometry)) is not None:
-        stack = stack * weights.astype(array.dtype)
-    xs, ys = plan.axes(array.dtype)
-    images = np.empty((len(stack), *volume.shape), array.dtype)
-    if isinstance(geometry, ConeBeam):
-        for i, views in enumerate(stack):
-            lines = np.ascontiguousarray(views.transpose(0, 2, 1))
-            block = np.empty((*volume.shape[1:], volume.shape[0]), array.dtype)
-            _cone(block, lines, plan.beam, plan.axial, plan.turns, xs, ys, plan.cells)
-            images[i] = block.transpose(2, 0, 1)
-    else:
-        _planar(images, stack, plan.beam, plan.turns, xs, ys, plan.cells)
+    images = np.zeros((len(stack), *volume.shape), array.dtype)
+    sums.add(images, stack)
     return cast(A, like(images.reshape(*batch, *volume.shape), sinogram))
+
+
+class BackProjection:
+    """`backproject` in parts: views are added as they come.
+
+    Parameters
+    ----------
+    geometry, volume
+        As `backproject`.
+    """
+
+    def __init__(self, geometry: Geometry, volume: VolumeGrid) -> None:
+        if not isinstance(geometry, CircularBeam):
+            raise TypeError(f"backproject takes parallel, fan and cone beams, got {geometry}")
+        self.geometry, self.plan = geometry, Projector(geometry, volume)
+
+    def add(self, images: Any, views: Any, first: int = 0) -> None:
+        """Add some views, from `first` on, to images.
+
+        Parameters
+        ----------
+        images
+            ``(n, [z,] y, x)``, contiguous; arrays and CPU tensors, or CUDA tensors.
+        views
+            ``(n, view, [row,] column)``, of the same kind and precision.
+        first
+            The geometry's view that stands first.
+        """
+        if on_gpu(views):
+            self.plan.card(views.device).add_views(images, views, first)
+            return
+        plan, images, views = self.plan, to_numpy("images", images), to_numpy("views", views)
+        weights = column_weights(self.geometry)
+        factor = np.ones((), views.dtype) if weights is None else weights.astype(views.dtype)
+        turns = plan.turns[first : first + views.shape[1]]
+        if not isinstance(self.geometry, ConeBeam):
+            _planar(images, views * factor, plan.beam, turns, *plan.axes(views.dtype), plan.cells)
+            return
+        columns, rows = views.shape[3], views.shape[2]
+        for volume, part in zip(images, views, strict=True):
+            lines = np.zeros((len(part), columns + 2, rows), part.dtype)
+            np.multiply(part.transpose(0, 2, 1), factor[..., None], out=lines[:, 1:-1])
+            _cone(volume, lines, plan.beam, plan.axial, turns, *plan.axes(part.dtype), plan.cells)
+
+    def memory(self, views: int, itemsize: int = 4) -> int:
+        """Bytes that `add` uses on the CPU for some views, of one volume or one slice."""
+        samples = views * int(np.prod(self.geometry.shape[1:]))
+        if not isinstance(self.geometry, ConeBeam):
+            return itemsize * samples
+        rows, depth = self.geometry.rows, self.plan.volume.shape[0]
+        return itemsize * (samples + 2 * views * rows + thread_count() * TILE * TILE * depth)
 
 
 def column_weights(geometry: CircularBeam) -> Array | None:
@@ -117,19 +156,19 @@ def _planar(images: Any, views: Any, beam: Any, turns: Any, xs: Any, ys: Any, ce
             for j in range(len(y)):
                 row_positions(beam[0], p, line, y[j], cell, part, weight)
                 for i in range(0, len(line), GROUP):
-                    value, w = between(seen, cell, part, i), load(weight, i, GROUP)
+                    value, w = between(seen, cell, i, load(part, i, GROUP)), load(weight, i, GROUP)
                     at = j * TILE + i
                     store(sums, at, load(sums, at, GROUP) + value * w * w)
         block = sums.reshape(TILE, TILE)
-        images[image, y0 : y0 + TILE, x0 : x0 + TILE] = block[: len(y), : len(x)]
+        images[image, y0 : y0 + TILE, x0 : x0 + TILE] += block[: len(y), : len(x)]
 
 
 @parallel_jit
 def _cone(
     volume: Any, views: Any, beam: Any, axial: Any, turns: Any, xs: Any, ys: Any, cells: int
 ) -> None:
-    """``views (view, column, row)`` into ``volume (y, x, z)``."""
-    ny, nx, nz = volume.shape
+    """``views (view, column, row)``, a zero column at each end, into ``volume (z, y, x)``."""
+    nz, ny, nx = volume.shape
     columns, rows = views.shape[1:]
     sdd, row_spacing, row_edge, dz, z_edge = axial
     across = (nx + TILE - 1) // TILE
@@ -140,14 +179,14 @@ def _cone(
         line = np.zeros(rows + 3, volume.dtype)  # rounding may reach the zero behind the last
         y0, x0 = (tile // across) * TILE, (tile % across) * TILE
         x, y = xs[x0 : x0 + TILE], ys[y0 : y0 + TILE]
-        volume[y0 : y0 + TILE, x0 : x0 + TILE] = 0
+        sums = np.zeros((len(y), len(x), nz), volume.dtype)
         for view in range(len(turns)):
             cosine, sine, height = turns[view]
             first, _ = _columns(beam, turns[view], x, y, h, p, numbers)
             for j in range(len(y)):
                 row_positions(beam[0], p, x, y[j], cell, part, weight)
                 for i in range(len(x)):
-                    c = first + cell[i]
+                    c = first + cell[i] + 1
                     if c < 0 or c + 1 >= columns:
                         continue
                     factor = weight[i] * weight[i]
@@ -163,7 +202,11 @@ def _cone(
                     start = (z_edge + 0.5 * dz - height) / dz * step - row_edge / row_spacing + 0.5
                     low = max(0, math.ceil(-start / step))
                     high = min(nz, math.ceil((rows + 1 - start) / step))
-                    _along_z(volume[y0 + j, x0 + i], line, start, step, low, high)
+                    _along_z(sums[j, i], line, start, step, low, high)
+        for k in range(nz):
+            for j in range(len(y)):
+                for i in range(len(x)):
+                    volume[k, y0 + j, x0 + i] += sums[j, i, k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -1,12 +1,16 @@
-"""Whether the detector sees all of a grid: what it misses is truncated in the line integrals."""
+"""Whether source and detector suit a grid.
+
+The source must stand outside; what the detector misses is truncated in the line integrals.
+"""
 
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 
+from ..warn import warn
+from .base import Array
 from .geometry import (
     CircularBeam,
     ConeBeam,
@@ -15,6 +19,48 @@ from .geometry import (
     ModularBeam,
     VolumeGrid,
 )
+
+
+def require_source_outside(geometry: Geometry, volume: VolumeGrid) -> None:
+    """Raise unless all of a grid lies on the detector's side of the source in every view."""
+    if isinstance(geometry, DivergentBeam):
+        _require_in_front_of_orbit(geometry, volume)
+    elif isinstance(geometry, ModularBeam):
+        _require_in_front(geometry, volume)
+
+
+def _require_in_front_of_orbit(geometry: DivergentBeam, volume: VolumeGrid) -> None:
+    half_y, half_x = (e / 2 for e in volume.extent[-2:])
+    y, x = volume.center[-2:]
+    cosine, sine = np.cos(geometry.angles), np.sin(geometry.angles)
+    near = -x * sine + y * cosine - half_x * np.abs(sine) - half_y * np.abs(cosine)
+    if float(near.min()) + geometry.source_to_isocenter <= 0:
+        raise ValueError(
+            f"the source, {geometry.source_to_isocenter:g} mm from the isocentre, lies inside or "
+            f"beside the volume in view {int(near.argmin())}: {volume} reaches {-near.min():g} mm "
+            "towards it"
+        )
+
+
+def _require_in_front(geometry: ModularBeam, volume: VolumeGrid) -> None:
+    corners = _corners(volume)
+    normal = np.cross(geometry.column_vector, geometry.row_vector)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    normal *= np.sign(((geometry.detector_center - geometry.source) * normal).sum(1))[:, None]
+    near = ((corners - geometry.source[:, None]) * normal[:, None]).sum(-1).min(1)
+    if near.min() <= 0:
+        raise ValueError(
+            f"the source lies inside or beside the volume in view {int(near.argmin())}: {volume} "
+            f"reaches {-near.min():g} mm behind it"
+        )
+
+
+def _corners(volume: VolumeGrid) -> Array:
+    """The eight corners of a grid in mm, ``(corner, 3)`` as (x, y, z)."""
+    ends = [
+        c + np.array([-0.5, 0.5]) * e for c, e in zip(volume.center, volume.extent, strict=True)
+    ]
+    return np.array([(x, y, z) for z in ends[0] for y in ends[1] for x in ends[2]])
 
 
 def warn_of_unseen(geometry: Geometry, volume: VolumeGrid) -> None:
@@ -32,14 +78,14 @@ def warn_of_unseen(geometry: Geometry, volume: VolumeGrid) -> None:
     reach = float(np.hypot(x + half_x * np.cos(turn), y + half_y * np.sin(turn)).max())
     seen = geometry.field_radius
     if reach > seen + max(volume.spacing[-2:]):
-        _warn(
+        warn(
             f"the detector sees {seen:.1f} mm about the axis of rotation, the volume reaches "
             f"{reach:.1f} mm: line integrals of what lies beyond are missing"
         )
     first, last = geometry.column_positions[[0, -1]]
     blind = _distance(geometry, min(abs(first), abs(last))) if first * last > 0 else 0.0
     if blind > max(volume.spacing[-2:]):
-        _warn(
+        warn(
             f"the detector lies beside the central ray and sees only from {blind:.1f} to "
             f"{seen:.1f} mm about the axis of rotation: check column_offset, which is in columns"
         )
@@ -48,10 +94,7 @@ def warn_of_unseen(geometry: Geometry, volume: VolumeGrid) -> None:
 
 
 def _warn_of_corners(geometry: ModularBeam, volume: VolumeGrid) -> None:
-    ends = [
-        c + np.array([-0.5, 0.5]) * e for c, e in zip(volume.center, volume.extent, strict=True)
-    ]
-    corners = np.array([(x, y, z) for z in ends[0] for y in ends[1] for x in ends[2]])
+    corners = _corners(volume)
     across, down = geometry.column_vector, geometry.row_vector
     rays = corners - geometry.source[:, None]
     frames = np.stack([across, down, geometry.source - geometry.detector_center], axis=-1)
@@ -62,7 +105,7 @@ def _warn_of_corners(geometry: ModularBeam, volume: VolumeGrid) -> None:
     worst = int(beyond.max((1, 2)).argmax())
     if beyond.max() > 1:
         columns, rows = (beyond[worst].max(0)).clip(0)
-        _warn(
+        warn(
             f"the volume reaches {columns:.1f} columns and {rows:.1f} rows beyond the detector in "
             f"view {worst}: line integrals of what lies there are missing"
         )
@@ -83,12 +126,8 @@ def _warn_along_z(geometry: ConeBeam, volume: VolumeGrid) -> None:
     high = float(geometry.source_z.max() + edges[1] / geometry.magnification)
     bottom, top = volume.center[0] + np.array([-0.5, 0.5]) * volume.extent[0]
     if bottom < low - volume.spacing[0] or top > high + volume.spacing[0]:
-        _warn(
+        warn(
             f"the {geometry.rows} rows see z from {low:.1f} to {high:.1f} mm at the axis of "
             f"rotation, the volume reaches from {bottom:.1f} to {top:.1f} mm: what lies beyond is "
             "truncated"
         )
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, stacklevel=4)

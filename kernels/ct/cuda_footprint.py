@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..cuda import Module, cuda_module
+from ..cuda import Module, exact_cuda_module
 from . import cone
 from .backprojection import column_weights
 from .footprint import TILE as PLANAR_TILE
@@ -62,7 +62,7 @@ class CudaFootprint:
         self,
         plan: Projector,
         device: torch.device | None,
-        compile_source: Compile = cuda_module,
+        compile_source: Compile = exact_cuda_module,
     ) -> None:
         self.plan, self.device, self._compile = plan, device, compile_source
         self._solid = plan.volume.ndim == 3
@@ -97,14 +97,20 @@ class CudaFootprint:
 
     def backproject(self, stack: Tensor) -> Tensor:
         """Back project filtered views ``(n, view, [row,] column)``: see `backproject`."""
+        out = stack.new_zeros((len(stack), *self.plan.volume.shape))
+        self.add_views(out, stack, 0)
+        return out
+
+    def add_views(self, images: Tensor, views: Tensor, first: int) -> None:
+        """Back project some filtered views, from `first` on: see `BackProjection.add`."""
         geometry = self.plan.geometry
         assert isinstance(geometry, CircularBeam)
-        out = stack.new_zeros((len(stack), *self.plan.volume.shape))
         if (weights := column_weights(geometry)) is not None:
-            stack = stack * self._upload(weights, stack.dtype)
-        for images, sinogram in self._piles(out, stack, max(len(stack), 1)):
-            self._launch_on_pixels(BACKPROJECTION, "backproject", images, sinogram, len(geometry))
-        return out
+            views = views * self._upload(weights, views.dtype)
+        for image, sinogram in self._piles(images, views.contiguous(), max(len(views), 1)):
+            self._launch_on_pixels(
+                BACKPROJECTION, "backproject", image, sinogram, first, views.shape[1]
+            )
 
     def memory(self, itemsize: int = 4) -> int:
         """Bytes used beside input and output for one volume or any stack of slices."""
@@ -156,7 +162,7 @@ class CudaFootprint:
         )  # fmt: skip
 
     def _launch_on_pixels(
-        self, source: Path, name: str, images: Tensor, sinogram: Tensor, *views: int
+        self, source: Path, name: str, images: Tensor, sinogram: Tensor, first: int, views: int
     ) -> None:
         tables = self._tables(images.dtype)
         module = self._module(source, images.dtype, len(images))
@@ -165,7 +171,7 @@ class CudaFootprint:
         blocks = tiles * strips, -(-len(images) // self._registers(len(images)))
         module.launch(
             name, blocks, THREADS, images, sinogram, tables.beam, tables.turns, tables.axials,
-            tables.xs, tables.ys, *views, len(images), self._rows, self._columns, self._ny,
+            tables.xs, tables.ys, first, views, len(images), self._rows, self._columns, self._ny,
             self._nx,
         )  # fmt: skip
 

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..cuda import Module, cuda_module
+from ..cuda import Module, exact_cuda_module
+from .beams import curve_of, kind_of
 from .cuda_footprint import DEPTH, Compile
-from .projector import Projector, curve_of, kind_of
+from .projector import Projector
 
 SOURCE = Path(__file__).with_name("joseph.cu")
 THREADS = 128
@@ -33,7 +34,7 @@ class CudaJoseph:
         self,
         plan: Projector,
         device: torch.device | None,
-        compile_source: Compile = cuda_module,
+        compile_source: Compile = exact_cuda_module,
     ) -> None:
         self.plan, self.device, self._compile = plan, device, compile_source
         spacing, origin = plan.lattice()

@@ -14,7 +14,9 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from ..threads import jit, parallel_jit
+from ..simd import load, maximum, minimum, split, store
+from ..threads import jit, parallel_jit, thread_count
+from .planar import GROUP, between
 
 Floats = NDArray[Any]
 
@@ -24,10 +26,12 @@ LEAST = 0.02  # of the way from the edge to full weight, so that the outermost r
 
 
 class HelixSums:
-    """A volume that gathers half turns of parallel views.
+    """Gathers half turns of parallel views in a volume.
 
     Parameters
     ----------
+    volume
+        ``(z, y, x)``, float32 or float64, zeros: what is added to.
     xs, ys, zs
         Positions of the voxels in mm; `zs` evenly spaced.
     radius
@@ -44,12 +48,11 @@ class HelixSums:
         Rows of the detector.
     rise
         Travel in mm in a half turn.
-    dtype
-        float32 or float64.
     """
 
     def __init__(
         self,
+        volume: Floats,
         xs: Floats,
         ys: Floats,
         zs: Floats,
@@ -62,15 +65,14 @@ class HelixSums:
         middle: float,
         rows: int,
         rise: float,
-        dtype: Any,
     ) -> None:
         self._axes = xs, ys, float(zs[0]), float(zs[1] - zs[0]) if len(zs) > 1 else 1.0
         spacing = float(positions[1] - positions[0])
         self._beam = -float(positions[0]) / spacing, spacing, radius**2, middle, rows, rise
         self._rays = np.stack([shift, along, reach], axis=1)
-        self._sums = np.zeros((len(ys), len(xs), len(zs)), dtype)
-        self._low = np.zeros(self._sums.shape[:2], np.int64)
-        self._high = np.full(self._sums.shape[:2], len(zs), np.int64)
+        self._volume = volume
+        self._low = np.zeros(volume.shape[1:], np.int64)
+        self._high = np.full(volume.shape[1:], len(zs), np.int64)
 
     def add(self, views: Floats, angles: Floats, heights: Floats, counts: Floats) -> None:
         """Add the mean view of each angle of a half turn.
@@ -78,7 +80,8 @@ class HelixSums:
         Parameters
         ----------
         views
-            Filtered parallel views ``(angle, half turn, position, row)``.
+            Filtered parallel views ``(angle, half turn, position, row)``; zeros behind the rows up
+            to `padded_rows`.
         angles, heights
             Of the first half turn's views: radians, and the source's height in mm, ``(angle,)``.
         counts
@@ -86,29 +89,51 @@ class HelixSums:
         """
         turns = np.stack([np.cos(angles), np.sin(angles), heights], axis=1)
         _add(
-            self._sums, self._low, self._high, views, turns, counts, *self._axes, self._beam,
+            self._volume, self._low, self._high, views, turns, counts, *self._axes, self._beam,
             self._rays,
         )  # fmt: skip
 
-    def volume(self) -> Floats:
-        """Return the sums ``(z, y, x)``, zero where an angle of the half turn was not seen."""
-        index = np.arange(self._sums.shape[2])
-        seen = (index >= self._low[..., None]) & (index < self._high[..., None])
-        return np.ascontiguousarray(np.where(seen, self._sums, 0).transpose(2, 0, 1))
+    def finish(self, factor: float) -> None:
+        """Multiply the sums; where an angle of the half turn was not seen, set them to zero."""
+        _finish(self._volume, self._low, self._high, factor)
+
+    @staticmethod
+    def memory(shape: tuple[int, ...], itemsize: int) -> int:
+        """Bytes used beside volume ``(z, y, x)`` and views."""
+        nz, ny, nx = shape
+        return 16 * ny * nx + thread_count() * itemsize * TILE * TILE * nz
+
+
+def padded_rows(rows: int) -> int:
+    """Rows up to a whole number of groups that are mixed together."""
+    return -(-rows // GROUP) * GROUP
+
+
+@parallel_jit
+def _finish(volume: Any, low: Any, high: Any, factor: float) -> None:
+    nz, ny, nx = volume.shape
+    for j in prange(ny):
+        for k in range(nz):
+            for i in range(nx):
+                volume[k, j, i] *= factor if low[j, i] <= k < high[j, i] else 0
 
 
 @parallel_jit
 def _add(
-    sums: Any, low: Any, high: Any, views: Any, turns: Any, counts: Any, xs: Any, ys: Any,
+    volume: Any, low: Any, high: Any, views: Any, turns: Any, counts: Any, xs: Any, ys: Any,
     z0: float, dz: float, beam: Any, rays: Any,
 ) -> None:  # fmt: skip
-    ny, nx, nz = sums.shape
+    nz, ny, nx = volume.shape
     origin, spacing, radius2, middle, rows, rise = beam
+    flat, (_, halves, places, padded) = views.reshape(-1), views.shape
     across = (nx + TILE - 1) // TILE
     for tile in prange(across * ((ny + TILE - 1) // TILE)):
-        total, weight = np.zeros(nz, sums.dtype), np.zeros(nz, sums.dtype)
-        line, index = np.zeros(rows + 2, sums.dtype), np.arange(nz).astype(sums.dtype)
-        p = _numbers(rows, sums.dtype)
+        sums = np.zeros((TILE * TILE, nz), volume.dtype)
+        # what lies behind the last voxel takes part in the last group
+        total, weight = np.zeros(nz + GROUP, volume.dtype), np.zeros(nz + GROUP, volume.dtype)
+        cell = np.zeros(GROUP, np.int32)
+        line, index = np.zeros(padded + 2, volume.dtype), np.arange(nz + GROUP).astype(volume.dtype)
+        p = _numbers(rows, volume.dtype)
         y0, x0 = (tile // across) * TILE, (tile % across) * TILE
         for angle in range(len(turns)):
             cosine, sine, height = turns[angle]
@@ -126,8 +151,8 @@ def _add(
                         sign = 1 - 2 * parity
                         at = sign * position + origin
                         column = min(max(int(at), 0), len(rays) - 2)
-                        p[2] = part = at - column
-                        shift, along, reach = _between(rays, column, part)
+                        p[2] = at - column
+                        shift, along, reach = _between(rays, column, at - column)
                         scale = reach / (along + sign * depth)  # rows a mm of height
                         p[1] = step = scale * dz
                         for turn in range(parity, counts[angle], 2):
@@ -137,22 +162,24 @@ def _add(
                             if begin >= end:
                                 continue
                             p[0] = start + 1
-                            bottom = max(math.floor(start + begin * step), 0)
-                            top = min(math.floor(start + (end - 1) * step) + 2, rows)
-                            left, right = views[angle, turn, column], views[angle, turn, column + 1]
-                            _mix(left, right, line, p, bottom, top)
-                            _along_z(line, total, weight, index, p, begin, end)
+                            left = ((angle * halves + turn) * places + column) * padded
+                            _mix(flat, left, left + padded, line, p, rows)
+                            _along_z(line, total, weight, cell, index, p, begin, end)
                             first, last = min(first, begin), max(last, end)
-                    _add_mean(total, weight, sums[j, i], p, first, last)
+                    _add_mean(total, weight, sums[(j - y0) * TILE + i - x0], p, first, last)
                     low[j, i], high[j, i] = max(low[j, i], first), min(high[j, i], last)
+        for k in range(nz):
+            for j in range(y0, min(y0 + TILE, ny)):
+                for i in range(x0, min(x0 + TILE, nx)):
+                    volume[k, j, i] += sums[(j - y0) * TILE + i - x0, k]
 
 
 @jit
 def _numbers(rows: int, dtype: Any) -> Any:
     """Numbers of the inner loops, in their precision: start, step, part, and constants."""
     p = np.zeros(9, dtype)
-    p[3], p[4] = (rows + 1) / 2, rows / 2  # the detector's middle in `line`, and its half height
-    p[5], p[6] = 1 / (p[4] * (1 - FLAT_SHARE)), LEAST
+    p[3], p[4] = 0.5, rows + 0.5  # the detector's edges in `line`
+    p[5], p[6] = 2 / (rows * (1 - FLAT_SHARE)), LEAST
     p[7], p[8] = 1.0, 3.0
     return p
 
@@ -164,31 +191,35 @@ def _between(rays: Any, column: int, part: float) -> tuple[float, float, float]:
 
 
 @jit
-def _mix(left: Any, right: Any, line: Any, p: Any, bottom: int, top: int) -> None:
-    """Interpolate rows bottom..top between two columns; beyond the outermost row as on it."""
-    part, rows = p[2], len(left)
-    for r in range(bottom, top):
-        line[r + 1] = left[r] + part * (right[r] - left[r])
+def _mix(views: Any, left: int, right: int, line: Any, p: Any, rows: int) -> None:
+    """Interpolate the rows between two columns; beyond the outermost row as on it."""
+    for r in range(0, len(line) - 2, GROUP):
+        a, b = load(views, left + r, GROUP), load(views, right + r, GROUP)
+        store(line, r + 1, a + (b - a) * p[2])
     line[0], line[rows + 1] = line[1], line[rows]
 
 
 @jit
-def _along_z(line: Any, total: Any, weight: Any, index: Any, p: Any, begin: int, end: int) -> None:
+def _along_z(
+    line: Any, total: Any, weight: Any, cell: Any, index: Any, p: Any, begin: int, end: int
+) -> None:
     """Add the rows, interpolated at ``start + k step`` and weighted, to the voxels begin..end.
 
     The weight is one over the middle of the detector and falls to its edges as cos^2, whose
     cubic is within 0.01 of it.
     """
-    start, step, middle, half = p[0], p[1], p[3], p[4]
-    slope, least, one, three = p[5], p[6], p[7], p[8]
-    for k in range(begin, end):
-        t = start + index[k] * step
-        r = np.int32(t)
-        value = line[r] + (t - np.float32(r)) * (line[r + 1] - line[r])
-        rise = min(max((half - abs(t - middle)) * slope, least), one)
-        w = rise * rise * (three - rise - rise)
-        total[k] += w * value
-        weight[k] += w
+    start, step, bottom, top = p[0], p[1], p[3], p[4]
+    slope, least, one, two, three = p[5], p[6], p[7], p[7] + p[7], p[8]
+    behind, behind_weight = load(total, end, GROUP), load(weight, end, GROUP)
+    for k in range(begin, end, GROUP):
+        t = minimum(load(index, k, GROUP) * step + start, top)
+        part = split(t, cell, 0)
+        rise = minimum(maximum(minimum((t - bottom) * slope, (t - top) * -slope), least), one)
+        share = rise * rise * (rise * -two + three)
+        store(total, k, load(total, k, GROUP) + between(line, cell, 0, part) * share)
+        store(weight, k, load(weight, k, GROUP) + share)
+    store(total, end, behind)  # the last group may reach beyond the end
+    store(weight, end, behind_weight)
 
 
 @jit

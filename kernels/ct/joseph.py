@@ -10,48 +10,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 from numba import prange
 
 from ..threads import jit, parallel_jit
-from .base import Array
 from .footprint import CURVED, PARALLEL
-from .geometry import CircularBeam, ConeBeam, DivergentBeam, Geometry, ModularBeam
 
 Ray = tuple[int, int, int, float, float, float, float, float]
-
-
-def ray_frames(geometry: Geometry) -> Array:
-    """Source or ray direction, detector centre, row step, column step per view, ``(view, 4, 3)``.
-
-    Vectors are (x, y, z) in mm. A parallel beam holds the ray's direction in place of the source,
-    a curved detector the unit vectors along the central ray, z and columns.
-    """
-    if isinstance(geometry, ModularBeam):
-        vectors = (
-            geometry.source,
-            geometry.detector_center,
-            geometry.row_vector,
-            geometry.column_vector,
-        )
-        return np.stack(vectors, axis=1)
-    assert isinstance(geometry, CircularBeam)
-    zero, one = np.zeros(len(geometry)), np.ones(len(geometry))
-    column = np.stack([np.cos(geometry.angles), np.sin(geometry.angles), zero], axis=1)
-    ray = np.stack([-np.sin(geometry.angles), np.cos(geometry.angles), zero], axis=1)
-    up = np.stack([zero, zero, one], axis=1)
-    step = geometry.column_spacing
-    shift = column * geometry.column_offset * step
-    if not isinstance(geometry, DivergentBeam):
-        return np.stack([ray, shift, up, column * step], axis=1)
-    source, row_step, row_offset = -geometry.source_to_isocenter * ray, 1.0, 0.0
-    if isinstance(geometry, ConeBeam):
-        source = source + up * geometry.source_z[:, None]
-        row_step, row_offset = geometry.row_spacing, geometry.row_offset
-    if geometry.detector == "curved":
-        return np.stack([source, ray, up, column], axis=1)
-    center = source + geometry.source_to_detector * ray + shift + up * row_offset * row_step
-    return np.stack([source, center, up * row_step, column * step], axis=1)
 
 
 @jit
@@ -62,32 +26,48 @@ def _ray(
 
     `row` and `column` count from the middle of the detector; positions are in voxels.
     """
-    sdd, column_angle, angle_offset, row_step, row_shift = curve
+    ahead, aside, up = 0.0, 0.0, 0.0
     if kind == CURVED:
+        sdd, column_angle, angle_offset, row_step, row_shift = curve
         angle = column * column_angle + angle_offset
         ahead, aside, up = sdd * math.cos(angle), sdd * math.sin(angle), row * row_step + row_shift
-    start, step = np.empty(3), np.empty(3)
-    for axis in range(3):
-        i = 2 - axis
-        detector = f[1, i] + row * f[2, i] + column * f[3, i]
-        if kind == CURVED:
-            start[axis] = f[0, i]
-            step[axis] = ahead * f[1, i] + aside * f[3, i] + up * f[2, i]
-        elif kind == PARALLEL:
-            start[axis], step[axis] = detector, f[0, i]
-        else:
-            start[axis], step[axis] = f[0, i], detector - f[0, i]
-    length = math.sqrt(step[0] ** 2 + step[1] ** 2 + step[2] ** 2)
-    for axis in range(3):
-        start[axis] = (start[axis] - origin[axis]) / spacing[axis]
-        step[axis] = step[axis] / (length * spacing[axis])
-    a = int(np.argmax(np.abs(step)))
-    b, c = (1 if a == 0 else 0), (1 if a == 2 else 2)
-    db, dc = step[b] / step[a], step[c] / step[a]
-    b0, c0 = start[b] - start[a] * db, start[c] - start[a] * dc
-    low, high = _clip(0, shape[a], b0, db, -1.0, float(shape[b]))
-    low, high = _clip(low, high, c0, dc, -1.0, float(shape[c]))
-    return a, low, high, b0, db, c0, dc, 1 / abs(step[a])
+    x, dx = _component(kind, f, 0, row, column, ahead, aside, up)
+    y, dy = _component(kind, f, 1, row, column, ahead, aside, up)
+    z, dz = _component(kind, f, 2, row, column, ahead, aside, up)
+    length = math.sqrt(dx * dx + dy * dy + dz * dz)
+    z, dz = (z - origin[0]) / spacing[0], dz / (length * spacing[0])
+    y, dy = (y - origin[1]) / spacing[1], dy / (length * spacing[1])
+    x, dx = (x - origin[2]) / spacing[2], dx / (length * spacing[2])
+    if abs(dz) >= max(abs(dy), abs(dx)):
+        return _across(0, z, dz, y, dy, x, dx, shape[0], shape[1], shape[2])
+    if abs(dy) >= abs(dx):
+        return _across(1, y, dy, z, dz, x, dx, shape[1], shape[0], shape[2])
+    return _across(2, x, dx, z, dz, y, dy, shape[2], shape[0], shape[1])
+
+
+@jit
+def _component(
+    kind: int, f: Any, i: int, row: float, column: float, ahead: float, aside: float, up: float
+) -> tuple[float, float]:
+    """A point of the ray and its direction, not of unit length, along x, y or z in mm."""
+    if kind == CURVED:
+        return f[0, i], ahead * f[1, i] + aside * f[3, i] + up * f[2, i]
+    detector = f[1, i] + row * f[2, i] + column * f[3, i]
+    if kind == PARALLEL:
+        return detector, f[0, i]
+    return f[0, i], detector - f[0, i]
+
+
+@jit
+def _across(
+    a: int, s: float, ds: float, b: float, db: float, c: float, dc: float, na: int, nb: int, nc: int
+) -> Ray:
+    """Follow a ray plane by plane of its driving axis, whose position and step are `s`, `ds`."""
+    db, dc = db / ds, dc / ds
+    b, c = b - s * db, c - s * dc
+    low, high = _clip(0, na, b, db, -1.0, float(nb))
+    low, high = _clip(low, high, c, dc, -1.0, float(nc))
+    return a, low, high, b, db, c, dc, 1 / abs(ds)
 
 
 @jit

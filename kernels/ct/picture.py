@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from .base import Array, Geometry, VolumeGrid
+from .beams import ray_frames
 from .geometry import DivergentBeam, ParallelBeam
-from .joseph import ray_frames
 
 POINTS = 65  # of a drawn detector
 
@@ -51,7 +51,7 @@ def draw(geometry: Geometry, volume: VolumeGrid | None = None, view: int = 0) ->
         top.plot(*np.stack([starts[end], ends[end]])[:, :2].T, "k--", linewidth=0.8)
     _box(top, grid, -1, -2)
     top.set(xlabel="x (mm)", ylabel="y (mm)", title=type(geometry).__name__, aspect="equal")
-    top.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=4, fontsize=8)
+    figure.legend(*top.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     if geometry.ndim == 3:
         _draw_side(axes[0, 1], grid, view, frames[:, 0], edges)
     return figure
@@ -67,8 +67,11 @@ def _draw_side(side: Any, grid: VolumeGrid, view: int, sources: Array, edges: Ar
         points = np.stack([sources[view], edge])
         side.plot(points[:, :2] @ toward, points[:, 2], "k--", linewidth=0.8)
     _box(side, grid, -2, 0)
-    side.set(xlabel=f"along view {view} (mm)", ylabel="z (mm)", title="from the side")
-    side.set_aspect("equal")
+    (left, right), (bottom, high) = side.get_xlim(), side.get_ylim()
+    flat = (high - bottom) < 0.4 * (right - left)  # a thin volume would be a line
+    title = "from the side, z stretched" if flat else "from the side"
+    side.set(xlabel=f"along view {view} (mm)", ylabel="z (mm)", title=title)
+    side.set_aspect("auto" if flat else "equal")
 
 
 def _detector(geometry: Geometry, frame: Array) -> tuple[Array, Array]:

@@ -19,7 +19,13 @@ from .footprint import TILE, row_positions, tile_numbers, tile_view
 from .lanes import LANES, add_scaled
 
 VIEWS = 16  # views that share one pass over the image
+TASKS = 4  # at least so many a thread, so that none waits long for the last
 GROUP = 8  # pixels taken together of one slice
+
+
+def views_together(views: int, stacks: int, threads: int) -> int:
+    """Views that share a pass over the image: many, but not so many that threads have no work."""
+    return max(min(VIEWS, views * stacks // (TASKS * threads)), 1)
 
 
 @jit
@@ -41,19 +47,19 @@ def lengthened(x: Any) -> Any:
 
 @parallel_jit
 def forward_one(
-    image: Any, sinogram: Any, beam: Any, turns: Any, xs: Any, ys: Any, cells: int
+    image: Any, sinogram: Any, beam: Any, turns: Any, xs: Any, ys: Any, cells: int, together: int
 ) -> None:
-    """Project ``image (y, x)`` into ``sinogram (view, column)``."""
+    """Project ``image (y, x)`` into ``sinogram (view, column)``, `together` views a pass."""
     views, columns = sinogram.shape
     ny, nx = image.shape
     across = (nx + TILE - 1) // TILE
     tiles = across * ((ny + TILE - 1) // TILE)
-    for block in prange((views + VIEWS - 1) // VIEWS):
+    for block in prange((views + together - 1) // together):
         h, p, numbers = tile_numbers(cells, image.dtype)
         fine = np.empty(cells, image.dtype)
         cell = np.empty(TILE, np.int32)
         part, weight = np.empty(TILE, image.dtype), np.empty(TILE, image.dtype)
-        start, stop = block * VIEWS, min((block + 1) * VIEWS, views)
+        start, stop = block * together, min((block + 1) * together, views)
         sinogram[start:stop] = 0
         for tile in range(tiles):
             y0, x0 = (tile // across) * TILE, (tile % across) * TILE
@@ -102,11 +108,11 @@ def spread_columns(row: Any, first: int, last: int, taps: int, h: Any, fine: Any
 
 
 @jit
-def between(values: Any, cell: Any, part: Any, i: int) -> Any:
-    """Linear interpolation of a row of values at a group of positions."""
+def between(values: Any, cell: Any, i: int, part: Any) -> Any:
+    """Linear interpolation of a row of values: a group of cells, from `i` on, and parts of them."""
     pairs = load_pairs(values, cell, i, GROUP)
     left, right = every_second(pairs, 0), every_second(pairs, 1)
-    return left + (right - left) * load(part, i, GROUP)
+    return left + (right - left) * part
 
 
 @parallel_jit
@@ -139,7 +145,7 @@ def adjoint_one(
                 )
                 line = (axis * TILE + j) * TILE
                 for i in range(0, len(inner), GROUP):
-                    value = between(fine, cell, part, i) * load(weight, i, GROUP)
+                    value = between(fine, cell, i, load(part, i, GROUP)) * load(weight, i, GROUP)
                     store(flat, line + i, load(flat, line + i, GROUP) + value)
         pixels[0] += pixels[1].T
         image[y0 : y0 + TILE, x0 : x0 + TILE] = pixels[0, : len(y), : len(x)]
@@ -147,7 +153,7 @@ def adjoint_one(
 
 @parallel_jit
 def forward_stack(
-    image: Any, sinogram: Any, beam: Any, turns: Any, xs: Any, ys: Any, cells: int
+    image: Any, sinogram: Any, beam: Any, turns: Any, xs: Any, ys: Any, cells: int, together: int
 ) -> None:
     """Project ``image (block, y, x, lane)`` into ``sinogram (block, view, column, lane)``."""
     stacks, views, columns, _ = sinogram.shape
@@ -155,14 +161,14 @@ def forward_stack(
     pixels, rays = image.reshape(-1), sinogram.reshape(-1)
     across = (nx + TILE - 1) // TILE
     tiles = across * ((ny + TILE - 1) // TILE)
-    blocks = (views + VIEWS - 1) // VIEWS
+    blocks = (views + together - 1) // together
     for task in prange(stacks * blocks):
         stack, block = task // blocks, task % blocks
         h, p, numbers = tile_numbers(cells, image.dtype)
         fine = np.empty(cells * LANES, image.dtype)
         cell = np.empty(TILE, np.int32)
         part, weight = np.empty(TILE, image.dtype), np.empty(TILE, image.dtype)
-        start, stop = block * VIEWS, min((block + 1) * VIEWS, views)
+        start, stop = block * together, min((block + 1) * together, views)
         sinogram[stack, start:stop] = 0
         for work in range(tiles * (stop - start)):
             tile, view = work // (stop - start), start + work % (stop - start)
@@ -232,3 +238,26 @@ def adjoint_stack(
                     add_scaled(sums, pixel, fine, left + LANES, w1)
         block = sums.reshape(TILE, TILE, LANES)
         image[stack, y0 : y0 + TILE, x0 : x0 + TILE] = block[: len(y), : len(x)]
+
+
+@parallel_jit
+def interleave_slices(stack: Any, out: Any) -> None:
+    """Copy ``(slice, a, b)`` to ``(block, a, b, lane)``, zeros in unused lanes."""
+    blocks, rows, columns, lanes = out.shape
+    for task in prange(blocks * rows):
+        block, row = task // rows, task % rows
+        for lane in range(lanes):
+            i = block * lanes + lane
+            for c in range(columns):
+                out[block, row, c, lane] = stack[i, row, c] if i < len(stack) else 0
+
+
+@parallel_jit
+def separate_slices(blocks: Any, out: Any) -> None:
+    """Copy ``(block, a, b, lane)`` to ``(slice, a, b)``."""
+    count, rows, columns = out.shape
+    lanes = blocks.shape[3]
+    for row in prange(rows):
+        for i in range(count):
+            for c in range(columns):
+                out[i, row, c] = blocks[i // lanes, row, c, i % lanes]

@@ -5,24 +5,16 @@ from __future__ import annotations
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
-from ..arrays import like, on_gpu, to_numpy
-from ..threads import parallel_jit, thread_count
+from ..arrays import like, on_gpu, require_no_gradient, to_numpy
+from ..threads import thread_count
 from . import cone, joseph, planar
-from .coverage import warn_of_unseen
-from .footprint import CONE_FINE, CURVED, FLAT, PARALLEL, PLANAR_FINE, window_cells
+from .beams import axial_of, beam_of, curve_of, kind_of, ray_frames, turns_of
+from .coverage import require_source_outside, warn_of_unseen
 from .footprint import TILE as PLANAR_TILE
-from .geometry import (
-    CircularBeam,
-    ConeBeam,
-    DivergentBeam,
-    Geometry,
-    ModularBeam,
-    ParallelBeam,
-    VolumeGrid,
-)
+from .footprint import window_cells
+from .geometry import CircularBeam, ConeBeam, Geometry, ModularBeam, VolumeGrid
 from .lanes import LANES
 
 MOST_CELLS = 1 << 22  # of the fine grid under a tile: some 16,000 columns a pixel
@@ -91,13 +83,10 @@ class Projector:
         self.geometry, self.volume, self.memory_limit = geometry, volume, memory_limit
         self._cards = {}
         self.model: Model = "joseph" if isinstance(geometry, ModularBeam) else model
-        if isinstance(geometry, DivergentBeam):
-            _require_source_outside(geometry, volume)
-        elif isinstance(geometry, ModularBeam):
-            _require_in_front(geometry, volume)
+        require_source_outside(geometry, volume)
         warn_of_unseen(geometry, volume)
         if self.model == "joseph":
-            self.frames = joseph.ray_frames(geometry)
+            self.frames = ray_frames(geometry)
         else:
             self._prepare_footprint()
         self._require_memory(4)
@@ -105,27 +94,9 @@ class Projector:
     def _prepare_footprint(self) -> None:
         geometry, grid = self.geometry, self.volume
         assert isinstance(geometry, CircularBeam)
-        height = geometry.source_z if isinstance(geometry, ConeBeam) else np.zeros(len(geometry))
-        turns = np.stack([np.cos(geometry.angles), np.sin(geometry.angles), height], axis=1)
-        self.turns = np.ascontiguousarray(turns)
-        self.beam = (
-            kind_of(geometry),
-            float(getattr(geometry, "source_to_isocenter", 0.0)),
-            float(getattr(geometry, "source_to_detector", 1.0)),
-            float(geometry.column_spacing),
-            (geometry.columns - 1) / 2 - float(geometry.column_offset),
-            grid.spacing[-1],
-            grid.spacing[-2],
-            CONE_FINE if isinstance(geometry, ConeBeam) else PLANAR_FINE,
-        )
+        self.turns, self.beam = turns_of(geometry), beam_of(geometry, grid)
         if isinstance(geometry, ConeBeam):
-            self.axial = (
-                float(geometry.source_to_detector),
-                float(geometry.row_spacing),
-                float(geometry.row_positions[0] - geometry.row_spacing / 2),
-                grid.spacing[0],
-                float(grid.positions(0)[0] - grid.spacing[0] / 2),
-            )
+            self.axial = axial_of(geometry, grid)
         tile = cone.TILE if grid.ndim == 3 else PLANAR_TILE
         self.cells = window_cells(
             self.beam, self.turns, grid.positions(-1), grid.positions(-2), tile
@@ -170,16 +141,21 @@ class Projector:
         """Run a method of the CUDA backend on a stack of CUDA tensors or CuPy arrays."""
         import torch
 
+        require_no_gradient(name, data)
         tensor = data if isinstance(data, torch.Tensor) else torch.from_dlpack(data)  # type: ignore[attr-defined]
         tensor = tensor.resolve_neg()
         _require(name, str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), shape)
         batch = tensor.shape[: tensor.ndim - len(shape)]
         stack = tensor.detach().contiguous().view(-1, *shape)
-        if stack.device not in self._cards:
-            self._cards[stack.device] = self._card(stack.device)
-        out = getattr(self._cards[stack.device], method)(stack)
+        out = getattr(self.card(stack.device), method)(stack)
         self.backend = "cuda"
         return cast(A, like(out.view(*batch, *out.shape[1:]), data))
+
+    def card(self, device: Any) -> Any:
+        """Return the CUDA backend on a device, made at the first call there."""
+        if device not in self._cards:
+            self._cards[device] = self._card(device)
+        return self._cards[device]
 
     def _card(self, device: Any) -> Any:
         if self.model == "joseph":
@@ -214,19 +190,27 @@ class Projector:
 
     def _planar(self, images: Floats, sinograms: Floats, back: bool) -> None:
         rest = self.beam, self.turns, *self.axes(images.dtype), self.cells
-        lanes, start, count = LANES, 0, len(images)
+        lanes, start, count, views = LANES, 0, len(images), len(self.turns)
         # Side by side costs as much as a few single slices, whether all lanes are full or not.
         while count - start >= lanes // 4:
             stop = min(start + lanes * self._stacks(images.itemsize), count)
             n = -(-(stop - start) // lanes)
             a = np.empty((n, *self.volume.shape, lanes), images.dtype)
             b = np.empty((n, *self.geometry.shape, lanes), images.dtype)
-            _interleave(sinograms[start:stop] if back else images[start:stop], b if back else a)
-            (planar.adjoint_stack if back else planar.forward_stack)(a, b, *rest)
-            _separate(a if back else b, images[start:stop] if back else sinograms[start:stop])
+            image, sinogram = images[start:stop], sinograms[start:stop]
+            planar.interleave_slices(sinogram if back else image, b if back else a)
+            if back:
+                planar.adjoint_stack(a, b, *rest)
+            else:
+                planar.forward_stack(a, b, *rest, planar.views_together(views, n, thread_count()))
+            planar.separate_slices(a if back else b, image if back else sinogram)
             start = stop
         for i in range(start, count):
-            (planar.adjoint_one if back else planar.forward_one)(images[i], sinograms[i], *rest)
+            if back:
+                planar.adjoint_one(images[i], sinograms[i], *rest)
+            else:
+                together = planar.views_together(views, 1, thread_count())
+                planar.forward_one(images[i], sinograms[i], *rest, together)
 
     def _stacks(self, itemsize: int) -> int:
         """Stacks of 16 slices that go together: four, or what the memory limit allows."""
@@ -357,57 +341,9 @@ def _padded(rows: int) -> int:
     return -(-rows // LANES) * LANES
 
 
-def kind_of(geometry: Geometry) -> int:
-    """Tell `PARALLEL`, `FLAT` and `CURVED` beams apart; a modular beam is flat."""
-    if isinstance(geometry, ParallelBeam):
-        return PARALLEL
-    return CURVED if getattr(geometry, "detector", "flat") == "curved" else FLAT
-
-
-def curve_of(geometry: Geometry) -> tuple[float, ...]:
-    """Distance, angle a column and of the middle, row step and shift of a curved detector."""
-    if kind_of(geometry) != CURVED:
-        return (0.0,) * 5
-    assert isinstance(geometry, DivergentBeam)
-    sdd, angle = geometry.source_to_detector, geometry.column_spacing / geometry.source_to_detector
-    row = geometry.row_spacing if isinstance(geometry, ConeBeam) else 1.0
-    shift = geometry.row_offset * row if isinstance(geometry, ConeBeam) else 0.0
-    return sdd, angle, geometry.column_offset * angle, row, shift
-
-
-def _require_source_outside(geometry: DivergentBeam, volume: VolumeGrid) -> None:
-    """Every pixel must lie on the detector's side of the source in every view."""
-    half_y, half_x = (e / 2 for e in volume.extent[-2:])
-    y, x = volume.center[-2:]
-    cosine, sine = np.cos(geometry.angles), np.sin(geometry.angles)
-    near = -x * sine + y * cosine - half_x * np.abs(sine) - half_y * np.abs(cosine)
-    if float(near.min()) + geometry.source_to_isocenter <= 0:
-        raise ValueError(
-            f"the source, {geometry.source_to_isocenter:g} mm from the isocentre, lies inside or "
-            f"beside the volume in view {int(near.argmin())}: {volume} reaches {-near.min():g} mm "
-            "towards it"
-        )
-
-
-def _require_in_front(geometry: ModularBeam, volume: VolumeGrid) -> None:
-    """Every corner must lie on the detector's side of the source in every view."""
-    ends = [
-        c + np.array([-0.5, 0.5]) * e for c, e in zip(volume.center, volume.extent, strict=True)
-    ]
-    corners = np.array([(x, y, z) for z in ends[0] for y in ends[1] for x in ends[2]])
-    normal = np.cross(geometry.column_vector, geometry.row_vector)
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-    normal *= np.sign(((geometry.detector_center - geometry.source) * normal).sum(1))[:, None]
-    near = ((corners - geometry.source[:, None]) * normal[:, None]).sum(-1).min(1)
-    if near.min() <= 0:
-        raise ValueError(
-            f"the source lies inside or beside the volume in view {int(near.argmin())}: {volume} "
-            f"reaches {-near.min():g} mm behind it"
-        )
-
-
 def checked(name: str, data: Any, shape: tuple[int, ...]) -> Floats:
     """Return a contiguous array of a NumPy array or CPU tensor ``(*batch, *shape)``."""
+    require_no_gradient(name, data)
     array = to_numpy(name, data)
     _require(name, str(array.dtype), array.shape, shape)
     if not np.isfinite(np.sum(array)) and not np.isfinite(array).all():
@@ -420,26 +356,3 @@ def _require(name: str, dtype: str, shape: tuple[int, ...], expected: tuple[int,
         raise TypeError(f"{name} must be float32 or float64, got {dtype}")
     if shape[max(len(shape) - len(expected), 0) :] != expected:
         raise ValueError(f"{name} has shape {shape}, expected (*batch, {expected})")
-
-
-@parallel_jit
-def _interleave(stack: Any, out: Any) -> None:
-    """Copy ``(slice, a, b)`` to ``(block, a, b, lane)``, zeros in unused lanes."""
-    blocks, rows, columns, lanes = out.shape
-    for task in prange(blocks * rows):
-        block, row = task // rows, task % rows
-        for lane in range(lanes):
-            i = block * lanes + lane
-            for c in range(columns):
-                out[block, row, c, lane] = stack[i, row, c] if i < len(stack) else 0
-
-
-@parallel_jit
-def _separate(blocks: Any, out: Any) -> None:
-    """Copy ``(block, a, b, lane)`` to ``(slice, a, b)``."""
-    count, rows, columns = out.shape
-    lanes = blocks.shape[3]
-    for row in prange(rows):
-        for i in range(count):
-            for c in range(columns):
-                out[i, row, c] = blocks[i // lanes, row, c, i % lanes]

@@ -1,8 +1,9 @@
 // The shadow of a pixel on the detector: footprint.py on the GPU, its names and its formulas.
 //
 // What depends on a tile and a view alone is computed in double; positions within the tile are
-// REAL. Both directions call `place` and `coefficient`, whose steps are fixed by fma(): the same
-// pixel and column get the same number, hence an exact transpose.
+// REAL. Both directions call `place` and `coefficient`; products and sums are fused by fma() alone
+// (--fmad=false, see cuda.py): the same pixel and column get the same number, to the bit, hence an
+// exact transpose.
 //
 // -D: REAL, FINE (cells of the fine grid per column), TILE (pixels of a tile in x and y).
 #pragma once

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
+
+from ...kernels.warn import warn
 
 # Readings at or below zero (dead pixels, or fewer photons than the electronic noise) have no
 # logarithm. They are raised to this fraction of the blank reading: -log is then 13.8, finite and
@@ -70,10 +70,9 @@ def line_integrals(
     integrals = -torch.log(transmission.clamp_min(TRANSMISSION_FLOOR))
     if not bad:
         return integrals
-    warnings.warn(
+    warn(
         f"{bad} of {dead.numel()} detector pixels are dead (blank not above dark): their line "
-        "integrals are interpolated from the columns beside them",
-        stacklevel=2,
+        "integrals are interpolated from the columns beside them"
     )
     return _bridged(integrals, dead)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+from typing import cast
+
 from torch import Tensor
 
-from ...kernels.ct.backprojection import backproject
-from ...kernels.ct.geometry import ConeBeam, Geometry, HelicalBeam, VolumeGrid
-from .filtered_backprojection import checked_sinogram, fan_weights, warn_of_truncation, widen
-from .filters import Filter, filter_views
-from .redundancy import view_weights
+from ...kernels.ct.geometry import CircularBeam, Geometry, VolumeGrid
+from .analytic import MEMORY, reconstruct, require_beam
+from .filters import Filter
 
 
 def fdk(
@@ -19,6 +18,7 @@ def fdk(
     *,
     filter: Filter = "ram-lak",  # noqa: A002
     cutoff: float = 1.0,
+    memory_limit: int = MEMORY,
 ) -> Tensor:
     """Cone-beam reconstruction after Feldkamp, Davis and Kress (J. Opt. Soc. Am. A 1 (1984) 612).
 
@@ -32,7 +32,7 @@ def fdk(
         `ConeBeam`, flat or curved: a full turn, or a short scan (Parker weights).
     volume
         Grid of the image. Default: over the field of view.
-    filter, cutoff
+    filter, cutoff, memory_limit
         As `fbp`.
 
     Returns
@@ -45,14 +45,5 @@ def fdk(
     TypeError, ValueError
         As `fbp`.
     """
-    if not isinstance(geometry, ConeBeam) or isinstance(geometry, HelicalBeam):
-        raise TypeError(f"fdk takes a ConeBeam on a circle, got {geometry}")
-    sinogram = checked_sinogram(sinogram, geometry)
-    warn_of_truncation(sinogram, geometry)
-    grid = volume or geometry.default_volume()
-    before = view_weights(geometry)[:, None, :]
-    sinogram, geometry = widen(sinogram * torch.from_numpy(before).to(sinogram), geometry)
-    spacing, arc, cosine, after = fan_weights(geometry)
-    weighted = sinogram * torch.from_numpy(cosine / geometry.slopes).to(sinogram)
-    filtered = filter_views(weighted, spacing, filter, arc=arc, cutoff=cutoff)
-    return backproject(filtered * torch.from_numpy(after).to(sinogram), geometry, grid)
+    require_beam("fdk", geometry)
+    return reconstruct(sinogram, cast(CircularBeam, geometry), volume, filter, cutoff, memory_limit)

@@ -88,14 +88,20 @@ def filter_views(
     response = ramp_filter(length, spacing, name, arc=arc, cutoff=cutoff)
     spectrum = torch.fft.rfft(sinogram, length)
     spectrum *= torch.from_numpy(response).to(sinogram)
-    filtered: Tensor = torch.fft.irfft(spectrum, length)[..., :columns]
     if not midpoints:
+        filtered: Tensor = torch.fft.irfft(spectrum, length)[..., :columns]
         return filtered
-    result = filtered.new_empty((*filtered.shape[:-1], 2 * columns - 1))
-    result[..., ::2] = filtered
+    result = sinogram.new_empty((*sinogram.shape[:-1], 2 * columns - 1))
+    result[..., ::2] = torch.fft.irfft(spectrum, length)[..., :columns]
     spectrum *= torch.from_numpy(_midpoint_response(length)).to(spectrum)
     result[..., 1::2] = torch.fft.irfft(spectrum, length)[..., : columns - 1]
     return result
+
+
+def filtering_memory(columns: int, itemsize: int, *, midpoints: bool) -> int:
+    """Bytes that `filter_views` holds at its peak for one line, the line included."""
+    length = next_fast_len(2 * columns, real=True)
+    return int(itemsize * (columns + 2 * length + 2 + (2 * columns if midpoints else 0)))
 
 
 def _midpoint_response(length: int) -> NDArray[np.complex128]:

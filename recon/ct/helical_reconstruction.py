@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ...kernels.arrays import like
+from ...kernels.arrays import like, to_numpy
 from ...kernels.ct.geometry import Geometry, HelicalBeam, VolumeGrid
-from ...kernels.ct.helical import HelixSums
-from ...kernels.ct.projector import checked
+from ...kernels.ct.helical import HelixSums, padded_rows
 from ...kernels.ct.rebinning import to_parallel
-from .filtered_backprojection import checked_sinogram, warn_of_truncation
-from .filters import Filter, filter_views
+from ...kernels.warn import warn
+from .analytic import MEMORY, checked_sinogram, require_beam, warn_of_truncation
+from .filters import Filter, filter_views, filtering_memory
 from .helix import Array, ParallelViews, covered_heights, plan_helix, ray_distances
-
-BLOCK = 1 << 28  # bytes of parallel views that are held at a time
 
 
 def wfbp(
@@ -27,6 +26,7 @@ def wfbp(
     *,
     filter: Filter = "ram-lak",  # noqa: A002
     cutoff: float = 1.0,
+    memory_limit: int = MEMORY,
 ) -> Tensor:
     """Weighted filtered back projection of helical scans (Stierstorfer et al., 2004).
 
@@ -47,6 +47,9 @@ def wfbp(
         are zero, with a warning where whole slices lack some.
     filter, cutoff
         As `fbp`.
+    memory_limit
+        Bytes to use beside sinogram and volume; a scan whose angles do not grow is copied once
+        more. Default: 256 MiB.
 
     Returns
     -------
@@ -61,39 +64,42 @@ def wfbp(
         Shapes that do not fit, NaN, an unknown filter, a pitch that leaves gaps, too few turns,
         missing views, a detector shifted to one side.
     """
-    if not isinstance(geometry, HelicalBeam):
-        raise TypeError(f"wfbp takes a HelicalBeam, got {geometry}: see fbp and fdk for circles")
+    require_beam("wfbp", geometry)
+    assert isinstance(geometry, HelicalBeam)
     sinogram = checked_sinogram(sinogram, geometry)
     if sinogram.is_cuda:
         raise TypeError("wfbp runs on the CPU only: give sinogram.cpu()")
     warn_of_truncation(sinogram, geometry)
-    order = np.argsort(geometry.angles, kind="stable")
-    array = checked("sinogram", sinogram, geometry.shape)
-    if not np.array_equal(order, np.arange(len(order))):
-        geometry, array = geometry[order], array[..., order, :, :]
     views, grid = plan_helix(geometry, volume)
     _warn_of_uncovered(grid, covered_heights(geometry, views))
-    batch = array.shape[:-3]
+    order = np.argsort(geometry.angles, kind="stable")
+    array = to_numpy("sinogram", sinogram)
+    if not np.array_equal(order, np.arange(len(order))):
+        geometry, array = geometry[order], array[..., order, :, :]
     stack = array.reshape(-1, *geometry.shape)
-    result = np.empty((len(stack), *grid.shape), array.dtype)
-    for i, one in enumerate(stack):
-        result[i] = _reconstruct(one, geometry, views, grid, filter, cutoff)
-    volumes: Tensor = like(result.reshape(*batch, *grid.shape), sinogram)
+    result = np.zeros((len(stack), *grid.shape), array.dtype)
+    for item, volume_of_it in zip(stack, result, strict=True):
+        _reconstruct(volume_of_it, item, geometry, views, filter, cutoff, grid, memory_limit)
+    volumes: Tensor = like(result.reshape(*array.shape[:-3], *grid.shape), sinogram)
     return volumes
 
 
 def _reconstruct(
+    volume: Array,
     sinogram: Array,
     geometry: HelicalBeam,
     views: ParallelViews,
-    grid: VolumeGrid,
     name: Filter,
     cutoff: float,
-) -> Array:
+    grid: VolumeGrid,
+    memory_limit: int,
+) -> None:
+    """Fill a volume of zeros by blocks of angles, each with its views of all half turns."""
     fine = np.linspace(views.positions[0], views.positions[-1], 2 * len(views.positions) - 1)
     fan, along, distance = ray_distances(geometry, fine)
     climb = geometry.pitch / (2 * np.pi)
     sums = HelixSums(
+        volume,
         grid.positions(2),
         grid.positions(1),
         grid.positions(0),
@@ -105,35 +111,56 @@ def _reconstruct(
         middle=(geometry.rows - 1) / 2 - geometry.row_offset,
         rows=geometry.rows,
         rise=climb * np.pi,
-        dtype=sinogram.dtype,
     )
     columns = _columns_of(geometry, fan[::2])
     spacing = float(views.positions[1] - views.positions[0])
-    turns = -(-len(views.angles) // views.half_turn)
-    step = max(BLOCK // (sinogram.itemsize * turns * geometry.rows * len(fine)), 1)
+
+    def filtered(targets: Array) -> Array:
+        rebinned = to_parallel(
+            sinogram, geometry.angles, targets, geometry.fan_angles, columns, 1 / geometry.slopes,
+            views.taps,
+        )  # fmt: skip
+        lines = torch.from_numpy(rebinned)
+        return filter_views(lines, spacing, name, cutoff=cutoff, midpoints=True).numpy()
+
+    def block(angles: NDArray[Any], counts: NDArray[Any]) -> Array:
+        """Filtered views, ``(angle, half turn, position, row)``."""
+        shape = len(angles), counts.max(), len(fine), padded_rows(geometry.rows)
+        result = np.zeros(shape, sinogram.dtype)
+        for half in range(counts.max()):
+            targets = views.angles[angles[counts > half] + half * views.half_turn]
+            part = result[: len(targets), half, :, : geometry.rows]
+            part[:] = filtered(targets).transpose(0, 2, 1)
+        return result
+
+    step = _angles_together(geometry, views, sinogram.itemsize, memory_limit, volume.shape)
     for first in range(0, views.half_turn, step):
         angles = np.arange(first, min(first + step, views.half_turn))
         counts = (len(views.angles) - 1 - angles) // views.half_turn + 1
-        block = np.zeros((len(angles), turns, len(fine), geometry.rows), sinogram.dtype)
-        for turn in range(turns):
-            present = angles[counts > turn]
-            rebinned = to_parallel(
-                sinogram,
-                geometry.angles,
-                views.angles[present + turn * views.half_turn],
-                geometry.fan_angles,
-                columns,
-                1 / geometry.slopes,
-                views.taps,
-            )
-            filtered = filter_views(
-                torch.from_numpy(rebinned), spacing, name, cutoff=cutoff, midpoints=True
-            )
-            block[: len(present), turn] = filtered.numpy().transpose(0, 2, 1)
-        sums.add(block, views.angles[angles], climb * views.angles[angles], counts)
-    volume = sums.volume()
-    volume *= np.pi / views.half_turn
-    return volume
+        first_turn = views.angles[angles]
+        sums.add(block(angles, counts), first_turn, climb * first_turn, counts)
+    sums.finish(np.pi / views.half_turn)
+
+
+def _angles_together(
+    geometry: HelicalBeam,
+    views: ParallelViews,
+    itemsize: int,
+    memory_limit: int,
+    shape: tuple[int, ...],
+) -> int:
+    """Angles of the half turn whose views fit into a memory limit together."""
+    positions, halves = len(views.positions), -(-len(views.angles) // views.half_turn)
+    angle = 2 * itemsize * positions * padded_rows(geometry.rows) * halves
+    angle += geometry.rows * filtering_memory(positions, itemsize, midpoints=True)
+    fixed = HelixSums.memory(shape, itemsize)
+    together = (memory_limit - fixed) // angle
+    if together < 1:
+        raise ValueError(
+            f"memory_limit {memory_limit} bytes is below what one angle of the half turn takes, "
+            f"{fixed + angle} bytes"
+        )
+    return int(together)
 
 
 def _columns_of(geometry: HelicalBeam, fan: Array) -> Array:
@@ -147,9 +174,8 @@ def _warn_of_uncovered(grid: VolumeGrid, covered: tuple[float, float]) -> None:
     z, (low, high) = grid.positions(0), covered
     beyond = int(np.count_nonzero((z < low - 1e-6) | (z > high + 1e-6)))
     if beyond:
-        warnings.warn(
+        warn(
             f"the helix covers z from {low:.1f} to {high:.1f} mm: in {beyond} of the volume's "
             f"{len(z)} slices, which run from {z[0]:.1f} to {z[-1]:.1f} mm, voxels that are not "
-            "seen from 180° are zero",
-            stacklevel=3,
+            "seen from 180° are zero"
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.ct.geometry import CircularBeam, DivergentBeam
+from ...kernels.warn import warn
 
 Array = NDArray[np.float64]
 
@@ -16,8 +17,8 @@ Array = NDArray[np.float64]
 OFFSET_SHARE = 0.02
 
 
-def view_weights(geometry: CircularBeam) -> Array:
-    """Weights ``(view, column)`` in radians: the angle that each view stands for, times redundancy.
+def view_weights(geometry: CircularBeam) -> Callable[[slice], Array]:
+    """Weights in radians: the angle that each view stands for, times redundancy.
 
     Along any line through the object the weights add up to what the inversion formula integrates
     over: pi for parallel beams, and for fans the weights of a ray and its opposite add up to the
@@ -27,6 +28,11 @@ def view_weights(geometry: CircularBeam) -> Array:
     180°. Fans are weighted as a full scan, or as a short scan of 180° plus the fan angle (D. L.
     Parker, Med. Phys. 9 (1982) 254). A full turn with an offset detector is feathered across the
     central columns (G. Wang, Med. Phys. 29 (2002) 1634).
+
+    Returns
+    -------
+    function
+        Of a slice of the views: their weights, ``(view, column)``.
 
     Raises
     ------
@@ -44,22 +50,22 @@ def view_weights(geometry: CircularBeam) -> Array:
         full = is_offset(geometry) and turns_fully(geometry)
         covered, needed = angular_range(geometry)
         if covered < needed:
-            warnings.warn(
+            warn(
                 f"the views cover {np.rad2deg(covered):.1f}°, a parallel beam needs 180°: expect "
-                "streaks and too low values",
-                stacklevel=3,
+                "streaks and too low values"
             )
         steps = angular_steps(geometry.angles, 2 * np.pi if full else np.pi)
         # Over a full turn each line is met twice: shares of a pair add up to one, or to a half
         # of twice the steps where no pair is needed.
         share = _feather(position, taper(geometry)) if full else np.ones(len(position))
-        return np.asarray(steps[:, None] * share)
+        return lambda views: steps[views, None] * share
     angles, gamma = geometry.angles, geometry.fan_angles
     if _is_full_turn(angles):
         share = np.full(len(gamma), 0.5)
         if is_offset(geometry):
             share = _feather(gamma, taper(geometry))
-        return np.asarray(angular_steps(angles, 2 * np.pi)[:, None] * share)
+        steps = angular_steps(angles, 2 * np.pi)
+        return lambda views: steps[views, None] * share
     if is_wide(geometry):
         raise ValueError(
             f"the views cover {np.rad2deg(_span(angles)):.1f}°; a detector shifted to one side "
@@ -72,7 +78,8 @@ def view_weights(geometry: CircularBeam) -> Array:
             f"angle, {np.rad2deg(needed):.1f}°, or a full turn"
         )
     angles = _from_the_gap(angles)
-    return _open_steps(angles)[:, None] * parker(angles, gamma, np.ptp(angles))
+    steps, span = _open_steps(angles), float(np.ptp(angles))
+    return lambda views: steps[views, None] * parker(angles[views], gamma, span)
 
 
 def angular_range(geometry: CircularBeam) -> tuple[float, float]:

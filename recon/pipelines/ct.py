@@ -14,7 +14,7 @@ from ..ct import fbp as filtered_backprojection
 from ..ct import fdk as feldkamp
 from ..ct import tv as solve_tv
 from ..ct import wfbp as weighted_backprojection
-from ..ct.filtered_backprojection import warn_of_truncation
+from ..ct.analytic import warn_of_truncation
 from ..ct.filters import Filter
 from ..ct.helix import plan_helix
 from ..ct.redundancy import angular_range

@@ -8,7 +8,14 @@ import torch
 from ct_phantoms import HEAD, image_of, line_integrals_of
 from scipy import ndimage
 
-from spinray.kernels.ct.geometry import ConeBeam, FanBeam, ParallelBeam, VolumeGrid
+from spinray.kernels.ct.geometry import (
+    ConeBeam,
+    FanBeam,
+    HelicalBeam,
+    ModularBeam,
+    ParallelBeam,
+    VolumeGrid,
+)
 from spinray.recon import ct
 
 N = 512
@@ -160,10 +167,41 @@ def test_clear_errors():
         ct.fbp(torch.zeros(40, 60), geometry, filter="ramp")
     with pytest.raises(ValueError, match="180° plus the fan angle"):
         ct.fbp(torch.zeros(720, 880), fan("flat", angles=turn(720, 3.0)))
-    with pytest.raises(TypeError, match="fdk"):
-        ct.fbp(torch.zeros(2, 3, 4), ConeBeam(turn(2), 3, 4, 1.0, 1.0, 50.0, 90.0))
+    with pytest.raises(ValueError, match="sinogram has 2400 values that are NaN"):
+        ct.fbp(torch.full((40, 60), torch.nan), geometry)
     with pytest.warns(UserWarning, match="beyond the detector's edge"):
         ct.fbp(torch.ones(40, 60), geometry)
+
+
+def test_each_analytic_method_names_the_one_to_take():
+    cone = ConeBeam(turn(2), 3, 4, 1.0, 1.0, 50.0, 90.0)
+    helix = HelicalBeam(turn(2), 3, 4, 1.0, 1.0, 50.0, 90.0, pitch=1.0)
+    modular = ModularBeam([[0, -9, 0]], [[0, 9, 0]], [[0, 0, 1]], [[1, 0, 0]], 3, 4)
+    for call, geometry, message in (
+        (ct.fbp, cone, "fbp takes a ParallelBeam or a FanBeam, got a ConeBeam: fdk takes it"),
+        (ct.fbp, helix, "got a HelicalBeam: wfbp takes it"),
+        (ct.fdk, helix, "fdk takes a ConeBeam, got a HelicalBeam: wfbp takes it"),
+        (ct.fdk, fan("flat"), "got a FanBeam: fbp takes it"),
+        (ct.wfbp, modular, "wfbp takes a HelicalBeam, got a ModularBeam: sirt or tv takes it"),
+        (ct.fbp, GRID, "got a VolumeGrid$"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call(torch.zeros(2, 3, 4), geometry)
+
+
+@pytest.mark.parametrize("detector", ["flat", "curved"])
+def test_fdk_of_a_cylinder_that_ends_one_column_before_the_detector(detector):
+    """The last column is read up to its outer edge: without it, its light stays in the air."""
+    geometry = ConeBeam(turn(180), 5, 64, 2.4, 2.4, 500.0, 900.0, detector)
+    radius = geometry.field_radius
+    grid = VolumeGrid((1, 160, 160), 2.2 * radius / 160)
+    edge = radius - 2.4 / geometry.magnification
+    cylinder = [(0.02, 0.0, 0.0, 0.0, edge, edge, 1e6)]
+    sinogram = torch.from_numpy(line_integrals_of(cylinder, geometry, cells=8))
+    image = ct.fdk(sinogram, geometry, grid)[0].numpy()
+    r = np.hypot(grid.positions(1)[:, None], grid.positions(2))
+    assert image[r < 0.9 * radius].mean() == pytest.approx(0.02, rel=2e-3)
+    assert abs(image[(r > 0.98 * radius) & (r < radius)].mean()) < 0.004  # 0.007 without
 
 
 def test_offset_detector_needs_a_full_turn():
@@ -181,7 +219,7 @@ def test_parallel_views_of_a_quarter_turn_are_warned_of():
 
 def test_no_gradient_is_lost_without_a_word():
     geometry = ParallelBeam(np.arange(90) * np.pi / 90, 64)
-    with pytest.raises(ValueError, match="no gradient"):
+    with pytest.raises(ValueError, match="requires a gradient, which a kernel would lose"):
         ct.fbp(torch.zeros(geometry.shape, requires_grad=True), geometry)
 
 

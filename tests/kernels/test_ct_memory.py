@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from peak_memory import needs_counters, printed
 
 from spinray.kernels.ct import Projector
 from spinray.kernels.ct.geometry import ConeBeam, VolumeGrid
 
 GIB = 1 << 30
 
-# The peak of a call over what was resident before it, from the kernel's own counters. Large
-# arrays go straight to the system, so that nothing hides in what an earlier call has freed.
 SCRIPT = """
-import re
 import sys
 import numpy as np
 from spinray.kernels.ct import Projector
 from spinray.kernels.ct.geometry import ConeBeam, ParallelBeam, VolumeGrid
-
-def resident(key):
-    return 1024 * int(re.search(key + r":\\s+(\\d+)", open("/proc/self/status").read())[1])
-
-def peak(call, data):
-    before = resident("VmRSS")
-    open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
-    out = call(data)
-    return resident("VmHWM") - before - out.nbytes
 
 def cone(views, rows, columns):
     angles = np.arange(views) * 2 * np.pi / views
@@ -78,28 +62,19 @@ def test_without_a_limit_the_whole_job_is_turned_at_once_on_the_cpu_alone():
     assert projector.memory_on("cuda", itemsize=8) > 0
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's counters")
+@needs_counters
 @pytest.mark.parametrize("limit", [0, 8_000_000])
 def test_stated_memory_holds_for_a_cone(limit):
-    stated, *used = _measured("cone", limit)
+    stated, *used = printed(SCRIPT, "cone", limit)
     assert not limit or stated <= limit
     assert max(used) > stated / 2  # the measurement sees it
     assert max(used) < stated + 2_000_000  # the interpreter's own
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's counters")
+@needs_counters
 @pytest.mark.parametrize("limit", [0, 30_000_000])
 def test_stated_memory_holds_for_a_stack(limit):
-    stated, *used = _measured("parallel", limit)
+    stated, *used = printed(SCRIPT, "parallel", limit)
     assert not limit or stated <= limit
     assert max(used) > stated / 2
     assert max(used) < stated + 2_000_000
-
-
-def _measured(job: str, limit: int) -> list[int]:
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
-    run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, job, str(limit)],
-        capture_output=True, text=True, check=True, timeout=300, env=environment,
-    )  # fmt: skip
-    return [int(word) for word in run.stdout.split()]

@@ -14,7 +14,7 @@ import torch
 from ct_geometries import CONE, GEOMETRIES, modular, turn
 from ct_phantoms import HEAD, image_of, line_integrals_of, relative_rmse
 
-from spinray.kernels.ct import Projector, backproject
+from spinray.kernels.ct import Projector, backproject, planar
 from spinray.kernels.ct.geometry import (
     ConeBeam,
     FanBeam,
@@ -22,6 +22,9 @@ from spinray.kernels.ct.geometry import (
     ParallelBeam,
     VolumeGrid,
 )
+from spinray.recon.operators import XRayTransform
+from spinray.recon.pipelines.dispatch import reconstruct
+from spinray.recon.scan import CTScan
 
 RNG = np.random.default_rng(0)
 
@@ -124,6 +127,39 @@ def test_cone_back_projection_is_alike_above_and_below(detector):
     volume = backproject(np.ones(geometry.shape), geometry, grid)
     assert (volume == 0).any()
     np.testing.assert_allclose(volume, volume[::-1], atol=1e-12 * volume.max())
+
+
+@pytest.mark.parametrize("detector", ["flat", "curved"])
+def test_cone_back_projection_is_the_fan_s_in_the_plane_of_the_orbit(detector):
+    """To the outermost column and beyond, where both fall to zero within one more."""
+    fan = FanBeam(turn(7), 20, 4.3, 120.0, 210.0, detector, -1.25)
+    cone = ConeBeam(turn(7), 3, 20, 3.1, 4.3, 120.0, 210.0, detector, 0.0, -1.25)
+    views = RNG.random(fan.shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the grid reaches beyond the detector
+        plane = backproject(views, fan, VolumeGrid((50, 40), 2.0))
+        box = backproject(np.repeat(views[:, None], 3, 1), cone, VolumeGrid((1, 50, 40), 2.0))
+    np.testing.assert_allclose(box[0], plane, atol=1e-12 * plane.max())
+
+
+@pytest.mark.parametrize(("views", "threads"), [(720, 2), (720, 64), (60, 2), (45, 128), (1, 8)])
+def test_views_are_shared_among_many_threads(views, threads):
+    """By count of tasks: as many views a pass as leave each thread several passes."""
+    together = planar.views_together(views, 1, threads)
+    tasks = -(-views // together)
+    assert tasks >= min(4 * threads, views)
+    assert together <= 16
+    assert planar.views_together(views, 2, threads) >= together  # of two stacks
+
+
+@pytest.mark.parametrize("count", [1, 2, 16])
+@pytest.mark.parametrize("threads", [1, 50])
+def test_number_of_threads_does_not_change_the_projection(count, threads, monkeypatch):
+    geometry, grid = GEOMETRIES["parallel"]
+    x = RNG.random((count, *grid.shape))
+    expected = Projector(geometry, grid).forward(x)
+    monkeypatch.setattr("spinray.kernels.ct.projector.thread_count", lambda: threads)
+    np.testing.assert_array_equal(Projector(geometry, grid).forward(x), expected)
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 16, 21])
@@ -247,6 +283,35 @@ def test_source_inside_the_volume_of_a_modular_beam():
     geometry = modular()
     with pytest.raises(ValueError, match="inside or beside the volume"):
         Projector(geometry, VolumeGrid((8, 200, 200), 4.0))
+
+
+def test_gradients_are_not_lost_silently():
+    geometry, grid = GEOMETRIES["parallel"]
+    projector = Projector(geometry, grid)
+    x = torch.zeros(grid.shape, requires_grad=True)
+    y = torch.zeros(geometry.shape, requires_grad=True)
+    for call, data in ((projector.forward, x), (projector.adjoint, y)):
+        with pytest.raises(ValueError, match=r"requires a gradient.*use spinray\.XRayTransform"):
+            call(data)
+        assert not call(data.detach()).requires_grad
+        with torch.no_grad():
+            assert not call(data).requires_grad
+
+
+def test_warnings_name_the_line_that_led_to_them():
+    """Whatever lies between: an operator's constructor, a pipeline, a back projection."""
+    geometry = ParallelBeam(turn(5), 8)
+    grid = VolumeGrid((20, 20))
+    calls = (
+        lambda: Projector(geometry, grid),
+        lambda: XRayTransform(geometry, grid),
+        lambda: backproject(np.zeros(geometry.shape), geometry, grid),
+        lambda: reconstruct(CTScan(np.ones(geometry.shape), geometry, volume=grid), "fbp"),
+    )
+    for call in calls:
+        with pytest.warns(UserWarning, match="the detector sees") as caught:
+            call()
+        assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_negated_views_of_torch_are_taken():

@@ -18,7 +18,9 @@ from .examples import MRExample as MRExample
 from .examples import collate as collate
 from .fastmri import FastMRI as FastMRI
 from .image_folders import ScanFolder as ScanFolder
+from .line_masks import CaipirinhaMask as CaipirinhaMask
 from .line_masks import LineMask as LineMask
+from .line_masks import MaskMixture as MaskMixture
 from .line_masks import MaskSampler as MaskSampler
 from .line_masks import PoissonMask as PoissonMask
 from .lodopab import LoDoPaB as LoDoPaB
@@ -53,6 +55,7 @@ __all__ = [
     "SAMPLES",
     "SOURCES",
     "CTExample",
+    "CaipirinhaMask",
     "CalgaryCampinas",
     "CoilSeries",
     "DataModule",
@@ -68,6 +71,7 @@ __all__ = [
     "LineMask",
     "LoDoPaB",
     "MRExample",
+    "MaskMixture",
     "MaskSampler",
     "MayoImages",
     "PoissonMask",

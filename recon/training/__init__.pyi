@@ -1,17 +1,13 @@
 from .callbacks import ImageLogger as ImageLogger
 from .losses import training_loss as training_loss
-from .mask_mixture import MaskMixture as MaskMixture
 from .modules import CTTraining as CTTraining
 from .modules import MRTraining as MRTraining
 from .modules import Training as Training
-from .resumable import TrainingData as TrainingData
 
 __all__ = [
     "CTTraining",
     "ImageLogger",
     "MRTraining",
-    "MaskMixture",
     "Training",
-    "TrainingData",
     "training_loss",
 ]

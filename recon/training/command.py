@@ -11,7 +11,7 @@ from pytorch_lightning.cli import LightningCLI
 
 from .modules import Training
 
-TRAINER = {"use_distributed_sampler": False}  # TrainingData shares out the slices itself
+TRAINER = {"use_distributed_sampler": False}  # DataModule shares out the slices itself
 
 
 def train(arguments: Sequence[str]) -> LightningCLI:

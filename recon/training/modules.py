@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from ...datasets import CTExample, MRExample
-from ..models import MoDL, Network
+from ..models import MoDL, Network, VarNet
 from ..models.weights import KEY, header_of, save_model
 from ..mri import resize
 from ..operators import Sense, XRayTransform
@@ -28,7 +29,8 @@ from .losses import nmse, psnr, ssim, training_loss
 class Training(LightningModule):
     """A network, its loss and its optimiser: AdamW, warmed up, then down a cosine.
 
-    Checkpoints hold what `load_model` needs, and the state of torch's random numbers.
+    Checkpoints hold what `load_model` needs. The figures of the validation are means over slices;
+    those of volumes, as published, come from ``spinray evaluate``.
 
     Parameters
     ----------
@@ -41,7 +43,7 @@ class Training(LightningModule):
     warmup
         Steps over which the learning rate rises.
     checkpointing
-        Recompute stages in the backward pass: less memory, a third more time.
+        Recompute stages in the backward pass: less memory, more time.
     """
 
     modality: str
@@ -62,7 +64,6 @@ class Training(LightningModule):
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
         model.checkpointing = checkpointing
         self.facts = Facts(self.modality)
-        self._random: Tensor | None = None
 
     def reconstruct(self, batch: Any) -> Tensor:
         """Images ``(batch, y, x)``, shaped as the targets."""
@@ -89,11 +90,11 @@ class Training(LightningModule):
         return image
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a schedule over the trainer's steps."""
+        """AdamW with a schedule over the trainer's steps; without an end the rate stays."""
         optimizer = torch.optim.AdamW(
             self.model.parameters(), self.learning_rate, weight_decay=self.weight_decay
         )
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        steps = max(1.0, float(self.trainer.estimated_stepping_batches))
 
         def factor(step: int) -> float:
             rise = min(1.0, (step + 1) / max(1, self.warmup))
@@ -106,22 +107,16 @@ class Training(LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the network's header and the random state."""
+        """Add the network's header."""
         checkpoint[KEY] = header_of(self.model, self.facts.as_json())
-        checkpoint["random_state"] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take both back."""
-        self.facts.restore(checkpoint[KEY]["training"])
-        self._random = checkpoint["random_state"]
-
-    def on_train_start(self) -> None:
-        """Go on with the random numbers of the checkpoint."""
-        if self._random is not None:
-            torch.set_rng_state(self._random)
+        """Take the facts back."""
+        self.facts.merge(checkpoint[KEY]["training"])
 
     def on_fit_end(self) -> None:
         """Write ``network.safetensors`` beside the logs."""
+        self.facts.gather()
         folder = self.trainer.log_dir  # asks all processes
         if self.trainer.is_global_zero and self.trainer.logger and folder:
             path = f"{folder}/network.safetensors"
@@ -142,6 +137,8 @@ class MRTraining(Training):
             image = self.model(self._operator(batch), batch.kspace)
         elif batch.mask is None:
             raise ValueError(f"{type(self.model).__name__} needs Cartesian data; MoDL takes any")
+        elif isinstance(self.model, VarNet):
+            image = self.model(batch.kspace, batch.mask, batch.calibration)
         else:
             image = self.model(batch.kspace, batch.mask)
         if self.training:
@@ -164,8 +161,8 @@ class CTTraining(Training):
     Parameters
     ----------
     view_steps
-        One is drawn for each training batch: every so many-th view is kept, so that one network
-        learns several numbers of views. Validation takes them in turn.
+        One is drawn for each training step, the same on all processes: every so many-th view is
+        kept, so that one network learns several numbers of views. Validation takes them in turn.
     """
 
     modality = "ct"
@@ -179,7 +176,10 @@ class CTTraining(Training):
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         """Loss of a batch with a drawn number of views."""
-        self._step = self.view_steps[int(torch.randint(len(self.view_steps), ()))]
+        seed = cast(Any, self.trainer).datamodule.seed
+        # of the step alone, so that a resumed run draws the same
+        drawn = np.random.default_rng((seed, self.global_step)).integers(len(self.view_steps))
+        self._step = self.view_steps[int(drawn)]
         return super().training_step(batch, batch_index)
 
     def validation_step(self, batch: Any, batch_index: int) -> Tensor:

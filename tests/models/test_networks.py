@@ -155,9 +155,8 @@ def test_prompt_varnet_any_coils_matrix_and_scale(slices: int) -> None:
             model(100 * kspace * mask, mask), 100 * image, rtol=1e-2, atol=1e-2
         )
     image.abs().sum().backward()
-    unused = {n for n, p in model.named_parameters() if p.grad is None}
-    # the last cascade refines maps and gathers features that nobody reads
-    assert all("cascades.1." in n and ("refine" in n or "gather" in n) for n in unused)
+    # DistributedDataParallel stops at a parameter without gradient
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
     with pytest.raises(ValueError, match=f"takes {slices} neighbouring slices"):
         model(kspace.repeat(1, 2, 1, 1, 1), mask)
 

@@ -24,7 +24,7 @@ _ATTEMPTS = 8  # slices in a row: beyond, it is no broken file
 
 
 def rank_and_size() -> tuple[int, int]:
-    """This process's number and how many there are, by torch.distributed; 0 of 1 without it."""
+    """Return the process's number and how many there are, by torch.distributed; else 0 of 1."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1

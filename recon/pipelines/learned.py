@@ -5,15 +5,25 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..image import Image
-from ..models import MoDL, Network, PromptVarNet, VarNet, load_model
+from ..models import (
+    FBPUNet,
+    ItNet,
+    LearnedPrimalDual,
+    MoDL,
+    Network,
+    PromptVarNet,
+    VarNet,
+    load_model,
+)
 from ..models.cartesian import mask_kind
-from ..models.weights import shipped_models
+from ..models.weights import find_weights, shipped_models
 from ..operators import XRayTransform
 from ..scan import CTScan, MRScan
 from ..solvers.common import Callback
@@ -22,6 +32,7 @@ from .mri import Samples, each_volume, encoding, mr_image
 from .raw_chain import RawOptions, whitened
 from .registry import Track, method, option
 
+CT_NETWORKS = LearnedPrimalDual, ItNet, FBPUNet, MoDL
 SHIPPED = {"mri": "unrolled-mr", "ct": "unrolled-ct"}
 TOLERANCE = 1.1  # a range may be left by a tenth without a word
 
@@ -99,7 +110,8 @@ class UnrolledCtOptions:
 @method("unrolled", "ct")
 def unrolled_ct(scan: CTScan, options: UnrolledCtOptions, track: Track) -> Image:
     """Trained CT network (Learned Primal-Dual, ItNet, MoDL, FBP and U-Net), any geometry."""
-    model = _network(options.weights or _shipped("ct"), (), "unrolled").to(scan.sinogram.device)
+    model = _network(options.weights or _shipped("ct"), CT_NETWORKS, "unrolled")
+    model = model.to(scan.sinogram.device)
     warn_of_unlike(model.training_facts, scan)
     A = XRayTransform(scan.geometry, scan.grid)
     stack = scan.sinogram.reshape(-1, *scan.geometry.shape)
@@ -155,11 +167,29 @@ def _warn(found: str, trained: str) -> None:
     )
 
 
+def training_facts(method: str, options: Mapping[str, Any], modality: str) -> Mapping[str, Any]:
+    """What the network behind a method was trained on; nothing for methods without one."""
+    kinds = (VarNet, PromptVarNet) if method == "varnet" else (MoDL, *CT_NETWORKS)
+    weights = options.get("weights", "")
+    if method == "unrolled" and not weights:
+        weights = SHIPPED["ct" if modality == "CT" else "mri"]
+    if method not in ("varnet", "unrolled") or not weights:
+        return {}
+    return _network(weights, kinds, method).training_facts
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: str, changed: int) -> Network:
+    """Read once, and again when the file has changed."""
+    return load_model(path)
+
+
 def _network(weights: str, kinds: tuple[type[Network], ...], name: str) -> Network:
     if not weights:
         raise ValueError(f"method {name} needs weights: --weights FILE")
-    model = load_model(weights)
-    if kinds and not isinstance(model, kinds):
+    path = find_weights(weights)
+    model = _loaded(str(path), path.stat().st_mtime_ns)
+    if not isinstance(model, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise ValueError(f"{weights}: is a {type(model).__name__}, method {name} takes {wanted}")
     return model

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import distributed
 
-from ...datasets import MRExample
+from ...datasets import Finding, MRExample
 from ..models.cartesian import mask_kind
 from ..operators import XRayTransform
 
@@ -41,6 +41,13 @@ class Facts:
         self._widen("views", A.range_shape[0])
         for size in A.domain_shape[-2:]:
             self._widen("matrix", size)
+
+    def see_data(self, subjects: Sequence[str], findings: Sequence[Finding]) -> None:
+        """Take note of whom the data show (`subject_keys`) and of their crimes."""
+        for key in subjects:
+            self._add("subjects", key)
+        for finding in findings:
+            self._add("data_crimes", finding.crime)
 
     def as_json(self) -> dict[str, Any]:
         """Of JSON's types, for `save_model`."""

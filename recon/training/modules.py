@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -17,13 +18,16 @@ except ModuleNotFoundError as error:
         "training needs pytorch-lightning: pip install 'spinray[train]'", name=error.name
     ) from error
 
-from ...datasets import CTExample, MRExample
+from ...datasets import CTExample, MRExample, SliceDataset, report, split_findings
+from ...datasets.reports import crimes_in_words, subject_keys
 from ..models import MoDL, Network, VarNet
 from ..models.weights import KEY, header_of, save_model
 from ..mri import resize
 from ..operators import Sense, XRayTransform
 from .facts import Facts
 from .losses import nmse, psnr, ssim, training_loss
+
+VOLUMES = 20  # of either side of a split, whose images are compared
 
 
 class Training(LightningModule):
@@ -105,6 +109,18 @@ class Training(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def on_fit_start(self) -> None:
+        """Look for data crimes and leaks; they are warned of, and kept with the weights."""
+        data = getattr(self.trainer, "datamodule", None)
+        train, val = getattr(data, "train", None), getattr(data, "val", None)
+        if self.trainer.is_global_zero and isinstance(train, SliceDataset):
+            findings = list(report(train).findings)
+            if isinstance(val, SliceDataset):
+                findings += split_findings(train, val, limit=VOLUMES)
+            self.facts.see_data(subject_keys(train), findings)
+            if findings:
+                warnings.warn(crimes_in_words(findings, len(train.volumes)), stacklevel=2)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the network's header."""

@@ -9,6 +9,7 @@ import torch
 
 import spinray as sr
 from spinray.recon.models import DRUNet, LearnedPrimalDual, MoDL, PromptVarNet, VarNet
+from spinray.recon.pipelines import learned
 from spinray.recon.pipelines.learned import _neighbours
 
 FACTS = {"modality": "mri", "coils": [4, 4], "matrix": [32, 48], "acceleration": [2, 6]}
@@ -100,3 +101,25 @@ def test_what_does_not_fit_is_said(scan: sr.MRScan, tmp_path: Path) -> None:
     volume = sr.MRScan(torch.ones(2, 4, 8, 8, dtype=torch.complex64), image_shape=(4, 8, 8))
     with pytest.raises(ValueError, match="varnet needs 2D Cartesian k-space, this is 3D"):
         sr.reconstruct(volume, "varnet", weights=path)
+    path = _saved(DRUNet(chans=(2, 4), blocks=1), tmp_path, modality="ct")
+    with pytest.raises(ValueError, match="is a DRUNet, method unrolled takes LearnedPrimalDual or"):
+        sr.reconstruct(sr.datasets.simulate_ct(views=12, columns=24), "unrolled", weights=path)
+
+
+def test_weights_are_read_once(scan: sr.MRScan, tmp_path: Path, monkeypatch) -> None:
+    path = _saved(MoDL(1, 2, (4, 6), 1), tmp_path)
+    read = []
+
+    def counted(weights: str) -> torch.nn.Module:
+        read.append(weights)
+        return load_model(weights)
+
+    load_model = learned.load_model
+    monkeypatch.setattr(learned, "load_model", counted)
+    images = [sr.reconstruct(scan[:1], "unrolled", weights=path).data for _ in range(2)]
+    assert read == [path]
+    assert torch.equal(*images)
+    torch.manual_seed(5)
+    _saved(MoDL(1, 2, (4, 6), 1), tmp_path)  # another network at the same place
+    assert not torch.equal(sr.reconstruct(scan[:1], "unrolled", weights=path).data, images[0])
+    assert len(read) == 2

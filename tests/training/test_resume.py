@@ -183,3 +183,33 @@ def test_two_processes_train_together_and_validate_one_volume(tmp_path: Path, im
     assert len(figures) == 2
     assert all(0 < figure < 1 for figure in figures)
     assert sr.load_model(tmp_path / "run" / "log" / "network.safetensors").training_facts
+
+
+def test_what_cannot_be_resumed_from_is_named(tmp_path: Path, images: Path, monkeypatch) -> None:
+    from spinray.recon.models import FBPUNet, VarNet
+    from spinray.recon.models.weights import header_of
+    from spinray.recon.training.command import train
+
+    config = str(_configuration(tmp_path / "run", MR, images, 0))
+    path = tmp_path / "w.ckpt"
+    whole = {"state_dict": {}, "loops": {}, "spinray": header_of(FBPUNet(), {})}
+    narrow = VarNet(num_cascades=1, sens_chans=2, sens_pools=2, chans=4, pools=2)
+    other = {
+        "state_dict": {f"model.{k}": v for k, v in narrow.state_dict().items()},
+        "loops": {},
+        "spinray": header_of(narrow, {}),
+    }
+    for content, message in (
+        ({"a": 1}, "is no checkpoint of spinray train"),
+        (whole, "is the training of a FBPUNet, the configuration's is a VarNet"),
+        (other, r"w\.ckpt: weights of another architecture: model\.cascades\.0"),
+        ({**whole, "code": Path}, r"w\.ckpt: this checkpoint runs code"),
+    ):
+        torch.save(content, path)
+        with pytest.raises(ValueError, match=message):
+            train(["--config", config, "--ckpt_path", str(path)])
+    path.write_bytes(b"neither")
+    with pytest.raises(sr.FormatError, match=r"w\.ckpt.*is no torch checkpoint"):
+        train(["--config", config, "--ckpt_path", str(path)])
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        train(["--config", config, "--ckpt_path", str(tmp_path / "none.ckpt")])

@@ -12,8 +12,9 @@ import spinray as sr
 
 pl = pytest.importorskip("pytorch_lightning", reason="pytorch-lightning is not installed")
 
-from spinray.datasets import DataModule  # noqa: E402
+from spinray.datasets import DataModule, SimulatedMR  # noqa: E402
 from spinray.datasets.loaders import Order  # noqa: E402
+from spinray.datasets.reports import subject_keys  # noqa: E402
 from spinray.recon.models import (  # noqa: E402
     FBPUNet,
     LearnedPrimalDual,
@@ -28,6 +29,7 @@ from spinray.recon.training import (  # noqa: E402
     MRTraining,
     training_loss,
 )
+from spinray.recon.training.facts import Facts  # noqa: E402
 from spinray.recon.training.losses import nmse, psnr, ssim  # noqa: E402
 
 QUIET = {
@@ -169,3 +171,38 @@ def test_what_does_not_fit_is_said(folder: Path) -> None:
         pl.Trainer(**QUIET).fit(MRTraining(MoDL(1, 2, (4, 6), 1)), data)
     with pytest.raises(ValueError, match="view_steps must be 1 or more"):
         CTTraining(FBPUNet((4, 6), 1), view_steps=(0,))
+
+
+def test_leaks_and_crimes_are_found_before_the_first_step(folder: Path) -> None:
+    data = DataModule(SimulatedMR(folder, coils=2), SimulatedMR(folder, coils=2, fixed=True))
+    module = MRTraining(VarNet(**VARNET), loss="l1")
+    with pytest.warns(UserWarning, match="data crime: same subject: 1 found"):
+        pl.Trainer(**QUIET).fit(module, data)
+    facts = module.facts.as_json()
+    assert {"same subject", "same image", "k-space simulated from images"} <= set(
+        facts["data_crimes"]
+    )
+    assert facts["subjects"] == subject_keys(data.train)
+    assert "a.npy" not in str(facts)
+
+
+def test_a_run_without_end_keeps_its_rate(folder: Path) -> None:
+    module = MRTraining(VarNet(**VARNET), loss="l1", warmup=1)
+    options = {**QUIET, "max_steps": -1, "max_epochs": -1, "max_time": {"seconds": 1}}
+    trainer = pl.Trainer(**options)
+    trainer.fit(module, DataModule(SimulatedMR(folder, coils=2)))
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-3)
+
+
+def test_facts_of_non_cartesian_batches_and_of_other_processes() -> None:
+    trajectory = torch.zeros(50, 2)
+    batch = sr.datasets.MRExample(
+        torch.zeros(1, 6, 50, dtype=torch.complex64), None, trajectory[None], torch.tensor([0]),
+        None, None, torch.tensor([1.0]), (8, 8), "", "", 0,
+    )  # fmt: skip
+    facts, other = Facts("mri"), Facts("mri")
+    facts.see_mr(batch)
+    assert facts.as_json() == {"modality": "mri", "coils": [6, 6], "masks": ["trajectory"]}
+    other.see_mr(batch._replace(kspace=torch.zeros(1, 9, 50, dtype=torch.complex64)))
+    facts.merge(other.as_json())
+    assert facts.as_json()["coils"] == [6, 9]

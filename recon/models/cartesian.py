@@ -97,7 +97,34 @@ def _varies(mask: Tensor, axis: int) -> bool:
 
 
 def mask_kind(mask: Tensor) -> str:
-    """``"lines"`` where whole lines were measured, ``"2D"`` otherwise; ``(ky or 1, kx or 1)``."""
+    """How a mask ``(ky or 1, kx or 1)`` samples: a network trained on one kind may fail on another.
+
+    ``"regular"`` (equispaced, CAIPIRINHA: their aliasing is coherent) or ``"random"`` (Poisson
+    discs too), then ``"lines along ky"``, ``"lines along kx"`` or ``"2D"``; or ``"full"``.
+    """
+    mask = mask.cpu()
+    if bool(mask.all()):
+        return "full"
     rows = bool((mask == mask[:1]).all())
     columns = bool((mask == mask[:, :1]).all())
-    return "lines" if rows or columns else "2D"
+    if rows:
+        return f"{_regularity(mask[:1])} lines along ky"
+    if columns:
+        return f"{_regularity(mask[:, :1].T)} lines along kx"
+    return f"{_regularity(mask)} 2D"
+
+
+def _regularity(rows: Tensor) -> str:
+    """Whether samples of ``(row, n)`` are evenly spaced outside the centre, to rounding."""
+    spacings: set[int] = set()
+    middle = rows.shape[-1] // 2
+    for row in rows:
+        missing = torch.nonzero(~row).ravel()
+        before, after = missing[missing < middle], missing[missing >= middle]
+        dense = bool(row[middle])
+        first = int(before[-1]) + 1 if dense and len(before) else middle
+        last = int(after[0]) if dense and len(after) else middle
+        for side in (row[:first], row[last:]):
+            places = torch.nonzero(side).ravel()
+            spacings.update(places.diff().tolist())
+    return "regular" if not spacings or max(spacings) - min(spacings) <= 1 else "random"

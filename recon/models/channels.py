@@ -67,7 +67,7 @@ def item_scale(x: Tensor, ndim: int, quantile: float = 0.99) -> Tensor:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """Channels innermost in memory on the CPU, where convolutions then take half the time.
+    """Channels innermost in memory on the CPU, where convolutions are faster so.
 
     Parameters
     ----------

@@ -38,8 +38,9 @@ def save_model(
     training
         What the network was trained on, of JSON's types. `reconstruct` warns for scans unlike it:
         ``modality`` ("mri" or "ct"), ranges ``[least, most]`` of ``coils``, ``matrix``,
-        ``acceleration``, ``views``, and ``masks``, a list of "lines" and "2D". Default: the
-        model's `training_facts`.
+        ``acceleration``, ``views``, ``pixel size`` (mm) and ``noise`` (of line integrals), and
+        lists: ``masks``, kinds of `cartesian.mask_kind` or words of them such as "lines", and
+        ``geometry``, names of classes. Default: the model's `training_facts`.
 
     Raises
     ------

@@ -23,6 +23,7 @@ from ..models import (
     load_model,
 )
 from ..models.cartesian import mask_kind
+from ..models.start import data_noise
 from ..models.weights import find_weights, shipped_models
 from ..operators import XRayTransform
 from ..scan import CTScan, MRScan
@@ -149,15 +150,28 @@ def warn_of_unlike(facts: Mapping[str, Any], scan: MRScan | CTScan) -> None:
         if scan.mask is not None:
             found["acceleration"] = (scan.acceleration,)
             kind = mask_kind(scan.mask.reshape(-1, *scan.mask.shape[-2:])[0])
-        if "masks" in facts and kind not in facts["masks"]:
+        if not any(_covers(trained, kind) for trained in facts.get("masks", (kind,))):
             _warn(f"sampling by {kind}", f"{' and '.join(facts['masks'])}")
     else:
-        found = {"views": (scan.geometry.shape[0],), "matrix": tuple(scan.grid.shape[-2:])}
+        found = {
+            "views": (scan.geometry.shape[0],),
+            "matrix": tuple(scan.grid.shape[-2:]),
+            "pixel size": tuple(scan.grid.spacing[-2:]),
+            "noise": (data_noise(scan.sinogram),),
+        }
+        beam = type(scan.geometry).__name__
+        if beam not in facts.get("geometry", (beam,)):
+            _warn(beam, " and ".join(facts["geometry"]))
     for name, values in found.items():
         low, high = facts.get(name, (0.0, float("inf")))
         if min(values) * TOLERANCE < low or max(values) > high * TOLERANCE:
             shown = " x ".join(f"{v:.4g}" for v in values)
             _warn(f"{name} {shown}", f"{low:g} to {high:g}")
+
+
+def _covers(trained: str, kind: str) -> bool:
+    """Whether a kind of masks is meant: "lines" are regular and random, along any axis."""
+    return kind == "full" or set(trained.split()) <= set(kind.split())
 
 
 def _warn(found: str, trained: str) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import distributed
+from torch import Tensor, distributed
 
 from ...datasets import Finding, MRExample
 from ..models.cartesian import mask_kind
+from ..models.start import data_noise
 from ..operators import XRayTransform
 
 
@@ -36,8 +37,13 @@ class Facts:
             self._widen("acceleration", round(1 / max(float(mask.float().mean()), 1e-6), 2))
             self._add("masks", mask_kind(mask.reshape(-1, *mask.shape[-2:])[0]))
 
-    def see_ct(self, A: XRayTransform) -> None:
-        """Take note of a geometry."""
+    def see_ct(self, A: XRayTransform, sinogram: Tensor) -> None:
+        """Take note of a geometry and of how noisy its line integrals are."""
+        self._add("geometry", type(A.geometry).__name__)
+        for spacing in A.volume.spacing[-2:]:
+            self._widen("pixel size", round(spacing, 4))
+        for one in sinogram:
+            self._widen("noise", float(f"{data_noise(one):.3g}"))
         self._widen("views", A.range_shape[0])
         for size in A.domain_shape[-2:]:
             self._widen("matrix", size)

@@ -208,9 +208,10 @@ class CTTraining(Training):
         if batch.sinogram is None:
             raise ValueError("CT training needs line integrals, this dataset has images only")
         A = self._operator("train" if self.training else "val", self._step)
+        sinogram = batch.sinogram[..., :: self._step, :].contiguous()
         if self.training:
-            self.facts.see_ct(A)
-        return self.model(A, batch.sinogram[..., :: self._step, :].contiguous())
+            self.facts.see_ct(A, sinogram)
+        return self.model(A, sinogram)
 
     def _operator(self, part: str, step: int) -> XRayTransform:
         """Built once for each dataset and step."""

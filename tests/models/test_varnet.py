@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+import spinray as sr
 from spinray.recon.models import PromptVarNet, UNet, VarNet
-from spinray.recon.models.cartesian import keep_centre
+from spinray.recon.models.cartesian import keep_centre, mask_kind
 
 SMALL = {"num_cascades": 3, "pools": 3, "chans": 6, "sens_pools": 2, "sens_chans": 4}
 FROZEN = 1.84446, 1.08222, 1.17595, 3.75934
@@ -122,6 +123,23 @@ def test_a_side_without_gap_is_measured_to_its_end() -> None:
     with pytest.warns(UserWarning, match="from a single line"):
         kept = keep_centre(ones, partial, official=True)[0, 0, 0].real
     assert torch.equal(kept.nonzero().ravel(), torch.tensor([15]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_kinds_of_masks_are_told_apart(seed: int) -> None:
+    shape, data = (96, 80), sr.datasets
+    for kind in ("equispaced", "equispaced_fraction", "magic"):
+        for acceleration in (2, 4, 6):
+            mask = data.LineMask(kind, (0.08,), (acceleration,))(shape, seed)[0]
+            assert mask_kind(mask) == "regular lines along ky", (kind, acceleration)
+            assert mask_kind(mask.T) == "regular lines along kx"
+    for acceleration in (2, 4, 6):
+        mask = data.LineMask("random", (0.08,), (acceleration,))(shape, seed)[0]
+        assert mask_kind(mask) == "random lines along ky"
+    assert mask_kind(data.PoissonMask((6.0,), 16)(shape, seed)[0]) == "random 2D"
+    lattice = data.CaipirinhaMask(((2, 2), (2, 3)), 16)(shape, seed)[0]
+    assert mask_kind(lattice) == "regular 2D"
+    assert mask_kind(torch.ones(1, 80, dtype=torch.bool)) == "full"
 
 
 def test_a_centre_that_is_told_is_taken_item_by_item() -> None:

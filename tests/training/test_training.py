@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dataset_files import write_fastmri
 
 import spinray as sr
 
@@ -143,7 +144,7 @@ def test_mr_networks_learn(folder: Path, model: Network, maps: str | None, preci
     facts = module.facts.as_json()
     assert facts["coils"] == [3, 3]
     assert facts["matrix"] == [32, 32]
-    assert facts["masks"] == ["lines"]
+    assert facts["masks"] == ["random lines along ky"]
     trainer.validate(module, data, verbose=False)
     assert {"val_ssim", "val_psnr", "val_nmse", "val_loss"} <= set(trainer.callback_metrics)
 
@@ -161,7 +162,11 @@ def test_ct_networks_learn_several_numbers_of_views(folder: Path, model: Network
     module = CTTraining(model, view_steps=(1, 3), loss="l1", warmup=1)
     pl.seed_everything(0)
     pl.Trainer(**{**QUIET, "max_steps": 6}, precision="bf16-mixed").fit(module, data)
-    assert module.facts.as_json()["views"] == [12, 36]
+    facts = module.facts.as_json()
+    assert facts["views"] == [12, 36]
+    assert facts["geometry"] == ["FanBeam"]
+    assert facts["pixel size"] == [1, 1]
+    assert 0.005 < facts["noise"][0] <= facts["noise"][1] < 0.05
     assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
 
 
@@ -206,3 +211,17 @@ def test_facts_of_non_cartesian_batches_and_of_other_processes() -> None:
     other.see_mr(batch._replace(kspace=torch.zeros(1, 9, 50, dtype=torch.complex64)))
     facts.merge(other.as_json())
     assert facts.as_json()["coils"] == [6, 9]
+
+
+def test_neighbouring_slices_train_prompt_varnet(tmp_path: Path) -> None:
+    for index in range(2):
+        write_fastmri(tmp_path / f"{index}.h5", matrix=(32, 32), crop=(24, 24), seed=index)
+    mask = sr.datasets.LineMask("random", (0.3,), (2,))
+    data = DataModule(sr.datasets.FastMRI(tmp_path, mask, adjacent=1))
+    model = PromptVarNet(2, slices=3, chans=4, levels=1, prompts=2, sens_chans=2, sens_pools=2)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    module = MRTraining(model, warmup=1)
+    pl.Trainer(**QUIET).fit(module, data)
+    moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert len(moved) > len(before) / 2
+    assert module.facts.as_json()["coils"] == [4, 4]

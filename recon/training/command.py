@@ -36,23 +36,36 @@ def train(arguments: Sequence[str]) -> Mapping[str, str]:
     ------
     FileNotFoundError, FormatError, ValueError
         A checkpoint to resume from that is missing, broken, none of a training, of another network
-        than the configuration's, or needs code to be run.
+        than the configuration's, or needs code to be run; data without a readable file.
     """
     # Lightning calls what jsonargparse has deprecated; users can do nothing about it
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     torch.set_float32_matmul_precision("high")
-    command = _Command(
-        Training,
-        LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        trainer_defaults=TRAINER,
-        seed_everything_default=0,
-        save_config_kwargs={"overwrite": True},
-        parser_kwargs={"parser_mode": "omegaconf", "fit": {"prog": "spinray train"}},
-        args=["fit", *arguments],
-    )
+    try:
+        command = _Command(
+            Training,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            trainer_defaults=TRAINER,
+            seed_everything_default=0,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"parser_mode": "omegaconf", "fit": {"prog": "spinray train"}},
+            args=["fit", *arguments],
+        )
+    except ValueError as error:
+        # jsonargparse lists all types that a field may have, and buries why the named one failed
+        if not str(error).startswith("Does not validate against any"):
+            raise
+        raise _innermost(error) from error
     return getattr(command.datamodule, "left_out", {})
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Where a chain of errors began."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
 
 
 class _Command(LightningCLI):

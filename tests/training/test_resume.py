@@ -185,6 +185,15 @@ def test_two_processes_train_together_and_validate_one_volume(tmp_path: Path, im
     assert sr.load_model(tmp_path / "run" / "log" / "network.safetensors").training_facts
 
 
+def test_an_empty_folder_is_named_alone(tmp_path: Path) -> None:
+    from spinray.recon.training.command import train
+
+    (tmp_path / "empty").mkdir()
+    config = _configuration(tmp_path / "run", MR, tmp_path / "empty", 0)
+    with pytest.raises(ValueError, match="^simulated MR: empty, expected images in"):
+        train(["--config", str(config)])
+
+
 def test_what_cannot_be_resumed_from_is_named(tmp_path: Path, images: Path, monkeypatch) -> None:
     from spinray.recon.models import FBPUNet, VarNet
     from spinray.recon.models.weights import header_of

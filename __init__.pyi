@@ -9,6 +9,7 @@ from .kernels.ct.geometry import ModularBeam as ModularBeam
 from .kernels.ct.geometry import ParallelBeam as ParallelBeam
 from .kernels.ct.geometry import VolumeGrid as VolumeGrid
 from .recon import ct as ct
+from .recon import diffusion as diffusion
 from .recon import io as io
 from .recon import metrics as metrics
 from .recon import models as models

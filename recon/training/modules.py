@@ -26,7 +26,7 @@ from .losses import nmse, psnr, ssim, training_loss
 
 
 class Training(LightningModule):
-    """A network, its loss and its optimiser: AdamW, warmed up, then down a cosine.
+    """A network and its optimiser: AdamW, warmed up, then down a cosine.
 
     Checkpoints hold what `load_model` needs, and the state of torch's random numbers.
 
@@ -34,8 +34,6 @@ class Training(LightningModule):
     ----------
     model
         The network to train.
-    loss
-        A name of `training_loss`.
     learning_rate, weight_decay
         Of AdamW.
     warmup
@@ -50,7 +48,6 @@ class Training(LightningModule):
         self,
         model: Network,
         *,
-        loss: str = "ssim",
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
         warmup: int = 100,
@@ -58,35 +55,10 @@ class Training(LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
-        self.loss = training_loss(loss)
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
         model.checkpointing = checkpointing
         self.facts = Facts(self.modality)
         self._random: Tensor | None = None
-
-    def reconstruct(self, batch: Any) -> Tensor:
-        """Images ``(batch, y, x)``, shaped as the targets."""
-        raise NotImplementedError
-
-    def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        """Loss of a batch."""
-        image = self.reconstruct(batch)
-        loss = self.loss(image, batch.target, batch.max_value.to(image.device))
-        self.log("loss", loss, prog_bar=True, batch_size=len(image))
-        return loss
-
-    def validation_step(self, batch: Any, batch_index: int) -> Tensor:
-        """Figures of a batch; the images go to the callbacks."""
-        image = self.reconstruct(batch)
-        target, maximum = batch.target, batch.max_value.to(image.device)
-        figures = {
-            "val_loss": self.loss(image, target, maximum),
-            "val_nmse": nmse(image, target),
-            "val_psnr": psnr(image, target, maximum),
-            "val_ssim": ssim(image, target, maximum),
-        }
-        self.log_dict(figures, batch_size=len(image), sync_dist=True)
-        return image
 
     def configure_optimizers(self) -> Any:
         """AdamW with a schedule over the trainer's steps."""
@@ -127,7 +99,47 @@ class Training(LightningModule):
             save_model(self.model, path, training=self.facts.as_json())
 
 
-class MRTraining(Training):
+class ReconstructionTraining(Training):
+    """Trains a network that makes images of measured data, against target images.
+
+    Parameters
+    ----------
+    loss
+        A name of `training_loss`.
+    options
+        Of `Training`.
+    """
+
+    def __init__(self, model: Network, *, loss: str = "ssim", **options: Any) -> None:
+        super().__init__(model, **options)
+        self.loss = training_loss(loss)
+
+    def reconstruct(self, batch: Any) -> Tensor:
+        """Images ``(batch, y, x)``, shaped as the targets."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+        """Loss of a batch."""
+        image = self.reconstruct(batch)
+        loss = self.loss(image, batch.target, batch.max_value.to(image.device))
+        self.log("loss", loss, prog_bar=True, batch_size=len(image))
+        return loss
+
+    def validation_step(self, batch: Any, batch_index: int) -> Tensor:
+        """Figures of a batch; the images go to the callbacks."""
+        image = self.reconstruct(batch)
+        target, maximum = batch.target, batch.max_value.to(image.device)
+        figures = {
+            "val_loss": self.loss(image, target, maximum),
+            "val_nmse": nmse(image, target),
+            "val_psnr": psnr(image, target, maximum),
+            "val_ssim": ssim(image, target, maximum),
+        }
+        self.log_dict(figures, batch_size=len(image), sync_dist=True)
+        return image
+
+
+class MRTraining(ReconstructionTraining):
     """Trains a network of masked k-space (`VarNet`, `PromptVarNet`), or `MoDL` with maps.
 
     Batches are `datasets.MRExample`; `MoDL` needs a dataset that brings maps.
@@ -155,7 +167,7 @@ class MRTraining(Training):
         return Sense(batch.maps, mask=cast(Tensor, batch.mask)[:, 0])
 
 
-class CTTraining(Training):
+class CTTraining(ReconstructionTraining):
     """Trains a network of an operator and line integrals.
 
     Batches are `datasets.CTExample`; the geometry is the dataset's.

@@ -16,6 +16,7 @@ from .recon import models as models
 from .recon import mri as mri
 from .recon import operators as operators
 from .recon import solvers as solvers
+from .recon import uncertainty as uncertainty
 from .recon.image import Image as Image
 from .recon.io import FormatError as FormatError
 from .recon.io import load as load

@@ -14,5 +14,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "operators",
         "pipelines",
         "solvers",
+        "uncertainty",
     ],
 )

@@ -5,6 +5,7 @@ from .samplers import SAMPLERS as SAMPLERS
 from .samplers import draw as draw
 from .samplers import sample as sample
 from .schedule import noise_levels as noise_levels
+from .unlike import novelty as novelty
 
 __all__ = [
     "SAMPLERS",
@@ -12,6 +13,7 @@ __all__ = [
     "Prior",
     "draw",
     "noise_levels",
+    "novelty",
     "plug_and_play",
     "sample",
 ]

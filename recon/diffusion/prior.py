@@ -66,7 +66,7 @@ class Prior:
         self.network, self.overlap = network, overlap
         self._generator = None if seed is None else torch.Generator().manual_seed(seed)
         figures = network.training_facts.get("figures", {})
-        self._errors = [(row[0], row[1]) for row in figures.get("denoising", ())]
+        self._errors = [(float(row[0]), float(row[1])) for row in figures.get("denoising", ())]
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         """Expected image; see `Denoiser`."""
@@ -94,13 +94,14 @@ class Prior:
         bound = sigma * data / math.hypot(sigma, data)  # of the best linear estimate of a pixel
         if not self._errors:
             return bound
-        levels, errors = zip(*self._errors, strict=True)
+        levels = [level for level, _ in self._errors]
+        errors = [error for _, error in self._errors]
         if sigma <= levels[0]:
             return min(bound, errors[0] * sigma / levels[0])
         if sigma >= levels[-1]:
-            return float(errors[-1])
+            return errors[-1]
         upper = next(index for index, level in enumerate(levels) if level > sigma)
         span = math.log(levels[upper] / levels[upper - 1])
         share = math.log(sigma / levels[upper - 1]) / span
-        lower, higher = float(errors[upper - 1]), float(errors[upper])
+        lower, higher = errors[upper - 1], errors[upper]
         return lower * math.exp(share * math.log(higher / lower))

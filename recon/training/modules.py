@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from ..mri import resize
 from ..operators import Sense, XRayTransform
 from .facts import Facts
 from .losses import nmse, psnr, ssim, training_loss
+from .self_supervision import equivariance_loss, ssdu_loss
 
 
 class Training(LightningModule):
@@ -143,9 +144,53 @@ class MRTraining(ReconstructionTraining):
     """Trains a network of masked k-space (`VarNet`, `PromptVarNet`), or `MoDL` with maps.
 
     Batches are `datasets.MRExample`; `MoDL` needs a dataset that brings maps.
+
+    Parameters
+    ----------
+    supervision
+        "target": the loss compares with target images. "ssdu": with measured samples that the
+        network did not see (weighted SSDU), without targets; for `MoDL` on Cartesian data.
+    equivariance
+        Weight of the equivariance loss, for `MoDL`; 0 leaves it out.
+    options
+        Of `ReconstructionTraining`.
     """
 
     modality = "mri"
+
+    def __init__(
+        self,
+        model: Network,
+        *,
+        supervision: Literal["target", "ssdu"] = "target",
+        equivariance: float = 0.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, **options)
+        if (supervision == "ssdu" or equivariance) and not isinstance(model, MoDL):
+            raise ValueError(f"ssdu and equivariance are for MoDL, got {type(model).__name__}")
+        if not equivariance >= 0:
+            raise ValueError(f"equivariance must be 0 or more, got {equivariance}")
+        self.supervision, self.equivariance = supervision, equivariance
+
+    def training_step(self, batch: MRExample, batch_index: int) -> Tensor:
+        """Loss of a batch, with targets or without."""
+        if self.supervision == "target" and not self.equivariance:
+            return super().training_step(batch, batch_index)
+        model, A = cast(MoDL, self.model), self._operator(batch)
+        self.facts.see_mr(batch)
+        if self.supervision == "ssdu":
+            if batch.mask is None or batch.maps is None:
+                raise ValueError("ssdu needs Cartesian data with coil maps")
+            loss, image = ssdu_loss(model, batch.maps, batch.kspace, batch.mask[:, 0])
+        else:
+            image = model(A, batch.kspace)
+            shown = resize(image.abs(), batch.crop_size)
+            loss = self.loss(shown, cast(Tensor, batch.target), cast(Tensor, batch.max_value))
+        if self.equivariance:
+            loss = loss + self.equivariance * equivariance_loss(model, A, image)
+        self.log("loss", loss, prog_bar=True, batch_size=len(image))
+        return loss
 
     def reconstruct(self, batch: MRExample) -> Tensor:
         """Magnitude images of the targets' size."""

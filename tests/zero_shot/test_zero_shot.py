@@ -92,16 +92,15 @@ def test_zs_ssl_stops_when_the_held_out_samples_say_so(monkeypatch: pytest.Monke
 
 
 def test_dip_fits_a_scan_better_than_zero_filling() -> None:
-    generator = torch.Generator().manual_seed(0)
-    rows = torch.linspace(-1, 1, 48)
-    truth = torch.exp(-3 * (rows[:, None] ** 2 + rows**2)) + 0.3 * (rows.abs() < 0.4)
-    mask = torch.rand(48, 48, generator=generator) < 0.3
-    mask[23:26, 23:26] = True
+    truth = torch.as_tensor(sr.datasets.phantom("head").image(sr.VolumeGrid((48, 48), 5.0))).float()
+    truth /= truth.max()
+    mask = torch.rand(48, 48, generator=torch.Generator().manual_seed(1)) < 0.4
+    mask[22:27, 22:27] = True
     A = sr.Sampling(mask) @ sr.Fourier((48, 48))
     y = A(truth + 0j)
-    image = deep_image_prior(A, y, mask, iterations=150)
+    image = deep_image_prior(A, y, mask, iterations=400)
     assert image.shape == truth.shape
-    assert _error(image, truth) < 0.5 * _error(A.adjoint(y), truth)
+    assert _error(image, truth) < 0.8 * _error(A.adjoint(y), truth)
     with pytest.raises(ValueError, match="dip reconstructs slices"):
         deep_image_prior(sr.Fourier((4, 4, 4)), torch.zeros(4, 4, 4, dtype=torch.complex64), mask)
 

@@ -100,7 +100,7 @@ def test_dip_fits_a_scan_better_than_zero_filling() -> None:
     y = A(truth + 0j)
     image = deep_image_prior(A, y, mask, iterations=400)
     assert image.shape == truth.shape
-    assert _error(image, truth) < 0.8 * _error(A.adjoint(y), truth)
+    assert _error(image, truth) < 0.9 * _error(A.adjoint(y), truth)
     with pytest.raises(ValueError, match="dip reconstructs slices"):
         deep_image_prior(sr.Fourier((4, 4, 4)), torch.zeros(4, 4, 4, dtype=torch.complex64), mask)
 

@@ -9,12 +9,14 @@ from .kernels.ct.geometry import ModularBeam as ModularBeam
 from .kernels.ct.geometry import ParallelBeam as ParallelBeam
 from .kernels.ct.geometry import VolumeGrid as VolumeGrid
 from .recon import ct as ct
+from .recon import diffusion as diffusion
 from .recon import io as io
 from .recon import metrics as metrics
 from .recon import models as models
 from .recon import mri as mri
 from .recon import operators as operators
 from .recon import solvers as solvers
+from .recon import uncertainty as uncertainty
 from .recon.image import Image as Image
 from .recon.io import FormatError as FormatError
 from .recon.io import load as load

@@ -24,7 +24,11 @@ State = dict[str, Tensor]
 
 
 def save_model(
-    model: Network, path: str | PathLike[str], *, training: Mapping[str, Any] | None = None
+    model: Network,
+    path: str | PathLike[str],
+    *,
+    training: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> Path:
     """Write weights and header: architecture, hyperparameters and facts of the training.
 
@@ -39,6 +43,8 @@ def save_model(
         ``modality`` ("mri" or "ct"), ranges ``[least, most]`` of ``coils``, ``matrix``,
         ``acceleration``, ``views``, and ``masks``, a list of "lines" and "2D". Default: the
         model's `training_facts`.
+    half
+        Write half precision: half the size. Networks are loaded in single precision all the same.
 
     Raises
     ------
@@ -52,6 +58,8 @@ def save_model(
         raise ValueError(f"{target}: weights are written as .safetensors")
     header = header_of(model, model.training_facts if training is None else training)
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    if half:
+        state = {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
     with atomic(target) as temporary:
         save_file(state, temporary, metadata={KEY: json.dumps(header)})
     return target

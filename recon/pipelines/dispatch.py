@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,7 @@ def reconstruct(
         "options": asdict(parsed),
         "seconds": round(time.perf_counter() - start, 3),
     }
-    return Image(image.data, image.spacing, image.affine, {**image.metadata, **made})
+    return replace(image, metadata={**image.metadata, **made})
 
 
 def choose(scan: MRScan | CTScan) -> tuple[str, str]:

@@ -22,7 +22,6 @@ from .mri import Samples, each_volume, encoding, mr_image
 from .raw_chain import RawOptions, whitened
 from .registry import Track, method, option
 
-SHIPPED = {"mri": "unrolled-mr", "ct": "unrolled-ct"}
 TOLERANCE = 1.1  # a range may be left by a tenth without a word
 
 
@@ -44,7 +43,7 @@ def varnet(scan: MRScan, options: VarnetOptions, track: Track) -> Image:
             f"varnet needs 2D Cartesian k-space, this is {scan.ndim}D {scan.trajectory_kind}: try "
             "unrolled"
         )
-    model = _network(options.weights, (VarNet, PromptVarNet), "varnet").to(scan.kspace.device)
+    model = network(options.weights, (VarNet, PromptVarNet), "varnet").to(scan.kspace.device)
     warn_of_unlike(model.training_facts, scan)
     kspace = scan.kspace.reshape(-1, scan.coils, *scan.matrix)
     assert scan.mask is not None
@@ -75,7 +74,7 @@ class UnrolledOptions(RawOptions):
 @method("unrolled", "mri")
 def unrolled_mr(scan: MRScan, options: UnrolledOptions, track: Track) -> Image:
     """Unrolled network with ESPIRiT maps: denoiser and least squares in turn, any sampling."""
-    model = _network(options.weights or _shipped("mri"), (MoDL,), "unrolled")
+    model = network(options.weights or shipped("unrolled", "mri"), (MoDL,), "unrolled")
     model = model.to(scan.kspace.device)
     warn_of_unlike(model.training_facts, scan)
 
@@ -99,7 +98,9 @@ class UnrolledCtOptions:
 @method("unrolled", "ct")
 def unrolled_ct(scan: CTScan, options: UnrolledCtOptions, track: Track) -> Image:
     """Trained CT network (Learned Primal-Dual, ItNet, MoDL, FBP and U-Net), any geometry."""
-    model = _network(options.weights or _shipped("ct"), (), "unrolled").to(scan.sinogram.device)
+    model = network(options.weights or shipped("unrolled", "ct"), (), "unrolled").to(
+        scan.sinogram.device
+    )
     warn_of_unlike(model.training_facts, scan)
     A = XRayTransform(scan.geometry, scan.grid)
     stack = scan.sinogram.reshape(-1, *scan.geometry.shape)
@@ -155,7 +156,8 @@ def _warn(found: str, trained: str) -> None:
     )
 
 
-def _network(weights: str, kinds: tuple[type[Network], ...], name: str) -> Network:
+def network(weights: str, kinds: tuple[type[Network], ...], name: str) -> Network:
+    """Load the weights of a method, which takes some kinds of networks (none named: all)."""
     if not weights:
         raise ValueError(f"method {name} needs weights: --weights FILE")
     model = load_model(weights)
@@ -165,10 +167,12 @@ def _network(weights: str, kinds: tuple[type[Network], ...], name: str) -> Netwo
     return model
 
 
-def _shipped(modality: str) -> str:
-    name = SHIPPED[modality]
+def shipped(kind: str, modality: str) -> str:
+    """Name of the network of a kind ("unrolled", "prior") that comes with Spinray."""
+    name = f"{kind}-{'mr' if modality == 'mri' else 'ct'}"
     if name not in shipped_models():
-        raise ValueError(f"no {modality} network came with this Spinray: give --weights FILE")
+        flag = "--prior" if kind == "prior" else "--weights"
+        raise ValueError(f"no {modality} network came with this Spinray: give {flag} FILE")
     return name
 
 

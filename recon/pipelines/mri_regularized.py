@@ -97,7 +97,7 @@ def _regularized(
         y = volume.kspace if root is None else root * volume.kspace
         weight = options.weight
         if weight == "auto":
-            deviation = _deviation(volume, measured)
+            deviation = noise_of(volume, measured)
             weight = sure_weight(
                 lambda data, w: solver(A, data, w, AUTO_ITERATIONS, None),
                 A, y, deviation if root is None else deviation * root,
@@ -110,7 +110,7 @@ def _regularized(
     return each_volume(whitened(scan), solve, track, name, options.iterations)
 
 
-def _deviation(volume: MRScan, measured: bool) -> Tensor:
+def noise_of(volume: MRScan, measured: bool) -> Tensor:
     """Standard deviation of the noise, broadcast to the k-space of one volume."""
     ones = volume.kspace.real.new_ones((volume.coils,) + (1,) * (volume.kspace.ndim - 1))
     if measured:  # and whitened to unit variance

@@ -4,6 +4,7 @@ from .mask_mixture import MaskMixture as MaskMixture
 from .modules import CTTraining as CTTraining
 from .modules import MRTraining as MRTraining
 from .modules import Training as Training
+from .prior import PriorTraining as PriorTraining
 from .resumable import TrainingData as TrainingData
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "ImageLogger",
     "MRTraining",
     "MaskMixture",
+    "PriorTraining",
     "Training",
     "TrainingData",
     "training_loss",

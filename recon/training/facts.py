@@ -13,13 +13,15 @@ from ..operators import XRayTransform
 class Facts:
     """Ranges of coils, matrix, acceleration or views, and the kinds of masks.
 
-    They end in the header of the weights, and scans unlike them are warned of.
+    They end in the header of the weights, and scans unlike them are warned of. `figures` holds
+    what else is to be kept of the training, of JSON's types.
     """
 
     def __init__(self, modality: str) -> None:
         self.modality = modality
         self._ranges: dict[str, list[float]] = {}
         self._masks: set[str] = set()
+        self.figures: dict[str, Any] = {}
 
     def see_mr(self, batch: MRExample) -> None:
         """Take note of a batch."""
@@ -42,14 +44,15 @@ class Facts:
     def as_json(self) -> dict[str, Any]:
         """Of JSON's types, for `save_model`."""
         masks = {"masks": sorted(self._masks)} if self._masks else {}
-        return {"modality": self.modality, **self._ranges, **masks}
+        figures = {"figures": self.figures} if self.figures else {}
+        return {"modality": self.modality, **self._ranges, **masks, **figures}
 
     def restore(self, facts: Mapping[str, Any]) -> None:
         """Go on from what `as_json` gave."""
         self._masks = set(facts.get("masks", ()))
-        self._ranges = {
-            name: list(value) for name, value in facts.items() if name not in ("modality", "masks")
-        }
+        self.figures = dict(facts.get("figures", {}))
+        others = ("modality", "masks", "figures")
+        self._ranges = {name: list(value) for name, value in facts.items() if name not in others}
 
     def _widen(self, name: str, value: float) -> None:
         low, high = self._ranges.get(name, [value, value])

@@ -220,9 +220,9 @@ def _spare_inputs(inputs: list[Path], outputs: list[Path]) -> None:
 
 def _is_read(file: Path, source: Path) -> bool:
     """Whether `source` is the file, a BART pair that it is one of, or a folder with that scan."""
-    from ..io.reading import READERS
+    from ..io.reading import is_scan
 
     if source.is_dir():
-        return file.parent.samefile(source) and any(reader.matches(file) for reader in READERS)
+        return file.parent.samefile(source) and is_scan(file)
     parts = (source, source.with_suffix(".cfl"), source.with_suffix(".hdr"))
     return any(part.exists() and file.samefile(part) for part in parts)

@@ -32,8 +32,11 @@ _TIMES = {
 }
 
 
-def even_readouts(readouts: Acquisitions, layout: xsd.encodingType) -> Acquisitions:
+def even_readouts(readouts: Acquisitions, layout: xsd.encodingType, sign: int = 1) -> Acquisitions:
     """Readouts on a trapezoidal gradient, regridded to the encoded matrix; others as they are.
+
+    `sign` is that of `image_sign`: Siemens tunes receivers to the middle of the field of view as if
+    k-space passed evenly; on ramps it does not, and the phase that is left is taken away first.
 
     Raises
     ------
@@ -53,6 +56,7 @@ def even_readouts(readouts: Acquisitions, layout: xsd.encodingType) -> Acquisiti
     except ValueError as error:
         raise FormatError(None, "XML header, trajectory description", str(error)) from error
     lines, backward = _turned(readouts)
+    lines = lines * _uneven_phase(readouts, backward, positions, layout, sign)
     even = lines.new_empty((*lines.shape[:-1], size))
     for way, places in ((~backward, positions), (backward, -positions.flip(0))):
         if bool(way.any()):
@@ -87,6 +91,24 @@ def ghost_free(readouts: Acquisitions, navigators: Acquisitions) -> Acquisitions
             data[i] = line
         head["flags"][members] &= ~np.uint64(1 << (ismrmrd.ACQ_IS_REVERSE - 1))
     return dataclasses.replace(readouts, head=head, data=data)
+
+
+def _uneven_phase(
+    readouts: Acquisitions, backward: Tensor, positions: Tensor, layout: xsd.encodingType, sign: int
+) -> Tensor:
+    """Factors ``(line, 1, sample)`` that centre turned lines where the receiver did not."""
+    head = readouts.head
+    offset = sign * (head["position"] * head["read_dir"]).sum(axis=1)
+    view = layout.encodedSpace.fieldOfView_mm.x
+    if sign > 0 or not view or not np.isfinite(offset).all():
+        return torch.ones(1, 1, 1)
+    samples = len(positions)
+    middle = float(positions[samples // 2 - 1] + positions[samples // 2]) / 2
+    step = float(positions[samples // 2] - positions[samples // 2 - 1])
+    tuned = middle + step * (torch.arange(samples) - (samples - 1) / 2)
+    left = torch.where(backward[:, None], (tuned - positions).flip(0), positions - tuned)
+    phase = 2 * torch.pi * torch.from_numpy(offset)[:, None] / view * left
+    return torch.polar(torch.ones_like(phase), phase).to(torch.complex64)[:, None]
 
 
 def _gradient(layout: xsd.encodingType) -> dict[str, float]:

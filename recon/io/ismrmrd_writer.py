@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..scan import MRScan
 from .acquisitions import ACQUISITION_HEADER
 from .atomic import HDF5_ROOM, atomic
-from .orientation import LPS_TO_RAS
+from .orientation import LPS_TO_RAS, image_sign
 from .protocol import parse_header
 
 _COUNTERS = ("repetition", "set", "phase", "contrast", "slice")
@@ -49,7 +49,7 @@ def write(scan: MRScan, path: Path) -> None:
         group["xml"][0] = header.toXML().encode("ascii", "xmlcharrefreplace")
         data = group.create_dataset("data", (0,), dtype, maxshape=(None,), chunks=(_BLOCK,))
         block: list[Readout] = []
-        for readout in _readouts(scan, counters):
+        for readout in _readouts(scan, counters, image_sign(header)):
             block.append(readout)
             if len(block) == _BLOCK:
                 _append(data, block)
@@ -69,7 +69,7 @@ def _append(data: h5py.Dataset, block: list[Readout]) -> None:
     data[start:] = rows
 
 
-def _readouts(scan: MRScan, counters: tuple[str, ...]) -> Iterator[Readout]:
+def _readouts(scan: MRScan, counters: tuple[str, ...], sign: int) -> Iterator[Readout]:
     """Noise, lines of a separate calibration, then the scan, item by item of the batch."""
     if scan.noise is not None:
         noise = scan.noise.detach().cpu().numpy()
@@ -80,7 +80,7 @@ def _readouts(scan: MRScan, counters: tuple[str, ...]) -> Iterator[Readout]:
             yield head, np.empty(0), samples
     calibration = scan.header.get("calibration")
     if isinstance(calibration, MRScan):
-        for head, k, samples in _readouts(calibration, _batch_counters(calibration)):
+        for head, k, samples in _readouts(calibration, _batch_counters(calibration), sign):
             head["flags"] |= 1 << (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION - 1)
             yield head, k, samples
     for index in np.ndindex(*scan.batch_shape):
@@ -91,7 +91,7 @@ def _readouts(scan: MRScan, counters: tuple[str, ...]) -> Iterator[Readout]:
         for head, k, samples in item:
             for name, value in zip(counters, index, strict=True):
                 head["idx"][name] = value
-            _orient(head, scan, index[-1] if counters[-1:] == ("slice",) else 0)
+            _orient(head, scan, index[-1] if counters[-1:] == ("slice",) else 0, sign)
             head["sample_time_us"] = scan.header.get("sample_time_us", 0)
             yield head, k, samples
 
@@ -145,7 +145,7 @@ def _samples(scan: MRScan, index: tuple[int, ...]) -> Iterator[Readout]:
         yield head, k, samples
 
 
-def _orient(head: NDArray[np.void], scan: MRScan, number: int) -> None:
+def _orient(head: NDArray[np.void], scan: MRScan, number: int, sign: int) -> None:
     """Position of the middle voxel and directions, in the patient's LPS frame."""
     if scan.affine is None:
         return
@@ -153,8 +153,11 @@ def _orient(head: NDArray[np.void], scan: MRScan, number: int) -> None:
     origin = LPS_TO_RAS @ scan.affine[:3, 3]
     middle = [*(n // 2 for n in reversed(scan.image_shape)), number][:3]
     head["position"] = origin + columns @ middle
-    for column, name in zip(columns.T, ("read_dir", "phase_dir", "slice_dir"), strict=True):
-        head[name] = column / np.linalg.norm(column)
+    signs = (sign, sign, sign if scan.ndim == 3 else 1)
+    for column, name, way in zip(
+        columns.T, ("read_dir", "phase_dir", "slice_dir"), signs, strict=True
+    ):
+        head[name] = way * column / np.linalg.norm(column)
 
 
 def _batch_counters(scan: MRScan) -> tuple[str, ...]:

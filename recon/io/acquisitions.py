@@ -24,12 +24,11 @@ from .errors import FormatError
 from .orientation import Stack, image_sign, stack_of
 from .protocol import facts
 from .raw_file import Part
-from .stored import StoredReadouts
 
 ACQUISITION_HEADER = ismrmrd.hdf5.acquisition_header_dtype
 
 # Readouts that say something about the scanner or the patient, but are no image.
-_NOT_IMAGING = (
+NOT_IMAGING = (
     ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
     ismrmrd.ACQ_IS_NAVIGATION_DATA,
     ismrmrd.ACQ_IS_PHASECORR_DATA,
@@ -110,7 +109,7 @@ class Acquisitions:
         ValueError
             An encoding that has no readouts.
         """
-        imaging = self.select(~self.flagged(*_NOT_IMAGING))
+        imaging = self.select(~self.flagged(*NOT_IMAGING))
         if not len(imaging):
             raise FormatError(None, "readouts", f"none of {len(self)} is an imaging readout")
         known = np.unique(imaging.head["encoding_space_ref"])
@@ -137,7 +136,7 @@ class Acquisitions:
         slice, as scanners measure them once.
         """
         imaging, _ = self.imaging(encoding)
-        shared = self.flagged(*_NOT_IMAGING, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+        shared = self.flagged(*NOT_IMAGING, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
         noise = self.flagged(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
         keep = np.ones(len(self), bool)
         for name, items in part.items():
@@ -150,8 +149,10 @@ class Acquisitions:
 
 
 def _some(parts: Sequence[NDArray[Any]], places: list[int]) -> Sequence[NDArray[Any]]:
-    if isinstance(parts, StoredReadouts):
-        return parts.select(np.array(places, np.int64))
+    select = getattr(parts, "select", None)  # of readouts that stay in their file
+    if select is not None:
+        chosen: Sequence[NDArray[Any]] = select(np.array(places, np.int64))
+        return chosen
     return [parts[i] for i in places]
 
 
@@ -193,7 +194,7 @@ def assemble(acquisitions: Acquisitions, encoding: int | None = None) -> MRScan:
     header["format"] = acquisitions.source
     header["encoding"] = chosen
     header["sample_time_us"] = float(imaging.head["sample_time_us"][0])
-    is_imaging = ~acquisitions.flagged(*_NOT_IMAGING)
+    is_imaging = ~acquisitions.flagged(*NOT_IMAGING)
     known = np.unique(acquisitions.head["encoding_space_ref"][is_imaging])
     if len(known) > 1:
         header["encodings"] = tuple(known.tolist())

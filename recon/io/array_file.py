@@ -53,7 +53,7 @@ def array_file(arrays: Mapping[str, Any], name: str, given: Mapping[str, Any]) -
         for key, own in (("mask", data_ndim), ("trajectory", 2)):
             if key in arrays and arrays[key].ndim > own:
                 own_index = index[count - (arrays[key].ndim - own) :]
-                chosen[key] = native(_broadcast_part(arrays[key], own_index))
+                chosen[key] = native(broadcast_part(arrays[key], own_index))
         batch = kept_axes(axes, part) if names else ()
         return MRScan(**chosen, batch_axes=batch, header={"format": name})
 
@@ -79,7 +79,7 @@ def native(array: Any) -> Any:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _broadcast_part(array: Any, index: tuple[int | slice, ...]) -> Any:
+def broadcast_part(array: Any, index: tuple[int | slice, ...]) -> Any:
     """Index the batch axes of an array whose axes of length 1 stand for all items."""
     own = [
         items if n > 1 else (slice(None) if isinstance(items, slice) else 0)

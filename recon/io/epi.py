@@ -1,7 +1,8 @@
 """Echo-planar readouts made plain: even in k-space, and without the ghost of their directions.
 
-The gradient's shape stands in the header as ISMRMRD's converters write it: a trajectory description
-with rampUpTime, flatTopTime, rampDownTime and acqDelayTime in us, and perhaps dwellTime.
+The gradient's shape stands in the header as ISMRMRD's converters write it: a trajectory
+description with rampUpTime, flatTopTime, rampDownTime and acqDelayTime in us; sineRamps (0 or 1)
+is Spinray's own, for twix files.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def _uneven_phase(
     return torch.polar(torch.ones_like(phase), phase).to(torch.complex64)[:, None]
 
 
-def _gradient(layout: xsd.encodingType) -> dict[str, float]:
+def _gradient(layout: xsd.encodingType) -> dict[str, Any]:
     """Times of the trapezoid in us; empty where the header has none."""
     description = layout.trajectoryDescription
     if description is None:
@@ -122,7 +123,8 @@ def _gradient(layout: xsd.encodingType) -> dict[str, float]:
     }
     if not {"rampUpTime", "flatTopTime", "rampDownTime"} <= stored.keys():
         return {}
-    return {name: stored.get(key, 0.0) for name, key in _TIMES.items()}
+    times = {name: stored.get(key, 0.0) for name, key in _TIMES.items()}
+    return {**times, "sine_ramps": bool(stored.get("sineRamps"))}
 
 
 def _phases(navigators: Acquisitions) -> dict[tuple[int, ...], Tensor]:

@@ -19,8 +19,11 @@ ENTRY_POINTS = "spinray.readers"
 # Modules of `readers`, in the order in which they are asked. BART comes last: its files have no
 # signature.
 _MODULES = (
-    "ismrmrd_hdf5", "fastmri", "data_exchange", "numpy_files", "bart",
+    "ismrmrd_hdf5", "ismrmrd_stream", "mrd2", "fastmri", "data_exchange", "twix", "pulseq_seq",
+    "bruker", "philips_list", "philips_lab", "ge_pfile", "matlab", "numpy_files", "zarr_store",
+    "bart",
 )  # fmt: skip
+_COMPANIONS = (".hdr", ".seq", ".list", ".lab", ".sin")  # lie beside the data of a scan
 
 
 @cache
@@ -139,7 +142,7 @@ def _only_scan(folder: Path) -> Path:
     files = sorted(entry for entry in folder.iterdir() if entry.is_file())
     if not files:
         raise FormatError(folder, "", "is a folder without files, expected a scan in it")
-    scans = [entry for entry in files if entry.suffix != ".hdr" and is_scan(entry)]
+    scans = [entry for entry in files if entry.suffix not in _COMPANIONS and is_scan(entry)]
     if len(scans) != 1:
         names = ", ".join(scan.name for scan in scans[:5]) + ", ..." * (len(scans) > 5)
         found = f"holds {len(scans)} scans ({names}): name one" if scans else "holds no scan"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import ismrmrd
@@ -25,8 +27,19 @@ _KINDS = {
 }
 
 
-def readout_file(acquisitions: Acquisitions, encoding: int | None = None) -> RawFile:
-    """A raw file of these readouts, of which an encoding space is to be read (see `assemble`)."""
+def readout_file(
+    acquisitions: Acquisitions,
+    encoding: int | None = None,
+    sequence: str | PathLike[str] | None = None,
+) -> RawFile:
+    """A raw file of these readouts, of which an encoding space is to be read (see `assemble`).
+
+    `sequence` is the Pulseq .seq that was played, where the readouts lack places and labels.
+    """
+    if sequence is not None:
+        from .pulseq import with_sequence
+
+        acquisitions = with_sequence(acquisitions, Path(sequence))
     imaging, chosen = acquisitions.imaging(encoding)
     layout = acquisitions.header.encoding[chosen]
     axes = acquisitions.axes(chosen)

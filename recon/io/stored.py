@@ -113,3 +113,44 @@ class StoredReadouts(Sequence[NDArray[Any]]):
         return replace(
             self, first=self.first[places], rows=self.rows[places], columns=self.columns[places]
         )
+
+    def followed_by(self, others: StoredReadouts) -> StoredReadouts:
+        """These readouts and others of the same file and layout."""
+        return replace(
+            self,
+            first=np.concatenate([self.first, others.first]),
+            rows=np.concatenate([self.rows, others.rows]),
+            columns=np.concatenate([self.columns, others.columns]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledReadouts(Sequence[NDArray[Any]]):
+    """Readouts times a factor each, applied when they are asked for.
+
+    Parameters
+    ----------
+    source
+        The readouts.
+    factor
+        ``(readout,)`` complex.
+    """
+
+    source: StoredReadouts
+    factor: NDArray[np.complex64]
+
+    def __len__(self) -> int:
+        return len(self.factor)
+
+    @overload
+    def __getitem__(self, index: int) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[NDArray[Any]]: ...
+    def __getitem__(self, index: int | slice) -> NDArray[Any] | Sequence[NDArray[Any]]:
+        if isinstance(index, slice):
+            return self.select(np.arange(len(self))[index])
+        return np.asarray(self.source[index] * self.factor[index])
+
+    def select(self, places: NDArray[np.int64]) -> ScaledReadouts:
+        """Some of the readouts."""
+        return ScaledReadouts(self.source.select(places), self.factor[places])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ def matches(path: Path) -> bool:
     return looks_like(path, lambda file: _group(file) is not None)
 
 
-def open_file(path: Path, encoding: int | None = None) -> RawFile:
+def open_file(
+    path: Path, encoding: int | None = None, sequence: str | PathLike[str] | None = None
+) -> RawFile:
     """Look at the headers of all readouts; their samples are read where they lie.
 
     Parameters
@@ -35,10 +38,12 @@ def open_file(path: Path, encoding: int | None = None) -> RawFile:
         The file.
     encoding
         Which encoding space. Default: the first that has readouts.
+    sequence
+        The Pulseq .seq that was played, for places in k-space and labels.
     """
     with open_hdf5(path) as file:
         acquisitions = _acquisitions(file, mapped(path))
-    return readout_file(acquisitions, encoding)
+    return readout_file(acquisitions, encoding, sequence)
 
 
 def _acquisitions(file: h5py.File, content: NDArray[np.uint8]) -> Acquisitions:

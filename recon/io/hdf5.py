@@ -16,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FormatError, format_errors
+from .hdf5_attributes import attribute_bytes
+from .hdf5_lists import list_places, stored_elements
+from .stored import mapped
 
 # The most that deflate can shrink: a dataset declaring more than this times its stored bytes lies.
 _LARGEST_COMPRESSION = 1032
@@ -23,10 +26,14 @@ _HEAP = b"GCOL\x01\0\0\0"  # signature, version, reserved
 _LARGEST_NUMBER = 65535  # of an object in a heap
 
 Index = tuple[int | slice | EllipsisType, ...]
+_CONTENTS: dict[str, NDArray[np.uint8]] = {}  # bytes of the open files, by h5py's name for them
 
 
 class _GuardedFile(io.FileIO):
     """A file whose heaps are checked when HDF5 reads them: it trusts their sizes and crashes."""
+
+    def __repr__(self) -> str:  # h5py's name for the file
+        return f"guarded file {id(self)}"
 
     def readinto(self, buffer: Any) -> int:
         at = self.tell()
@@ -62,7 +69,15 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         _GuardedFile(path) as guarded,
         h5py.File(guarded, "r") as file,
     ):
-        yield file
+        _CONTENTS[file.filename] = mapped(path)
+        try:
+            yield file
+        finally:
+            del _CONTENTS[file.filename]
+
+
+def _content_of(node: h5py.Dataset | h5py.Group) -> NDArray[np.uint8]:
+    return _CONTENTS[node.file.filename]
 
 
 def looks_like(path: Path, test: Callable[[h5py.File], bool]) -> bool:
@@ -181,8 +196,11 @@ def read_text(group: h5py.Group, name: str) -> str:
     place = str(node.name).strip("/")
     if not h5py.check_string_dtype(node.dtype) or not node.size:
         raise FormatError(None, place, f"holds {node.shape} {node.dtype}, expected text")
-    with format_errors(None, place):
-        return as_text(np.asarray(node[()], dtype=object).reshape(-1)[0])
+    if h5py.check_string_dtype(node.dtype).length is not None:
+        with format_errors(None, place):
+            return as_text(np.asarray(node[()]).reshape(-1)[0])
+    content = _content_of(node)
+    return _string(stored_elements(node, content)[:1], content, place)
 
 
 def attribute(node: h5py.Dataset | h5py.Group, name: str, default: Any) -> Any:
@@ -193,9 +211,22 @@ def attribute(node: h5py.Dataset | h5py.Group, name: str, default: Any) -> Any:
     if name not in node.attrs:
         return default
     found = node.attrs.get_id(name)
-    if h5py.check_string_dtype(found.dtype):
+    text = h5py.check_string_dtype(found.dtype)
+    if text and text.length is None:
+        content = _content_of(node)
+        stored = attribute_bytes(node, name, content)
+        if stored is None or len(stored) < 16:
+            return default
+        return _string(stored[None, :16], content, f"attribute {name}")
+    if text:
         return as_text(node.attrs[name])
     return node.attrs[name] if found.dtype.kind in "biuf" else default
+
+
+def _string(reference: NDArray[np.uint8], content: NDArray[np.uint8], place: str) -> str:
+    """The text that the first reference to a variable-length string means."""
+    first, length = list_places(reference, 0, content, 1, place)
+    return as_text(content[int(first[0]) : int(first[0] + length[0])].tobytes())
 
 
 def as_text(value: object) -> str:

@@ -25,14 +25,15 @@ _OBJECT = np.dtype([("index", "<u2"), ("uses", "<u2"), ("zero", "<u4"), ("size",
 
 
 def stored_elements(node: h5py.Dataset, content: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Bytes of a one-dimensional dataset's elements as stored, ``(element, byte)``.
+    """Bytes of the elements of a list or a scalar as stored, ``(element, byte)``.
 
     Raises
     ------
     FormatError
         Elements beyond the end of the file, a filter other than deflate and shuffle.
     """
-    width, place = node.dtype.itemsize, str(node.name).strip("/")
+    width = _REFERENCE.itemsize if node.dtype.kind == "O" else node.dtype.itemsize
+    place = str(node.name).strip("/")
     properties = node.id.get_create_plist()
     filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
     if not set(filters) <= {_DEFLATE, _SHUFFLE}:

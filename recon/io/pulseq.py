@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..mri import regrid_readouts
 from .acquisitions import Acquisitions
-from .errors import FormatError, format_errors
+from .errors import FormatError
 from .extras import vendor_library
 from .header_parts import encoding
 from .sniffing import start_of
@@ -92,34 +92,68 @@ def read_sequence(path: Path) -> PulseqSequence:
         raise FormatError(path, "", "is no Pulseq sequence")
     if path.stat().st_size > _LARGEST_FILE:
         raise FormatError(path, "", f"has more than {_LARGEST_FILE >> 20} MB")
+    text = path.read_text("latin-1")
+    if "[SHAPES]" in text and "[" not in text.split("[SHAPES]")[1] and text[-2:] != "\n\n":
+        raise FormatError(path, "SHAPES", "ends within a shape: truncated")  # pypulseq hangs on it
     pypulseq = vendor_library("pypulseq", "pypulseq")
-    with format_errors(path, "Pulseq"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        sequence = pypulseq.Sequence()
-        sequence.read(str(path))
-        places, _, excited, _, times = sequence.calculate_kspace()
-        labels = sequence.evaluate_labels(evolution="adc")
-        definitions = sequence.definitions
-        offsets = _slice_offsets(sequence)
-        places, times = np.asarray(places, np.float64).T, np.asarray(times, np.float64)
-        if not len(places):
-            raise FormatError(path, "", "acquires no samples")
-        if not np.isfinite(places).all():
-            raise FormatError(path, "", "its trajectory is not finite")
-        view = np.zeros(3)
-        said = np.ravel(np.asarray(definitions.get("FOV", ()), np.float64))[:3]
-        view[: len(said)] = said
-        excited = np.asarray(excited, np.float64)
-        return PulseqSequence(
-            name=str(definitions.get("Name", "")),
-            places=places,
-            times=times,
-            excitation=np.searchsorted(excited, times).astype(np.int64) - 1,
-            slice_offset=offsets if len(offsets) == len(excited) else np.zeros(0),
-            labels={name: np.asarray(value, np.int64) for name, value in labels.items()},
-            field_of_view=(float(view[0]), float(view[1]), float(view[2])),
-            duration=float(sequence.duration()[0]),
-        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _read(pypulseq, path)
+    except FormatError:
+        raise
+    except Exception as error:  # the library's parser raises whatever comes
+        raise FormatError(path, "Pulseq", f"{type(error).__name__}: {error}") from error
+
+
+def _read(pypulseq: Any, path: Path) -> PulseqSequence:
+    sequence = pypulseq.Sequence()
+    sequence.read(str(path))
+    _require_bounds(sequence, path)
+    places, _, excited, _, times = sequence.calculate_kspace()
+    labels = sequence.evaluate_labels(evolution="adc")
+    offsets = _slice_offsets(sequence)
+    places, times = np.asarray(places, np.float64).T, np.asarray(times, np.float64)
+    if not len(places):
+        raise FormatError(path, "", "acquires no samples")
+    if not np.isfinite(places).all():
+        raise FormatError(path, "", "its trajectory is not finite")
+    view = np.zeros(3)
+    said = np.ravel(np.asarray(sequence.definitions.get("FOV", ()), np.float64))[:3]
+    view[: len(said)] = said
+    excited = np.asarray(excited, np.float64)
+    return PulseqSequence(
+        name=str(sequence.definitions.get("Name", "")),
+        places=places,
+        times=times,
+        excitation=np.searchsorted(excited, times).astype(np.int64) - 1,
+        slice_offset=offsets if len(offsets) == len(excited) else np.zeros(0),
+        labels={name: np.asarray(value, np.int64) for name, value in labels.items()},
+        field_of_view=(float(view[0]), float(view[1]), float(view[2])),
+        duration=float(sequence.duration()[0]),
+    )
+
+
+def _require_bounds(sequence: Any, path: Path) -> None:
+    """Refuse numbers of samples and lengths that no scanner would play, before they are filled in.
+
+    Raises
+    ------
+    FormatError
+        Readouts of more than 65535 samples, shapes of millions, blocks of hours.
+    """
+    readouts = [float(np.ravel(data)[0]) for data in sequence.adc_library.data.values()]
+    shapes = [float(np.ravel(data)[0]) for data in sequence.shape_library.data.values()]
+    blocks = [float(duration) for duration in sequence.block_durations.values()]
+    events = sum(1 for event in sequence.block_events.values() if event[5])
+    for place, values, largest in (
+        ("ADC", readouts, 65535),
+        ("SHAPES", [sum(shapes)], 1e7),
+        ("BLOCKS", [sum(blocks)], 1e5),
+        ("BLOCKS", [events * max(readouts, default=0)], 1e8),
+    ):
+        if not all(0 <= value <= largest for value in values):
+            raise FormatError(path, place, f"goes to {max(values):g}, at most {largest:g} is sane")
 
 
 def _slice_offsets(sequence: Any) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .messages import one_line
+from .reading_options import Words, reading_options
 
 if TYPE_CHECKING:
     from ..image import Image
@@ -42,6 +43,7 @@ def recon(
     encoding: Annotated[
         int | None, typer.Option(help="ISMRMRD: which encoding of several (from 0).")
     ] = None,
+    read: Words = None,
     center: Annotated[
         str | None,
         typer.Option(
@@ -68,6 +70,7 @@ def recon(
         "encoding": encoding,
     }
     reading = {name: value for name, value in reading.items() if value is not None}
+    reading |= reading_options(read)
     outputs = _outputs(inputs, output)
 
     from ..io import check_writable, load

@@ -52,8 +52,9 @@ class Parameters:
         value = self._content(name)
         if value is None:
             return np.zeros(0)
+        words = self._expanded(name, value).split()
         try:
-            found = np.array([float(word) for word in self._expanded(name, value).split()])
+            found = np.array([float(word) for word in words])
         except ValueError:
             raise FormatError(self.path, name, f"is {value[:60]!r}, expected numbers") from None
         if not np.isfinite(found).all():

@@ -60,13 +60,17 @@ class RawFile:
         FormatError
             Broken data, or something is `missing`.
         """
+        return self.take(self.checked(part))
+
+    def checked(self, part: Part) -> Part:
+        """The items with their numbers counted from the start of each axis; raises as `read`."""
         unknown = sorted(set(part) - set(self.axes))
         if unknown:
             raise TypeError(
                 f"no axis {', '.join(unknown)} to choose from in {self.format}; this file has "
                 f"{', '.join(f'{name} ({n})' for name, n in self.axes.items()) or 'none'}"
             )
-        return self.take({name: _checked(name, i, self.axes[name]) for name, i in part.items()})
+        return {name: _checked(name, i, self.axes[name]) for name, i in part.items()}
 
     @property
     def item_size(self) -> int:

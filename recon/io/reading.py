@@ -64,9 +64,8 @@ def load(path: str | PathLike[str], **options: Any) -> MRScan | CTScan:
     """
     path, reader = _found(path)
     known = _options(reader)
-    given = {name: value for name, value in options.items() if name in known}
+    given, part = _split(options, known)
     raw = _opened(path, reader, given)
-    part = {name: value for name, value in options.items() if name not in known}
     if unknown := sorted(set(part) - set(raw.axes)):
         raise TypeError(
             f"{path}: unknown option {', '.join(unknown)} for {reader.NAME}; it has "
@@ -101,6 +100,19 @@ def open_raw(path: str | PathLike[str], **options: Any) -> RawFile:
             f"{', '.join(known) or 'none'}"
         )
     return _opened(path, reader, options)
+
+
+def split_options(
+    path: str | PathLike[str], options: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Divide options of `load` into those of the file's format and choices of items."""
+    _, reader = _found(path)
+    return _split(options, _options(reader))
+
+
+def _split(options: dict[str, Any], known: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    given = {name: value for name, value in options.items() if name in known}
+    return given, {name: value for name, value in options.items() if name not in known}
 
 
 def _opened(path: Path, reader: Reader, options: dict[str, Any]) -> RawFile:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from ismrmrd import xsd
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .encoding import center_of, image_shape, is_3d, require_plausible
 from .errors import FormatError
@@ -148,13 +149,9 @@ def _crop_readout(
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Keep the middle `size` pixels of each line's image; values and noise level stay."""
     full = kspace.shape[-1]
-    first = full // 2 - size // 2
     result = np.empty((*kspace.shape[:-1], size), kspace.dtype)
     for source, target in zip(kspace, result, strict=True):
-        lines = torch.fft.ifftshift(torch.from_numpy(source), dim=-1)
-        image = torch.fft.fftshift(torch.fft.ifft(lines, norm="ortho"), dim=-1)
-        image = torch.fft.ifftshift(image[..., first : first + size], dim=-1)
-        target[...] = torch.fft.fftshift(torch.fft.fft(image, norm="ortho"), dim=-1).numpy()
+        target[...] = _middle(torch.from_numpy(source), size).numpy()
     # A coarser sample counts as measured if the fine ones on both sides of it were.
     position = full // 2 + (np.arange(size) - size // 2) * (full / size)
     below = np.clip(np.floor(position + 1e-6).astype(int), 0, full - 1)
@@ -163,3 +160,19 @@ def _crop_readout(
     if not measured.all():
         result *= measured[:, None]
     return result, measured
+
+
+def _middle(lines: Tensor, size: int) -> Tensor:
+    """K-space of the middle `size` pixels of the lines' images."""
+    full = lines.shape[-1]
+    if full % 2 or size % 2:
+        image = torch.fft.ifft(torch.fft.ifftshift(lines, dim=-1), norm="ortho")
+        first = full // 2 - size // 2
+        image = torch.fft.fftshift(image, dim=-1)[..., first : first + size]
+        part = torch.fft.fft(torch.fft.ifftshift(image, dim=-1), norm="ortho")
+        return torch.fft.fftshift(part, dim=-1)
+    # Of even lengths, the shifts before and after each transform are signs that cancel.
+    image = torch.fft.ifft(lines, norm="ortho")
+    half = size // 2
+    image = torch.cat([image[..., :half], image[..., full - half :]], dim=-1)
+    return torch.fft.fft(image, norm="ortho")

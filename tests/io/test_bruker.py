@@ -108,7 +108,7 @@ def test_words(tmp_path, dtype, name):
 
 
 def test_offset_along_phase_moves_the_image(tmp_path):
-    """ParaVision shifts along the phase direction when it reconstructs: so do we, by whole voxels."""
+    """ParaVision shifts along the phase direction when it reconstructs; here by whole voxels."""
     plain = sr.load(write_bruker(tmp_path))
     step = VIEW[1] / NY
     scan = write_bruker(tmp_path)

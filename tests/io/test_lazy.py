@@ -1,4 +1,4 @@
-"""Headers first: large files open at once, parts are read alone, memory stays what was asked for."""
+"""Headers first: large files open at once, parts are read alone and take their own memory."""
 
 from __future__ import annotations
 

@@ -31,8 +31,7 @@ def played(tmp_path, sequence, readouts, name: str = "gre.dat"):
     body = b"".join(
         twix_block(samples[None], (), Lin=number) for number, samples in enumerate(readouts)
     )
-    path = twix_file(tmp_path / name, protocol + body + twix_block(None, ("ACQEND",)))
-    return path
+    return twix_file(tmp_path / name, protocol + body + twix_block(None, ("ACQEND",)))
 
 
 def test_points_lie_where_the_sequence_puts_them(tmp_path):

@@ -205,7 +205,7 @@ def test_separate_calibration_and_acceleration(tmp_path):
 
 
 def test_partial_fourier_and_volumes(tmp_path):
-    """3D: the middle is where the headers of the readouts say, not in the middle of the counters."""
+    """3D: the middle is where the readouts say, not in the middle of the counters."""
     protocol = PROTOCOL.replace("lPartitions = 1", "lPartitions = 4").replace(
         "ucDimension = 0x2", "ucDimension = 0x4"
     )

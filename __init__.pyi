@@ -21,6 +21,7 @@ from .recon.image import Image as Image
 from .recon.io import FormatError as FormatError
 from .recon.io import load as load
 from .recon.io import load_image as load_image
+from .recon.io import open_raw as open_raw
 from .recon.io import save as save
 from .recon.models import load_model as load_model
 from .recon.models import save_model as save_model

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .messages import one_line
+from .reading_options import Words, reading_options
 
 if TYPE_CHECKING:
     from ..image import Image
@@ -42,6 +43,7 @@ def recon(
     encoding: Annotated[
         int | None, typer.Option(help="ISMRMRD: which encoding of several (from 0).")
     ] = None,
+    read: Words = None,
     center: Annotated[
         str | None,
         typer.Option(
@@ -68,6 +70,7 @@ def recon(
         "encoding": encoding,
     }
     reading = {name: value for name, value in reading.items() if value is not None}
+    reading |= reading_options(read)
     outputs = _outputs(inputs, output)
 
     from ..io import check_writable, load
@@ -220,9 +223,9 @@ def _spare_inputs(inputs: list[Path], outputs: list[Path]) -> None:
 
 def _is_read(file: Path, source: Path) -> bool:
     """Whether `source` is the file, a BART pair that it is one of, or a folder with that scan."""
-    from ..io.reading import READERS
+    from ..io.reading import is_scan
 
     if source.is_dir():
-        return file.parent.samefile(source) and any(reader.matches(file) for reader in READERS)
+        return file.parent.samefile(source) and is_scan(file)
     parts = (source, source.with_suffix(".cfl"), source.with_suffix(".hdr"))
     return any(part.exists() and file.samefile(part) for part in parts)

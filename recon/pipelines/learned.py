@@ -18,8 +18,9 @@ from ..operators import XRayTransform
 from ..scan import CTScan, MRScan
 from ..solvers.common import Callback
 from .ct import ct_image
-from .mri import Samples, each_volume, encoding, mr_image
-from .raw_chain import RawOptions, whitened
+from .mr_encoding import Samples, encoding, ready_for_maps
+from .mr_volumes import each_volume, mr_image
+from .raw_chain import RawOptions
 from .registry import Track, method, option
 
 TOLERANCE = 1.1  # a range may be left by a tenth without a word
@@ -85,7 +86,8 @@ def unrolled_mr(scan: MRScan, options: UnrolledOptions, track: Track) -> Image:
         step(0, image, 0.0)
         return image
 
-    return each_volume(whitened(scan), solve, track, "unrolled", 1)
+    ready = ready_for_maps(scan, options.calibration)
+    return each_volume(ready, solve, track, "unrolled", 1)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from ..operators import Sense
 from ..scan import MRScan
 from ..solvers import Convergence
 from ..solvers.common import Callback
-from .mri import Samples, each_volume, encoding
-from .raw_chain import RawOptions, whitened
+from .mr_encoding import Samples, encoding, ready_for_maps
+from .mr_volumes import each_volume
+from .raw_chain import RawOptions
 from .registry import Track, method, option
 
 # image from (A, y, weight, iterations, callback)
@@ -93,7 +94,7 @@ def _regularized(
     def solve(volume: MRScan, sampling: Samples | None, step: Convergence) -> Tensor:
         # Weighting evens out the eigenvalues; FISTA is slow at the edge of k-space without.
         A = encoding(volume, options.calibration, sampling, weighted=True)
-        root = None if sampling is None else sampling.density.sqrt()
+        root = None if sampling is None else sampling.density().sqrt()
         y = volume.kspace if root is None else root * volume.kspace
         weight = options.weight
         if weight == "auto":
@@ -107,7 +108,8 @@ def _regularized(
             step.figures.update(weight=weight, weight_by=f"SURE, noise from {noise}")
         return solver(A, y, float(weight), options.iterations, step)
 
-    return each_volume(whitened(scan), solve, track, name, options.iterations)
+    ready = ready_for_maps(scan, options.calibration)
+    return each_volume(ready, solve, track, name, options.iterations)
 
 
 def noise_of(volume: MRScan, measured: bool) -> Tensor:

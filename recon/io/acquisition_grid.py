@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import ismrmrd
 import numpy as np
@@ -170,9 +170,9 @@ def _middle(lines: Tensor, size: int) -> Tensor:
         first = full // 2 - size // 2
         image = torch.fft.fftshift(image, dim=-1)[..., first : first + size]
         part = torch.fft.fft(torch.fft.ifftshift(image, dim=-1), norm="ortho")
-        return torch.fft.fftshift(part, dim=-1)
+        return cast(Tensor, torch.fft.fftshift(part, dim=-1))
     # Of even lengths, the shifts before and after each transform are signs that cancel.
     image = torch.fft.ifft(lines, norm="ortho")
     half = size // 2
     image = torch.cat([image[..., :half], image[..., full - half :]], dim=-1)
-    return torch.fft.fft(image, norm="ortho")
+    return cast(Tensor, torch.fft.fft(image, norm="ortho"))

@@ -28,7 +28,8 @@ from ..solvers import Convergence
 from ..uncertainty import residual_test, split, statistics
 from .ct import ct_image
 from .learned import network, shipped, warn_of_unlike
-from .mri import Samples, each_volume, encoding
+from .mr_encoding import Samples, encoding
+from .mr_volumes import each_volume
 from .mri_regularized import noise_of
 from .raw_chain import RawOptions, whitened
 from .registry import Recipe, Track, method, option
@@ -153,7 +154,7 @@ def _mr_task(
     y, weighted = volume.kspace, A
     if sampling is not None:  # FISTA is slow at the edge of k-space without weights
         weighted = encoding(volume, options.calibration, sampling, weighted=True)
-        y = sampling.density.sqrt() * y
+        y = sampling.density().sqrt() * y
     initial = wavelet_sense(weighted, y, iterations=WARM_ITERATIONS)
     if options.noise == "auto":  # of complex samples, half of the variance in either part
         noise = float(noise_of(volume, measured).square().mean().sqrt()) / math.sqrt(2)

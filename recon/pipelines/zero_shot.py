@@ -18,7 +18,8 @@ from ..zero_shot import noise2inverse as learn_from_views
 from ..zero_shot.self_supervised import SPLITS
 from .ct import ct_image
 from .learned import network
-from .mri import Samples, each_volume, encoding
+from .mr_encoding import Samples, encoding
+from .mr_volumes import each_volume
 from .raw_chain import RawOptions, whitened
 from .registry import Track, method, option
 

@@ -139,7 +139,9 @@ class MRScan(_Scan):
         if self.trajectory is None:
             mask = self._checked_mask()
             measured = mask.unsqueeze(-self.ndim - 1)
-            if self.mask is not None and bool(((kspace != 0) & ~measured).any()):
+            outside = ~measured
+            partly = self.mask is not None and bool(outside.any())
+            if partly and bool(((kspace != 0) & outside).any()):
                 kspace = kspace * measured
             self._set(mask=mask, kspace=kspace)
         if self.noise is not None:

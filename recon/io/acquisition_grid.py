@@ -18,6 +18,8 @@ from .errors import FormatError
 if TYPE_CHECKING:
     from .acquisitions import Acquisitions
 
+_THREADS = 4  # that copy readouts: it takes memory's speed, not many cores
+
 
 def sort_lines(
     readouts: Acquisitions, layout: xsd.encodingType, places: NDArray[np.int64], batch: int
@@ -46,20 +48,21 @@ def sort_lines(
         times[b, z, y, first + low : first + high] += 1
     again = int(times.max(initial=0)) > 1
 
-    def put(i: int) -> None:
-        first, low, high = spans[i]
-        line = readouts.data[i][:, ::-1] if reverse[i] else readouts.data[i]
-        b, z, y = targets[i]
-        target = kspace[b, :, z, y, first + low : first + high]
-        target[...] = target + line[:, low:high] if again else line[:, low:high]
+    def put(part: NDArray[np.int64]) -> None:
+        for i in part.tolist():
+            first, low, high = spans[i]
+            line = readouts.data[i][:, ::-1] if reverse[i] else readouts.data[i]
+            b, z, y = targets[i]
+            target = kspace[b, :, z, y, first + low : first + high]
+            target[...] = target + line[:, low:high] if again else line[:, low:high]
 
     if again:
-        for i in range(len(targets)):
-            put(i)
+        put(np.arange(len(targets)))
         kspace /= np.maximum(times, 1)[:, None]
     else:  # no two readouts write to one place
-        with ThreadPoolExecutor() as threads:
-            list(threads.map(put, range(len(targets))))
+        parts = np.array_split(np.arange(len(targets)), _THREADS)
+        with ThreadPoolExecutor(_THREADS) as threads:
+            list(threads.map(put, parts))
     _require_finite(kspace, readouts)
     mask = times > 0
     shape = image_shape(layout, grid)
@@ -78,8 +81,8 @@ def sort_lines(
 
 def _averages(times: NDArray[np.uint16]) -> int:
     """How often every measured sample was, if all were as often; else 0."""
-    counts = np.unique(times[times > 0])
-    return int(counts[0]) if len(counts) == 1 else 0
+    most = times.max(initial=0)
+    return int(most) if bool(((times == 0) | (times == most)).all()) else 0
 
 
 def _alternating(rows: NDArray[np.int64], reverse: NDArray[np.bool_]) -> tuple[int, ...]:

@@ -1,4 +1,5 @@
 from .callbacks import ImageLogger as ImageLogger
+from .denoiser import DenoiserTraining as DenoiserTraining
 from .losses import training_loss as training_loss
 from .mask_mixture import MaskMixture as MaskMixture
 from .modules import CTTraining as CTTraining
@@ -9,6 +10,7 @@ from .resumable import TrainingData as TrainingData
 
 __all__ = [
     "CTTraining",
+    "DenoiserTraining",
     "ImageLogger",
     "MRTraining",
     "MaskMixture",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
@@ -18,7 +19,7 @@ except ModuleNotFoundError as error:
 
 from ...datasets import CTExample, MRExample
 from ..models import MoDL, Network
-from ..models.weights import KEY, header_of, save_model
+from ..models.weights import KEY, check_state, header_of, load_model, save_model
 from ..mri import resize
 from ..operators import Sense, XRayTransform
 from .facts import Facts
@@ -153,6 +154,9 @@ class MRTraining(ReconstructionTraining):
         network did not see (weighted SSDU), without targets; for `MoDL` on Cartesian data.
     equivariance
         Weight of the equivariance loss, for `MoDL`; 0 leaves it out.
+    denoiser
+        File of `DRUNet` weights that the denoiser of `MoDL` starts from, such as
+        `DenoiserTraining` writes.
     options
         Of `ReconstructionTraining`.
     """
@@ -165,11 +169,19 @@ class MRTraining(ReconstructionTraining):
         *,
         supervision: Literal["target", "ssdu"] = "target",
         equivariance: float = 0.0,
+        denoiser: str = "",
         **options: Any,
     ) -> None:
         super().__init__(model, **options)
-        if (supervision == "ssdu" or equivariance) and not isinstance(model, MoDL):
-            raise ValueError(f"ssdu and equivariance are for MoDL, got {type(model).__name__}")
+        if (supervision == "ssdu" or equivariance or denoiser) and not isinstance(model, MoDL):
+            raise ValueError(
+                f"ssdu, equivariance and denoiser are for MoDL, got {type(model).__name__}"
+            )
+        if denoiser:
+            assert isinstance(model, MoDL)
+            start = load_model(denoiser).state_dict()
+            check_state(model.denoiser.state_dict(), start, Path(denoiser))
+            model.denoiser.load_state_dict(start)
         if not equivariance >= 0:
             raise ValueError(f"equivariance must be 0 or more, got {equivariance}")
         self.supervision, self.equivariance = supervision, equivariance

@@ -13,8 +13,14 @@ from spinray.recon.ct.hounsfield import WATER
 
 pl = pytest.importorskip("pytorch_lightning", reason="pytorch-lightning is not installed")
 
-from spinray.recon.models import EDMDenoiser  # noqa: E402
-from spinray.recon.training import PriorTraining, TrainingData  # noqa: E402
+from spinray.datasets import PatchExample  # noqa: E402
+from spinray.recon.models import DRUNet, EDMDenoiser, MoDL, VarNet, save_model  # noqa: E402
+from spinray.recon.training import (  # noqa: E402
+    DenoiserTraining,
+    MRTraining,
+    PriorTraining,
+    TrainingData,
+)
 from spinray.recon.training.prior import LEVELS  # noqa: E402
 
 
@@ -92,3 +98,32 @@ def test_a_prior_learns_to_denoise(folder: Path, complex_images: bool, tmp_path:
     assert all(0 < error < level for level, error, _ in rows if 0.5 <= level <= 1), rows
     module.facts.restore(facts)
     assert module.facts.as_json() == facts
+
+
+def test_modl_starts_from_a_trained_denoiser(tmp_path) -> None:
+    torch.manual_seed(0)
+    model = DRUNet(2, 2, (4, 6), 1)
+    task = DenoiserTraining(model, sigma=(0.05, 0.2))
+    image = torch.zeros(4, 16, 16, dtype=torch.complex64)
+    image[:, 4:12, 4:12] = 1
+    batch = PatchExample(image, torch.zeros(4, 2, 16, 16), ["a"] * 4, [0] * 4)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    before = float(task._left(batch, torch.full((4,), 0.1)))
+    for _ in range(60):
+        low, high = task.range
+        sigma = (low + (high - low) * torch.rand(4)).exp()
+        optimizer.zero_grad()
+        task._left(batch, sigma).backward()
+        optimizer.step()
+    after = float(task._left(batch, torch.full((4,), 0.1)))
+    assert after < 0.5 < before
+    path = save_model(model, tmp_path / "denoiser.safetensors")
+    modl = MoDL(2, 2, (4, 6), 1)
+    MRTraining(modl, denoiser=str(path))
+    assert torch.equal(modl.denoiser.m_head.weight, model.m_head.weight)
+    with pytest.raises(ValueError, match="another architecture"):
+        MRTraining(MoDL(2, 2, (4, 8), 1), denoiser=str(path))
+    with pytest.raises(ValueError, match="for MoDL, got VarNet"):
+        MRTraining(VarNet(1), denoiser=str(path))
+    with pytest.raises(ValueError, match="sigma must be two"):
+        DenoiserTraining(model, sigma=(0.2, 0.1))

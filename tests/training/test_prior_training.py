@@ -109,7 +109,7 @@ def test_modl_starts_from_a_trained_denoiser(tmp_path) -> None:
     batch = PatchExample(image, torch.zeros(4, 2, 16, 16), ["a"] * 4, [0] * 4)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     before = float(task._left(batch, torch.full((4,), 0.1)))
-    for _ in range(60):
+    for _ in range(150):
         low, high = task.range
         sigma = (low + (high - low) * torch.rand(4)).exp()
         optimizer.zero_grad()

@@ -47,8 +47,8 @@ def recon(
     center: Annotated[
         str | None,
         typer.Option(
-            help="Parallel-beam CT: column of the rotation axis, or auto to find it. Default: "
-            "found where the file does not say it."
+            help="Parallel-beam CT: column of the rotation axis, or auto or vo to find it (by "
+            "opposite views or by Vo's method). Default: found where the file does not say it."
         ),
     ] = None,
     pixel_size: Annotated[
@@ -148,6 +148,8 @@ def _placed(
         geometry = dataclasses.replace(geometry, column_spacing=pixel_size)
         scan = scan.replace(geometry=geometry, slice_spacing=pixel_size, header=header)
     if center is not None:
+        if center == "vo":
+            return centred(scan, method="vo")
         return centred(scan, _column(center))
     assumed = "not in the file" in str(scan.header.get("rotation_axis"))
     if assumed and isinstance(geometry, ParallelBeam) and covers_every_ray(geometry):
@@ -175,7 +177,7 @@ def _column(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"--center must be a column number or auto, got {text!r}") from None
+        raise ValueError(f"--center must be a column number, auto or vo, got {text!r}") from None
 
 
 def _device(text: str) -> str:

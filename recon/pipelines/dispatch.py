@@ -14,6 +14,7 @@ from ..ct.helix import plan_helix
 from ..ct.redundancy import angular_range
 from ..image import Image
 from ..scan import CTScan, MRScan
+from .ct_chain import ReadingOptions, prepared_readings
 from .progress import tracker
 from .raw_chain import prepared
 from .registry import find, modality_of
@@ -71,7 +72,12 @@ def reconstruct(
     start = time.perf_counter()
     if isinstance(scan, MRScan):
         scan = prepared(scan, parsed)
-    image = recipe.run(scan, parsed, tracker(progress))
+        image = recipe.run(scan, parsed, tracker(progress))
+    elif isinstance(parsed, ReadingOptions):
+        scan, finish = prepared_readings(scan, parsed)
+        image = finish(recipe.run(scan, parsed, tracker(progress)))
+    else:
+        image = recipe.run(scan, parsed, tracker(progress))
     protocol = {k: v for k, v in scan.header.items() if isinstance(v, int | float | str)}
     protocol.pop("xml", None)
     made = {

@@ -18,7 +18,7 @@ import torch
 
 PACKAGES = (
     "numpy", "torch", "numba", "ducc0", "finufft", "torchkbnufft", "sigpy", "astra-toolbox",
-    "scikit-image", "itk-rtk", "mbirjax", "pygrappa",
+    "scikit-image", "itk-rtk", "mbirjax", "pygrappa", "spekpy", "xraylib", "algotom",
 )  # fmt: skip
 SLOW = 0.3  # seconds; calls above it run in the first rounds only
 

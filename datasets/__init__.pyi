@@ -15,6 +15,7 @@ from .demo_data import DemoFiles as DemoFiles
 from .demo_data import demo_files as demo_files
 from .examples import CTExample as CTExample
 from .examples import MRExample as MRExample
+from .examples import PatchExample as PatchExample
 from .examples import collate as collate
 from .fastmri import FastMRI as FastMRI
 from .image_folders import ScanFolder as ScanFolder
@@ -27,6 +28,7 @@ from .lodopab import LoDoPaB as LoDoPaB
 from .mayo import MayoImages as MayoImages
 from .opening import KINDS as KINDS
 from .opening import open_dataset as open_dataset
+from .patches import ImagePatches as ImagePatches
 from .phantoms import Ellipse as Ellipse
 from .phantoms import EllipsePhantom as EllipsePhantom
 from .phantoms import Ellipsoid as Ellipsoid
@@ -68,12 +70,14 @@ __all__ = [
     "FastMRI",
     "FetchError",
     "Finding",
+    "ImagePatches",
     "LineMask",
     "LoDoPaB",
     "MRExample",
     "MaskMixture",
     "MaskSampler",
     "MayoImages",
+    "PatchExample",
     "PoissonMask",
     "Sample",
     "ScanFolder",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..recon.io import FormatError
-from ..recon.io.hdf5 import dataset, open_large
+from ..recon.io.hdf5 import dataset, open_hdf5
 from .examples import MRExample
 from .line_masks import MaskSampler
 from .mr_slices import coil_combined, sensitivity_maps
@@ -76,7 +76,7 @@ class CalgaryCampinas(SliceDataset[MRExample]):
         super().__init__(files, needed=f"volumes (.h5) in {root}. {advice(source)}")
 
     def _open(self, path: Path) -> int:
-        with open_large(path) as file:
+        with open_hdf5(path) as file:
             kspace = dataset(file, "kspace")
             if kspace.ndim != 4 or kspace.shape[-1] % 2 or kspace.dtype.kind != "f":
                 raise FormatError(
@@ -123,13 +123,13 @@ class CalgaryCampinas(SliceDataset[MRExample]):
 
     def _read(self, path: Path, number: int) -> tuple[Tensor, Tensor]:
         """k-space ``(coil, ky, kz)`` and where it was measured, ``(1, kz)``."""
-        with open_large(path) as file:
+        with open_hdf5(path) as file:
             return _slice(np.asarray(file["kspace"][number + self.crop_ends]))
 
     def _volume_maximum(self, path: Path) -> float:
         """Maximum of the volume's targets: found once, when first asked for."""
         if path not in self._maximum:
-            with open_large(path) as file:
+            with open_hdf5(path) as file:
                 node = file["kspace"]
                 inner = range(self.crop_ends, depth_of(node) - self.crop_ends)
                 peaks = [float(coil_combined(_slice(np.asarray(node[n]))[0]).max()) for n in inner]

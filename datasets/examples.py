@@ -1,6 +1,6 @@
-"""What a dataset yields: `MRExample` and `CTExample`, and how examples become a batch.
+"""What a dataset yields: `MRExample`, `CTExample`, `PatchExample`, and how examples become a batch.
 
-Nothing is normalised: values and units are those of the files. Every tensor has the axes below,
+Scans are not normalised: values and units are those of the files. Every tensor has the axes below,
 with one batch axis before them in a batch made by `collate`.
 """
 
@@ -82,7 +82,28 @@ class CTExample(NamedTuple):
     slice_number: int
 
 
-Example = TypeVar("Example", MRExample, CTExample)
+class PatchExample(NamedTuple):
+    """A patch of an image, for denoisers that serve as priors.
+
+    Parameters
+    ----------
+    image
+        ``(y, x)``: MR complex64, in units of the whole image's robust maximum; CT float32, in
+        units of the attenuation of water.
+    position
+        ``(2, y, x)``: where each pixel lies, (y, x) from -1 to 1 across the whole image; beyond it
+        outside.
+    fname, slice_number
+        Where the slice comes from.
+    """
+
+    image: Tensor
+    position: Tensor
+    fname: str
+    slice_number: int
+
+
+Example = TypeVar("Example", MRExample, CTExample, PatchExample)
 
 
 def collate(examples: Sequence[Example]) -> Example:

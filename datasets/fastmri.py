@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ..recon.arrays import as_tensor
 from ..recon.io import FormatError
-from ..recon.io.fastmri import measured_columns
-from ..recon.io.hdf5 import attribute, dataset, find, has, open_large, read_array, read_text
+from ..recon.io.hdf5 import attribute, dataset, find, has, open_hdf5, read_array, read_text
 from ..recon.io.protocol import parse_header
+from ..recon.io.readers.fastmri import measured_columns
 from ..recon.metrics import center_crop
 from .examples import MRExample
 from .line_masks import MaskSampler
@@ -130,7 +130,7 @@ class FastMRI(SliceDataset[MRExample]):
         facts = self._facts[path]
         reach = range(number - self.adjacent, number + self.adjacent + 1)
         numbers = [min(max(n, 0), facts.depth - 1) for n in reach]
-        with open_large(path) as file:
+        with open_hdf5(path) as file:
             kspace = torch.stack([_kspace(file, n) for n in numbers])
             name = TARGETS[self.challenge]
             target = as_tensor(file[name][number]).float() if name in file else None
@@ -160,7 +160,7 @@ class FastMRI(SliceDataset[MRExample]):
         """The middle slice; the columns that the header calls padding are no crime."""
         facts = self._facts[path]
         middle = facts.depth // 2
-        with open_large(path) as file:
+        with open_hdf5(path) as file:
             kspace = _kspace(file, middle)
             name = TARGETS[self.challenge]
             target = as_tensor(file[name][middle]).float() if name in file else None
@@ -169,7 +169,7 @@ class FastMRI(SliceDataset[MRExample]):
     def images(self, path: Path) -> Tensor:
         """The targets."""
         name = TARGETS[self.challenge]
-        with open_large(path) as file:
+        with open_hdf5(path) as file:
             stored = np.asarray(file[name]) if name in file else np.zeros((0, 1, 1))
         return as_tensor(stored.astype(np.float32))
 
@@ -183,7 +183,7 @@ class FastMRI(SliceDataset[MRExample]):
 
 
 def _read_facts(path: Path, target_name: str) -> _Volume:
-    with open_large(path) as file:
+    with open_hdf5(path) as file:
         kspace = dataset(file, "kspace")
         if kspace.ndim not in (3, 4) or 0 in kspace.shape:
             raise FormatError(

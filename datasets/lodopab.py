@@ -12,7 +12,7 @@ from torch import Tensor
 from ..kernels.ct.geometry import ParallelBeam, VolumeGrid
 from ..recon.arrays import as_tensor
 from ..recon.io import FormatError
-from ..recon.io.hdf5 import dataset, open_large
+from ..recon.io.hdf5 import dataset, open_hdf5
 from ..recon.metrics.lodopab import MAXIMUM
 from .examples import CTExample
 from .slices import Evidence, SliceDataset, depth_of
@@ -63,7 +63,7 @@ class LoDoPaB(SliceDataset[CTExample]):
         )
 
     def _open(self, path: Path) -> int:
-        with open_large(path) as file:
+        with open_hdf5(path) as file:
             stored = dataset(file, "data")
             if stored.ndim != 3 or stored.shape[1:] != self.geometry.shape:
                 raise FormatError(
@@ -72,7 +72,7 @@ class LoDoPaB(SliceDataset[CTExample]):
             depth = depth_of(stored)
         truth = _truth(path)
         if truth.exists():
-            with open_large(truth) as file:
+            with open_hdf5(truth) as file:
                 images = dataset(file, "data")
                 if images.shape != (depth, *self.volume.shape):
                     raise FormatError(
@@ -118,7 +118,7 @@ def _patients(path: Path) -> list[str]:
 def _read_hdf5(path: Path, number: int) -> Tensor | None:
     if not path.exists():
         return None
-    with open_large(path) as file:
+    with open_hdf5(path) as file:
         return as_tensor(np.asarray(file["data"][number], dtype=np.float32))
 
 

@@ -51,7 +51,8 @@ class SimulatedMR(SliceDataset[MRExample]):
     coils
         Receive coils.
     snr
-        Mean of the object over the standard deviation of the noise in either part of a sample.
+        Mean of the object over the standard deviation of the noise in either part of a sample; of
+        a pair, each slice's is drawn between them (evenly in the logarithm).
     maps
         "true" gives the simulated maps, "espirit" estimates them from the masked k-space; None.
     minimum
@@ -77,7 +78,7 @@ class SimulatedMR(SliceDataset[MRExample]):
         trajectory: Tensor | None = None,
         matrix: tuple[int, int] | None = None,
         coils: int = 8,
-        snr: float = 30.0,
+        snr: float | tuple[float, float] = 30.0,
         maps: str | None = None,
         minimum: float = 0.2,
         fixed: bool = False,
@@ -86,12 +87,14 @@ class SimulatedMR(SliceDataset[MRExample]):
             raise ValueError(f'maps must be "true", "espirit" or None, got {maps!r}')
         if trajectory is not None and (mask is not None or maps == "espirit"):
             raise ValueError("a trajectory goes without mask, and with true maps or none")
-        if not snr > 0 or coils < 1:
+        low, high = snr if isinstance(snr, tuple) else (snr, snr)
+        if not 0 < low <= high or coils < 1:
             raise ValueError(f"snr and coils must be positive, got {snr}, {coils}")
         self.mask, self.matrix, self.coils = mask, matrix, coils
         self.trajectory = trajectory
         self._transforms: dict[tuple[int, int], LinearOperator] = {}
-        self.snr, self.maps, self.minimum, self.fixed = snr, maps, minimum, fixed
+        self._snr = (math.log(low), math.log(high))
+        self.maps, self.minimum, self.fixed = maps, minimum, fixed
         self._volumes: dict[Path, Tensor] = {}
         super().__init__(image_files(folder), needed=f"images in {folder}")
 
@@ -112,7 +115,8 @@ class SimulatedMR(SliceDataset[MRExample]):
         true_maps = random_maps(self.coils, shape, random)
         complex_image = torch.polar(image, random_phase(shape, random))
         kspace = self._transform(shape)(true_maps * complex_image)
-        kspace += _noise(image, kspace.shape, self.snr, random)
+        snr = math.exp(random.uniform(*self._snr))
+        kspace += _noise(image, kspace.shape, snr, random)
         mask, calibration = None, 0
         if self.trajectory is None:
             mask = torch.ones((1, 1, shape[1]), dtype=torch.bool)

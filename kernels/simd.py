@@ -19,7 +19,7 @@ I32 = ir.IntType(32)
 
 
 class Vector(types.Type):  # type: ignore[misc]
-    """`lanes` floats held in registers."""
+    """`lanes` floats, or 32-bit integers, held in registers."""
 
     def __init__(self, dtype: Any, lanes: int) -> None:
         self.dtype, self.lanes = dtype, lanes
@@ -32,9 +32,11 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, vector, _llvm(vector))
 
 
+_SCALARS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType(), types.int32: I32}
+
+
 def _llvm(vector: Vector) -> ir.VectorType:
-    scalar = ir.FloatType() if vector.dtype == types.float32 else ir.DoubleType()
-    return ir.VectorType(scalar, vector.lanes)
+    return ir.VectorType(_SCALARS[vector.dtype], vector.lanes)
 
 
 def _shuffle(builder: ir.IRBuilder, a: Any, b: Any, lanes: list[int]) -> Any:
@@ -65,11 +67,15 @@ def load(typing_context: Any, array: Any, index: Any, lanes: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
-    """Write a vector to a flat array, from `index` on."""
+    """Write a vector to a flat array, from `index` on, rounded to its type."""
+    kept = Vector(array.dtype, vector.lanes)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, array, *arguments[:2], _llvm(vector))
-        builder.store(arguments[2], pointer, align=vector.dtype.bitwidth // 8)
+        pointer = _pointer(context, builder, array, *arguments[:2], _llvm(kept))
+        values = arguments[2]
+        if array.dtype.bitwidth < vector.dtype.bitwidth:
+            values = builder.fptrunc(values, _llvm(kept))
+        builder.store(values, pointer, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), codegen
@@ -141,18 +147,66 @@ def _lane_by_lane(less: str) -> Any:
 minimum, maximum = _lane_by_lane("<"), _lane_by_lane(">")
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def split(typing_context: Any, a: Any, cells: Any, index: Any) -> Any:
-    """Return the fractions of positive numbers; their whole parts go to an int32 array."""
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def count_up(typing_context: Any, scalar: Any, lanes: Any) -> Any:
+    """Return ``0 1 2 ...`` of the scalar's type."""
+    vector = Vector(types.unliteral(scalar), lanes.literal_value)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        x, data, at = arguments
-        whole = builder.fptosi(x, ir.VectorType(I32, a.lanes))
-        pointer = _pointer(context, builder, cells, data, at, whole.type)
-        builder.store(whole, pointer, align=4)
-        return builder.fsub(x, builder.sitofp(whole, x.type))
+        return ir.Constant(_llvm(vector), [float(i) for i in range(vector.lanes)])
 
-    return a(a, cells, types.intp), codegen
+    return vector(vector.dtype, lanes), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def split(typing_context: Any, a: Any) -> Any:
+    """Return the whole parts of numbers, none negative, as integers, and the rest."""
+    whole = Vector(types.int32, a.lanes)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        integers = builder.fptosi(arguments[0], _llvm(whole))
+        rest = builder.fsub(arguments[0], builder.sitofp(integers, _llvm(a)))
+        return context.make_tuple(builder, signature.return_type, (integers, rest))
+
+    return types.Tuple((whole, a))(a), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def pick(typing_context: Any, array: Any, index: Any, lanes: Any) -> Any:
+    """Read ``array[index + lane]`` for a vector of lane numbers below its length.
+
+    What a register holds is loaded once and permuted, a fraction of what a gather would take.
+    """
+    vector = Vector(array.dtype, lanes.lanes)
+    fits = lanes.lanes * array.dtype.bitwidth <= 512
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, array, *arguments[:2], _llvm(vector))
+        values = builder.load(pointer, align=array.dtype.bitwidth // 8) if fits else None
+        scalars = builder.bitcast(pointer, _SCALARS[array.dtype].as_pointer())
+        result = ir.Constant(_llvm(vector), ir.Undefined)
+        for i in range(vector.lanes):
+            lane = builder.extract_element(arguments[2], ir.Constant(I32, i))
+            if fits:  # LLVM knows this pattern as one permutation
+                value = builder.extract_element(values, lane)
+            else:
+                value = builder.load(builder.gep(scalars, [lane]))
+            result = builder.insert_element(result, value, ir.Constant(I32, i))
+        return result
+
+    return vector(array, types.intp, lanes), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def pair_sums(typing_context: Any, a: Any, b: Any) -> Any:
+    """Return the sums of neighbouring lanes, ``a0 + a1, a2 + a3, ...`` and then those of b."""
+    evens = list(range(0, 2 * a.lanes, 2))
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        even = _shuffle(builder, *arguments, evens)
+        return builder.fadd(even, _shuffle(builder, *arguments, [lane + 1 for lane in evens]))
+
+    return a(a, b), codegen
 
 
 class Row(types.Type):  # type: ignore[misc]
@@ -356,23 +410,53 @@ def transpose(typing_context: Any, rows: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         n = len(rows)
-        x = [builder.extract_value(arguments[0], i) for i in range(n)]
-        distance = n // 2
-        while distance:
-            for i in range(n):
-                if i & distance:
-                    continue
-                a, b, d = x[i], x[i + distance], distance
-                low = [lane if not lane & d else n + lane - d for lane in range(n)]
-                high = [lane + d if not lane & d else n + lane for lane in range(n)]
-                x[i], x[i + d] = _shuffle(builder, a, b, low), _shuffle(builder, a, b, high)
-            distance //= 2
+        x = _transposed(builder, [builder.extract_value(arguments[0], i) for i in range(n)])
         result = ir.Constant(arguments[0].type, ir.Undefined)
         for i in range(n):
             result = builder.insert_value(result, x[i], i)
         return result
 
     return rows(rows), codegen
+
+
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    x, n = list(rows), len(rows)
+    distance = n // 2
+    while distance:
+        for i in range(n):
+            if i & distance:
+                continue
+            a, b, d = x[i], x[i + distance], distance
+            low = [lane if not lane & d else n + lane - d for lane in range(n)]
+            high = [lane + d if not lane & d else n + lane for lane in range(n)]
+            x[i], x[i + d] = _shuffle(builder, a, b, low), _shuffle(builder, a, b, high)
+        distance //= 2
+    return x
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def turn_square(
+    typing_context: Any, array: Any, i: Any, pitch: Any, target: Any, j: Any, stride: Any, n: Any
+) -> Any:
+    """Transpose: ``target[j + c * stride + r] = array[i + r * pitch + c]`` for r, c below n."""
+    vector = Vector(array.dtype, n.literal_value)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def places(kind: Any, data: Any, start: Any, step: Any) -> list[Any]:
+            lines = (builder.mul(step, ir.Constant(step.type, k)) for k in range(vector.lanes))
+            return [
+                _pointer(context, builder, kind, data, builder.add(start, line), _llvm(vector))
+                for line in lines
+            ]
+
+        align = array.dtype.bitwidth // 8
+        rows = [builder.load(place, align=align) for place in places(array, *arguments[:3])]
+        columns = _transposed(builder, rows)
+        for column, place in zip(columns, places(target, *arguments[3:6]), strict=True):
+            builder.store(column, place, align=align)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, target, types.intp, types.intp, n), codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -4,5 +4,16 @@ import lazy_loader as _lazy
 
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=["ct", "io", "metrics", "models", "mri", "operators", "pipelines", "solvers"],
+    submodules=[
+        "ct",
+        "diffusion",
+        "io",
+        "metrics",
+        "models",
+        "mri",
+        "operators",
+        "pipelines",
+        "solvers",
+        "uncertainty",
+    ],
 )

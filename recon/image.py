@@ -30,6 +30,11 @@ class Image:
         Default: the spacing on the diagonal, the centre of the grid at the origin.
     metadata
         How the image was made: method, options, modality ("MR" or "CT"), timings.
+    deviation
+        Standard deviation of the magnitude in each pixel (of the value, for real images), shaped
+        as `data`, where a method draws samples: `data` is their mean.
+    samples
+        The samples, ``(sample, *data.shape)``.
 
     Raises
     ------
@@ -41,6 +46,8 @@ class Image:
     spacing: tuple[float, ...] = ()
     affine: NDArray[np.float64] = None  # type: ignore[assignment]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    deviation: Tensor | None = None
+    samples: Tensor | None = None
 
     def __post_init__(self) -> None:
         data = self.data if isinstance(self.data, Tensor) else torch.from_numpy(np.array(self.data))
@@ -59,6 +66,13 @@ class Image:
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise ValueError(f"affine must be a finite (4, 4) matrix, got shape {affine.shape}")
         affine.flags.writeable = False
+        for name, part, axes in (("deviation", self.deviation, 0), ("samples", self.samples, 1)):
+            if part is not None and tuple(part.shape[axes:]) != tuple(data.shape):
+                raise ValueError(
+                    f"{name} has shape {tuple(part.shape)}, expected "
+                    f"{'(sample, *data.shape)' if axes else 'that of the data'} with data "
+                    f"{tuple(data.shape)}"
+                )
         for name, value in (("data", data), ("spacing", spacing), ("affine", affine)):
             object.__setattr__(self, name, value)
 

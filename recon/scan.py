@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import EllipsisType
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from ..kernels.ct.geometry import Geometry, VolumeGrid
 from .arrays import as_tensor, require_finite
 from .ct.corrections import line_integrals
+from .readouts import Readouts, readouts_of
 
 
 class _Scan:
@@ -137,7 +139,9 @@ class MRScan(_Scan):
         if self.trajectory is None:
             mask = self._checked_mask()
             measured = mask.unsqueeze(-self.ndim - 1)
-            if self.mask is not None and bool(((kspace != 0) & ~measured).any()):
+            outside = ~measured
+            partly = self.mask is not None and bool(outside.any())
+            if partly and bool(((kspace != 0) & outside).any()):
                 kspace = kspace * measured
             self._set(mask=mask, kspace=kspace)
         if self.noise is not None:
@@ -211,11 +215,23 @@ class MRScan(_Scan):
         return tuple(n * d for n, d in sizes)
 
     @property
-    def acceleration(self) -> float:
-        """Image pixels for every measured k-space sample (grid points for a Cartesian mask)."""
+    def samples_per_pixel(self) -> float:
+        """Measured samples of a coil for every pixel (grid point of a Cartesian scan)."""
         if self.mask is not None:
-            return 1 / max(float(self.mask.float().mean()), 1e-12)
-        return float(np.prod(self.image_shape)) / self.kspace.shape[-1]
+            return float(self.mask.float().mean())
+        return self.kspace.shape[-1] / float(np.prod(self.image_shape))
+
+    @property
+    def acceleration(self) -> float:
+        """How many times less was measured than a full scan.
+
+        Cartesian: grid points over measured samples. Radial: Nyquist's spokes (``pi/2 N``,
+        ``pi/2 N^2`` in 3D) over those measured; spirals: turns (``N/2``). Other trajectories:
+        pixels over samples.
+        """
+        if self.trajectory is not None and (found := self._readouts.acceleration) is not None:
+            return found
+        return 1 / max(self.samples_per_pixel, 1e-12)
 
     def __repr__(self) -> str:
         batch = _batch_text(self.batch_shape, self.batch_axes)
@@ -226,7 +242,7 @@ class MRScan(_Scan):
                 kind = "Cartesian, fully sampled"
         else:
             kind = f"{self.trajectory_kind}, {self.kspace.shape[-1]} samples"
-            kind += f" ({self.acceleration:.2f}x fewer than pixels)" * (self.acceleration > 1.005)
+            kind += f" ({self.acceleration:.2f}x undersampled)" * (self.acceleration > 1.005)
         noise = "" if self.noise is None else f"noise {self.noise.shape[-1]} samples, "
         return (
             f"MRScan({' x '.join(map(str, self.matrix))} matrix, {self.coils} coils, {batch}"
@@ -238,7 +254,12 @@ class MRScan(_Scan):
         """What the samples trace, found in the samples themselves."""
         if self.trajectory is None:
             return "Cartesian"
-        return _trajectory_kind(self.trajectory, self.readout_length)
+        return self._readouts.kind
+
+    @cached_property
+    def _readouts(self) -> Readouts:
+        assert self.trajectory is not None
+        return readouts_of(self.trajectory, self.image_shape, self.readout_length)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -395,25 +416,6 @@ def _checked_affine(affine: ArrayLike | None) -> NDArray[np.float64] | None:
         raise ValueError(f"affine must be a finite (4, 4) matrix, got shape {matrix.shape}")
     matrix.flags.writeable = False
     return matrix
-
-
-def _trajectory_kind(trajectory: Tensor, readout_length: int | None) -> str:
-    """Radial if readouts are straight through the centre, spiral if they start there and turn."""
-    k = trajectory.reshape(-1, *trajectory.shape[-2:])[0].double()
-    ndim = k.shape[-1]
-    if not readout_length or k.shape[0] % readout_length:
-        return f"{ndim}D non-Cartesian"
-    lines = k.reshape(-1, readout_length, ndim)
-    count = f"{lines.shape[0]}"
-    ends = lines[:, -1] - lines[:, 0]
-    steps = (lines[:, 1:] - lines[:, :-1]).norm(dim=-1).sum(-1)
-    straight = bool((ends.norm(dim=-1) > 0.99 * steps).all())
-    through_centre = bool((lines.norm(dim=-1).amin(-1) < 2 / readout_length).all())
-    if straight and through_centre:
-        return f"{ndim}D radial, {count} spokes x {readout_length}"
-    if through_centre and not straight:
-        return f"{ndim}D spiral, {count} interleaves x {readout_length}"
-    return f"{ndim}D non-Cartesian, {count} readouts x {readout_length}"
 
 
 def _batch_text(shape: tuple[int, ...], names: tuple[str, ...]) -> str:

@@ -16,7 +16,7 @@ from ..arrays import like, on_gpu, to_numpy
 from ..simd import load, store
 from ..threads import jit, parallel_jit, thread_count
 from .base import Array
-from .footprint import CURVED, TILE, row_positions, tile_numbers, tile_view
+from .footprint import CURVED, TILE, map_numbers, row_positions, tile_map
 from .geometry import CircularBeam, ConeBeam, DivergentBeam, Geometry, VolumeGrid
 from .planar import GROUP, between, lengthened
 from .projector import Projector, checked
@@ -99,7 +99,7 @@ class BackProjection:
         for volume, part in zip(images, views, strict=True):
             lines = np.zeros((len(part), columns + 2, rows), part.dtype)
             np.multiply(part.transpose(0, 2, 1), factor[..., None], out=lines[:, 1:-1])
-            _cone(volume, lines, plan.beam, plan.axial, turns, *plan.axes(part.dtype), plan.cells)
+            _cone(volume, lines, plan.beam, plan.axial, turns, *plan.axes(part.dtype))
 
     def memory(self, views: int, itemsize: int = 4) -> int:
         """Bytes that `add` uses on the CPU for some views, of one volume or one slice."""
@@ -121,9 +121,9 @@ def column_weights(geometry: CircularBeam) -> Array | None:
 
 
 @jit
-def _columns(beam: Any, turn: Any, x: Any, y: Any, h: Any, p: Any, numbers: Any) -> tuple[int, int]:
+def _columns(beam: Any, turn: Any, x: Any, y: Any, p: Any, numbers: Any) -> tuple[int, int]:
     """First and last column of a tile; `p` then maps to columns counted from the first."""
-    first, last, half = tile_view(beam, turn[0], turn[1], x, y, h, p, numbers)
+    first, last, half = tile_map(beam, turn[0], turn[1], x, y, p, numbers)
     # The shadow of a pixel far narrower than a column may begin beyond the column on its left,
     # which interpolation reads.
     p[4] = numbers[4] / beam[7]
@@ -140,7 +140,7 @@ def _planar(images: Any, views: Any, beam: Any, turns: Any, xs: Any, ys: Any, ce
     tiles = across * ((ny + TILE - 1) // TILE)
     for task in prange(count * tiles):
         image, tile = task // tiles, task % tiles
-        h, p, numbers = tile_numbers(cells, images.dtype)
+        p, numbers = map_numbers(images.dtype), np.zeros(8)
         seen = np.empty(cells, images.dtype)
         cell = np.empty(TILE, np.int32)
         part, weight = np.empty(TILE, images.dtype), np.empty(TILE, images.dtype)
@@ -149,7 +149,7 @@ def _planar(images: Any, views: Any, beam: Any, turns: Any, xs: Any, ys: Any, ce
         line = lengthened(x)
         sums = np.zeros(TILE * TILE, images.dtype)
         for view in range(len(turns)):
-            first, last = _columns(beam, turns[view], x, y, h, p, numbers)
+            first, last = _columns(beam, turns[view], x, y, p, numbers)
             seen[: last - first + 2] = 0
             for c in range(max(first, 0), min(last + 2, columns)):
                 seen[c - first] = views[image, view, c]
@@ -164,16 +164,14 @@ def _planar(images: Any, views: Any, beam: Any, turns: Any, xs: Any, ys: Any, ce
 
 
 @parallel_jit
-def _cone(
-    volume: Any, views: Any, beam: Any, axial: Any, turns: Any, xs: Any, ys: Any, cells: int
-) -> None:
+def _cone(volume: Any, views: Any, beam: Any, axial: Any, turns: Any, xs: Any, ys: Any) -> None:
     """``views (view, column, row)``, a zero column at each end, into ``volume (z, y, x)``."""
     nz, ny, nx = volume.shape
     columns, rows = views.shape[1:]
     sdd, row_spacing, row_edge, dz, z_edge = axial
     across = (nx + TILE - 1) // TILE
     for tile in prange(across * ((ny + TILE - 1) // TILE)):
-        h, p, numbers = tile_numbers(cells, volume.dtype)
+        p, numbers = map_numbers(volume.dtype), np.zeros(8)
         cell = np.empty(TILE, np.int32)
         part, weight = np.empty(TILE, volume.dtype), np.empty(TILE, volume.dtype)
         line = np.zeros(rows + 3, volume.dtype)  # rounding may reach the zero behind the last
@@ -182,7 +180,7 @@ def _cone(
         sums = np.zeros((len(y), len(x), nz), volume.dtype)
         for view in range(len(turns)):
             cosine, sine, height = turns[view]
-            first, _ = _columns(beam, turns[view], x, y, h, p, numbers)
+            first, _ = _columns(beam, turns[view], x, y, p, numbers)
             for j in range(len(y)):
                 row_positions(beam[0], p, x, y[j], cell, part, weight)
                 for i in range(len(x)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .base import Array, VolumeGrid
-from .footprint import CONE_FINE, CURVED, FLAT, PARALLEL, PLANAR_FINE
+from .footprint import CURVED, FLAT, PARALLEL, PLANAR_FINE
 from .geometry import (
     CircularBeam,
     ConeBeam,
@@ -40,7 +40,7 @@ def beam_of(geometry: CircularBeam, grid: VolumeGrid) -> tuple[float, ...]:
         (geometry.columns - 1) / 2 - float(geometry.column_offset),
         grid.spacing[-1],
         grid.spacing[-2],
-        CONE_FINE if isinstance(geometry, ConeBeam) else PLANAR_FINE,
+        1 if isinstance(geometry, ConeBeam) else PLANAR_FINE,
     )
 
 

@@ -2,8 +2,8 @@
 //
 // A pixel's coefficients are computed once for DEPTH numbers that a thread keeps in registers:
 // slices of a stack where NDIM is 2 (parallel, fan), rows or voxels along z where it is 3 (cone,
-// helical). Neighbouring threads read neighbouring pixels or columns. The footprints of GROUP
-// tiles or views at a time stand in shared memory.
+// helical). Neighbouring threads read neighbouring pixels or columns. The shadows of GROUP tiles or
+// views at a time stand in shared memory.
 //
 // -D: REAL, NDIM, DEPTH, FINE, TILE, ACROSS (columns of a block of `forward`).
 #include "shadow.cuh"

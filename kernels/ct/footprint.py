@@ -18,21 +18,29 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
+from ..simd import fill, load, maximum, minimum, store
 from ..threads import jit, parallel_jit
+from .lanes import LANES
 
-# Cells of the fine grid per column; fewer for cones: theirs has rows and must stay in cache.
-PLANAR_FINE, CONE_FINE = 16, 8
+PLANAR_FINE = 16  # cells of the fine grid per column
 TILE = 32  # pixels of a tile in x and y
 SERIES = 0.25  # tangent up to which the arc tangent's five terms are exact to 1e-8
+LEAST = 1e-3  # columns that half a pixel's side seen end on counts as: no box may be a delta
 PARALLEL, FLAT, CURVED = 0, 1, 2
 
 
 @jit
 def tile_numbers(cells: int, dtype: Any) -> tuple[Any, Any, Any]:
     """Room for the footprint, for the numbers of `row_positions`, and for both in float64."""
-    h, p = np.zeros(cells, dtype), np.zeros(13, dtype)
+    return np.zeros(cells, dtype), map_numbers(dtype), np.zeros(8)
+
+
+@jit
+def map_numbers(dtype: Any) -> Any:
+    """Room for the numbers of `row_positions`."""
+    p = np.zeros(13, dtype)
     p[7], p[8], p[9], p[10], p[11] = 1.0, 1 / 3, 1 / 5, 1 / 7, 1 / 9
-    return h, p, np.zeros(8)
+    return p
 
 
 @jit
@@ -58,10 +66,20 @@ def tile_view(
     first, last, half
         Columns that the tile reaches on an unlimited detector; half width of h in fine cells.
     """
+    first, last, half = tile_map(beam, cosine, sine, x, y, out, p)
+    a, b = middle_ray(beam, cosine, sine, x, y)[5:]
+    footprint(a, b, half, beam[7], h)
+    return first, last, half
+
+
+@jit
+def tile_map(
+    beam: Any, cosine: float, sine: float, x: Any, y: Any, out: Any, p: Any
+) -> tuple[int, int, int]:
+    """As `tile_view`, without the footprint."""
     kind, sid, sdd, spacing, middle, dx, dy, cells = beam
     s, d, r, turn_c, turn_s, a, b = middle_ray(beam, cosine, sine, x, y)
     half = half_width(a, b, cells)
-    footprint(a, b, half, cells, h)
     first, last = columns_of(beam, cosine, sine, x, y, half)
     offset = (middle - first) * cells + half
     if kind == PARALLEL:
@@ -102,9 +120,8 @@ def middle_ray(beam: Any, cosine: float, sine: float, x: Any, y: Any) -> tuple[f
     else:
         turn_c, turn_s = (cosine * d + sine * s) / r, (sine * d - cosine * s) / r
         scale = sdd / (r * spacing) if kind == CURVED else sdd * r / (d * d * spacing)
-    least = 1e-3  # a side seen end on: its box must not be a delta
     a, b = 0.5 * dx * abs(turn_c) * scale, 0.5 * dy * abs(turn_s) * scale
-    return s, d, r, turn_c, turn_s, max(a, least), max(b, least)
+    return s, d, r, turn_c, turn_s, max(a, LEAST), max(b, LEAST)
 
 
 @jit
@@ -200,6 +217,87 @@ def row_positions(kind: int, p: Any, x: Any, y: Any, cell: Any, part: Any, weigh
             cell[i] = np.int32(whole)
             part[i] = t - whole
             weight[i] = strength * inverse / np.sqrt(one + z * z)
+
+
+def most_columns(beam: Any, turns: Any, xs: Any, ys: Any) -> int:
+    """Columns that a pixel of the grid ``ys``, ``xs`` shades at most in any view, or more."""
+    sid, sdd, spacing, _, dx, dy = beam[1:7]
+    x, y = xs[[0, 0, -1, -1]], ys[[0, -1, 0, -1]]
+    cosine, sine = turns[:, :1], turns[:, 1:2]
+    nearest = (sid - x * sine + y * cosine).min(1)
+    sides = dx * abs(sid * cosine + y).max(1) + dy * abs(sid * sine - x).max(1)
+    return 4 + int((sides * sdd / (spacing * nearest**2)).max())
+
+
+@jit
+def shares_room(most: int, dtype: Any) -> tuple[Any, ...]:
+    """Room for what `column_shares` finds out about pixels that shade `most` columns at most."""
+    cell, count = np.zeros(LANES, np.int32), np.zeros(LANES, np.int32)
+    part, weight = np.zeros(LANES, dtype), np.zeros(LANES, dtype)
+    return cell, count, np.zeros(most * LANES, dtype), part, weight, np.zeros(5 * LANES, dtype)
+
+
+# Without fastmath, so that both directions round alike and stay exact transposes.
+@njit(cache=True, nogil=True, error_model="numpy")
+def column_shares(beam: Any, p: Any, base: int, x: Any, y: Any, room: Any) -> None:
+    """What `LANES` pixels of a row add to each column that they shade: chord times columns a mm.
+
+    Unlike `footprint`, by no finer grid, and each pixel along its own ray: for cones, where the
+    shares of a pixel serve a whole column of voxels.
+
+    Parameters
+    ----------
+    p, base
+        Of `tile_map` with one cell a column: ``base + cell`` is a column.
+    room
+        Of `shares_room`. Out: pixel i shades ``count[i]`` columns from ``cell[i]`` on, the k-th
+        of them by ``share[k * LANES + i]``.
+    """
+    cell, count, share, part, weight, numbers = room
+    row_positions(beam[0], p, x, y, cell, part, weight)
+    cosine, sine, s0, d0 = p[0], p[1], y * p[1] + p[3], y * p[0] + p[2]
+    one, half, least = p.dtype.type(1), p.dtype.type(0.5), p.dtype.type(LEAST)
+    side_x = p.dtype.type(0.5 * beam[5] * beam[2] / beam[3])
+    side_y = p.dtype.type(0.5 * beam[6] * beam[2] / beam[3])
+    most = 0
+    for i in range(len(x)):
+        inverse = one / (d0 - x[i] * sine)
+        z = (x[i] * cosine + s0) * inverse
+        if beam[0] == CURVED:
+            inverse = inverse / (one + z * z)
+        across = max(side_x * abs(cosine + sine * z) * inverse, least)
+        along = max(side_y * abs(sine - cosine * z) * inverse, least)
+        reach = across + along + half
+        low = np.floor(part[i] - reach) + one
+        a, b = max(across, along), min(across, along)
+        numbers[i] = low - half - part[i]  # where the first column begins, seen from the pixel
+        numbers[LANES + i], numbers[2 * LANES + i] = a, half / a
+        numbers[3 * LANES + i], numbers[4 * LANES + i] = b, half * half / b
+        count[i] = np.int32(np.ceil(part[i] + reach) - low)
+        cell[i] += np.int32(low) + base
+        most = max(most, count[i])
+    _integrate(weight, numbers, share, most)
+
+
+@jit
+def _integrate(weight: Any, numbers: Any, share: Any, most: int) -> None:
+    """The trapezoid's integral over column after column, times the weight."""
+    end, height = load(numbers, 0, LANES), load(weight, 0, LANES)
+    a, scale = load(numbers, LANES, LANES), load(numbers, 2 * LANES, LANES)
+    b, steep = load(numbers, 3 * LANES, LANES), load(numbers, 4 * LANES, LANES)
+    before = fill(weight.dtype.type(0), LANES)
+    for k in range(most):
+        end = end + 1
+        total = (_ramp(end + a, b, steep) - _ramp(end - a, b, steep)) * scale
+        store(share, k * LANES, (total - before) * height)
+        before = total
+
+
+@jit
+def _ramp(u: Any, b: Any, steep: Any) -> Any:
+    """Integral of the integral of box(2b): zero, then a parabola, then u."""
+    inside = maximum(minimum(u, b), b * -1) + b
+    return inside * inside * steep + maximum(u - b, 0)
 
 
 @parallel_jit

@@ -213,7 +213,8 @@ def _along_z(
     behind, behind_weight = load(total, end, GROUP), load(weight, end, GROUP)
     for k in range(begin, end, GROUP):
         t = minimum(load(index, k, GROUP) * step + start, top)
-        part = split(t, cell, 0)
+        whole, part = split(t)
+        store(cell, 0, whole)
         rise = minimum(maximum(minimum((t - bottom) * slope, (t - top) * -slope), least), one)
         share = rise * rise * (rise * -two + three)
         store(total, k, load(total, k, GROUP) + between(line, cell, 0, part) * share)

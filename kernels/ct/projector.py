@@ -7,17 +7,19 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arena import arena
 from ..arrays import like, on_gpu, require_no_gradient, to_numpy
 from ..threads import thread_count
 from . import cone, joseph, planar
 from .beams import axial_of, beam_of, curve_of, kind_of, ray_frames, turns_of
 from .coverage import require_source_outside, warn_of_unseen
 from .footprint import TILE as PLANAR_TILE
-from .footprint import window_cells
+from .footprint import most_columns, window_cells
 from .geometry import CircularBeam, ConeBeam, Geometry, ModularBeam, VolumeGrid
 from .lanes import LANES
 
 MOST_CELLS = 1 << 22  # of the fine grid under a tile: some 16,000 columns a pixel
+PIECE = 1 << 28  # bytes of a cone's views that go together where no limit is given
 Model = Literal["separable-footprint", "joseph"]
 Backend = Literal["numba", "cuda"]
 A = TypeVar("A")
@@ -95,12 +97,12 @@ class Projector:
         geometry, grid = self.geometry, self.volume
         assert isinstance(geometry, CircularBeam)
         self.turns, self.beam = turns_of(geometry), beam_of(geometry, grid)
+        xs, ys = self.axes(np.float64)
         if isinstance(geometry, ConeBeam):
             self.axial = axial_of(geometry, grid)
-        tile = cone.TILE if grid.ndim == 3 else PLANAR_TILE
-        self.cells = window_cells(
-            self.beam, self.turns, grid.positions(-1), grid.positions(-2), tile
-        )
+            self.cells = most_columns(self.beam, self.turns, xs, ys)
+        else:
+            self.cells = window_cells(self.beam, self.turns, xs, ys, PLANAR_TILE)
         if self.cells > MOST_CELLS:
             raise ValueError(
                 f"pixels of {grid.spacing[-2:]} mm are thousands of detector columns of "
@@ -222,59 +224,40 @@ class Projector:
         return itemsize * (int(np.prod(self.volume.shape)) + int(np.prod(self.geometry.shape)))
 
     def _cone(self, volumes: Floats, sinograms: Floats, back: bool) -> None:
-        y_step, _ = self._pieces(volumes.itemsize)
-        for volume, sinogram in zip(volumes, sinograms, strict=True):
-            (volume if back else sinogram)[:] = 0
-            for y in range(0, volume.shape[1], y_step):
-                self._cone_slab(volume[:, y : y + y_step], sinogram, y, back)
-
-    def _cone_slab(self, volume: Floats, sinogram: Floats, y: int, back: bool) -> None:
-        """Project some rows of a volume, from `y` on, by blocks of views."""
-        slab = np.ascontiguousarray(volume.transpose(1, 2, 0))
-        _, view_step = self._pieces(volume.itemsize)
-        for v in range(0, len(sinogram), view_step):
-            self._cone_views(slab, sinogram[v : v + view_step], y, v, back)
-        if back:
-            volume[:] = slab.transpose(2, 0, 1)
-
-    def _cone_views(self, slab: Floats, views: Floats, y: int, v: int, back: bool) -> None:
-        """Project a slab to some views, from `v` on, or back."""
-        xs, ys = self.axes(slab.dtype)
+        xs, ys = self.axes(volumes.dtype)
         assert isinstance(self.geometry, ConeBeam)
-        slope = self.geometry.slopes.astype(slab.dtype)
-        count, rows, columns = views.shape
-        part = np.zeros((count, columns, _padded(rows)), slab.dtype)
-        if back:
-            part[..., :rows] = (views * slope).transpose(0, 2, 1)
-        (cone.adjoint if back else cone.forward)(
-            slab, part, self.beam, self.axial, self.turns[v : v + count], xs,
-            ys[y : y + len(slab)], self.cells,
-        )  # fmt: skip
-        if not back:
-            views += part[..., :rows].transpose(0, 2, 1) * slope
+        slope = self.geometry.slopes.astype(volumes.dtype)
+        _, rows, columns = self.geometry.shape
+        step = self._views(volumes.itemsize)
+        for volume, sinogram in zip(volumes, sinograms, strict=True):
+            for v in range(0, len(sinogram), step):
+                views = sinogram[v : v + step]
+                rays = arena.empty((len(views), columns, cone.padded(rows)), volume.dtype)
+                turns = self.turns[v : v + step]
+                rest = rows, self.beam, self.axial, turns, xs, ys, self.cells, thread_count()
+                if back:
+                    cone.turn_views(views, slope, rays)
+                    cone.adjoint(volume, rays, *rest, v == 0)
+                else:
+                    cone.forward(volume, rays, *rest)
+                    cone.return_views(rays, slope, views)
 
-    def _pieces(self, itemsize: int) -> tuple[int, int]:
-        """Rows of the volume and views that go together; all, or what the limit allows."""
-        nz, ny, nx = self.volume.shape
-        if self.memory_limit is None:
-            return ny, len(self.geometry)
-        half = self.memory_limit // 2
-        rows_of_tiles = max(half // (itemsize * nz * nx * cone.TILE), 1)
-        y_step = min(rows_of_tiles * cone.TILE, ny)
-        room = half - self._cone_work(itemsize)
-        view_step = min(max(room // self._cone_view(itemsize), 1), len(self.geometry))
-        return int(y_step), int(view_step)
+    def _views(self, itemsize: int) -> int:
+        """Views of a cone that go together: what the limit allows, or fill `PIECE`."""
+        limit = self.memory_limit
+        room = PIECE if limit is None else limit - self._cone_work(itemsize)
+        return int(min(max(room // self._cone_view(itemsize), 1), len(self.geometry)))
 
     def _cone_view(self, itemsize: int) -> int:
-        """Bytes of a view turned rows innermost, and of it times the rays' slopes."""
+        """Bytes of a view turned rows innermost."""
         _, rows, columns = self.geometry.shape
-        return itemsize * columns * (rows + _padded(rows))
+        return itemsize * columns * cone.padded(rows)
 
     def _cone_work(self, itemsize: int) -> int:
-        """Bytes of the threads' fine grids and of the rays' slopes, while these are made."""
+        """Bytes of the threads and of the rays' slopes, while these are made."""
         _, rows, columns = self.geometry.shape
-        threads = thread_count() * itemsize * (self.cells + 4) * _padded(rows)
-        return threads + max(2 * 8, 8 + itemsize) * rows * columns
+        own = cone.thread_bytes(self.volume.shape[0], rows, self.cells, itemsize)
+        return thread_count() * own + max(2 * 8, 8 + itemsize) * rows * columns
 
     def _joseph(self, volumes: Floats, sinograms: Floats, back: bool) -> None:
         geometry = self.geometry
@@ -315,10 +298,7 @@ class Projector:
         if self.volume.ndim == 2:
             stack = LANES * self._stacks(itemsize) * self._item(itemsize)
             return stack + thread_count() * itemsize * self.cells * LANES
-        nz, _, nx = self.volume.shape
-        y_step, view_step = self._pieces(itemsize)
-        slab = itemsize * y_step * nz * nx
-        return slab + view_step * self._cone_view(itemsize) + self._cone_work(itemsize)
+        return self._views(itemsize) * self._cone_view(itemsize) + self._cone_work(itemsize)
 
     def _require_memory(self, itemsize: int) -> None:
         if self.memory_limit is None:
@@ -335,10 +315,6 @@ class Projector:
 
     def __repr__(self) -> str:
         return f"Projector({self.geometry}, {self.volume}, {self.model}, {self.backend})"
-
-
-def _padded(rows: int) -> int:
-    return -(-rows // LANES) * LANES
 
 
 def checked(name: str, data: Any, shape: tuple[int, ...]) -> Floats:

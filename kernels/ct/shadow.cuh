@@ -5,9 +5,18 @@
 // (--fmad=false, see cuda.py): the same pixel and column get the same number, to the bit, hence an
 // exact transpose.
 //
-// -D: REAL, FINE (cells of the fine grid per column), TILE (pixels of a tile in x and y).
+// In a cone (NDIM 3), as there, no fine grid stands between: FINE is 1, and each pixel's trapezoid
+// is integrated over the column along its own ray.
+//
+// -D: REAL, NDIM, FINE (cells of the fine grid per column), TILE (pixels of a tile in x and y).
 #pragma once
-#define NODES 128  // of a footprint kept in shared memory: pixels some 5 columns wide, in cones 10
+#if NDIM == 2
+#define NODES 128  // of a footprint kept in shared memory: pixels some 5 columns wide
+#else
+#define NODES 1  // none is kept
+#endif
+
+#define LEAST 1e-3  // columns that half a side seen end on counts as: no box may be a delta
 
 enum { PARALLEL, FLAT, CURVED };
 
@@ -15,6 +24,7 @@ struct Shadow {
   double a, b;            // half of a pixel's sides seen along the ray, in columns
   int first, last, half;  // columns reached on an unlimited detector; half width in fine cells
   REAL cosine, sine, along, across, scale, offset, strength;  // of `place`
+  REAL side_x, side_y;    // half of a pixel's sides times columns a radian
   bool wide;              // the tile's angles are too large for the arc tangent's series
 };
 
@@ -22,6 +32,7 @@ struct Place {
   int cell;           // of the fine grid
   REAL part, weight;  // place in the cell (0..1); chord times columns a mm
   REAL depth;         // from the source: along the central ray, or in the plane where curved
+  REAL a, b;          // half of the longer and the shorter side seen along the ray, in columns
 };
 
 // Column (a real number) that a point is seen at. beam: kind, source to isocenter and detector,
@@ -49,17 +60,29 @@ inline __device__ Shadow shadow_of(const double *beam, const double *turn, REAL 
     turn_s = (sine * d - cosine * s) / r;
     scale = kind == CURVED ? sdd / (r * spacing) : sdd * r / (d * d * spacing);
   }
-  const double least = 1e-3;  // a side seen end on: its box must not be a delta
+  const double dx = x1 - x0, dy = y1 - y0, reach = 0.5 * sqrt(dx * dx + dy * dy);
   Shadow shadow;
-  shadow.a = fmax(0.5 * beam[5] * fabs(turn_c) * scale, least);
-  shadow.b = fmax(0.5 * beam[6] * fabs(turn_s) * scale, least);
-  shadow.half = (int)ceil((shadow.a + shadow.b + 0.5) * FINE);
-  double low = 1e300, high = -1e300;
+  shadow.a = fmax(0.5 * beam[5] * fabs(turn_c) * scale, LEAST);
+  shadow.b = fmax(0.5 * beam[6] * fabs(turn_s) * scale, LEAST);
+  double low = 1e300, high = -1e300, near = 1e300, side_x = 0, side_y = 0;
   for (int i = 0; i < 4; ++i) {
-    const double t = column_of(beam, cosine, sine, i & 1 ? x1 : x0, i >> 1 ? y1 : y0);
+    const double x = i & 1 ? x1 : x0, y = i >> 1 ? y1 : y0;
+    const double t = column_of(beam, cosine, sine, x, y);
     low = fmin(low, t);
     high = fmax(high, t);
+    near = fmin(near, sid - x * sine + y * cosine);
+    side_x = fmax(side_x, fabs(sid * cosine + y));
+    side_y = fmax(side_y, fabs(sid * sine - x));
   }
+  double sides = shadow.a + shadow.b;
+  if (NDIM == 3) {  // at least as long as any pixel's of the tile
+    if (kind == CURVED) near = fmax(near, r - reach);
+    sides = 0.5 * (beam[5] * side_x + beam[6] * side_y) * sdd / (spacing * near * near);
+    sides = fmax(sides, LEAST) + LEAST;
+  }
+  shadow.half = (int)ceil((sides + 0.5) * FINE);
+  shadow.side_x = (REAL)(0.5 * beam[5] * sdd / spacing);
+  shadow.side_y = (REAL)(0.5 * beam[6] * sdd / spacing);
   shadow.first = (int)ceil(low - (shadow.half + 1.0) / FINE);
   shadow.last = (int)floor(high + (shadow.half + 1.0) / FINE);
   const double offset = (beam[4] - shadow.first) * FINE + shadow.half;
@@ -71,7 +94,6 @@ inline __device__ Shadow shadow_of(const double *beam, const double *turn, REAL 
   shadow.scale = (REAL)(FINE * magnified);
   shadow.offset = (REAL)offset;
   shadow.strength = (REAL)(beam[5] * beam[6] * magnified);
-  const double dx = x1 - x0, dy = y1 - y0, reach = 0.5 * sqrt(dx * dx + dy * dy);
   shadow.wide = kind == CURVED && reach > 0.25 * (r - reach);
   if (kind == CURVED) {  // the frame turned about the source to the middle of the tile
     shadow.cosine = (REAL)turn_c;
@@ -109,11 +131,13 @@ __device__ __forceinline__ bool fits(const Shadow &shadow) {
 
 // The threads of a block fill the footprints of some shadows, a zero before and behind each.
 inline __device__ void fill(const Shadow *shadows, int count, REAL (*h)[NODES]) {
+#if NDIM == 2
   for (int i = (int)threadIdx.x; i < count * NODES; i += (int)blockDim.x) {
     const Shadow &shadow = shadows[i / NODES];
     const int j = i % NODES - 1;
     if (fits(shadow) && j <= 2 * shadow.half + 1) h[i / NODES][j + 1] = (REAL)node(shadow, j);
   }
+#endif
 }
 
 __device__ __forceinline__ Place place(int kind, const Shadow &shadow, REAL x, REAL y) {
@@ -123,10 +147,15 @@ __device__ __forceinline__ Place place(int kind, const Shadow &shadow, REAL x, R
   if (kind == PARALLEL) {
     t = fma(s, shadow.scale, shadow.offset);
     at.weight = shadow.strength;
-    at.depth = 0;
+    at.depth = at.a = at.b = 0;
   } else {
     const REAL d = fma(-x, shadow.sine, fma(y, shadow.cosine, shadow.along));
     const REAL inverse = 1 / d, z = s * inverse, q = z * z, root = sqrt(1 + q);
+    const REAL square = kind == FLAT ? inverse : inverse / (1 + q), least = (REAL)LEAST;
+    const REAL across = shadow.side_x * fabs(fma(shadow.sine, z, shadow.cosine)) * square;
+    const REAL along = shadow.side_y * fabs(fma(-shadow.cosine, z, shadow.sine)) * square;
+    at.a = fmax(fmax(across, along), least);
+    at.b = fmax(fmin(across, along), least);
     if (kind == FLAT) {
       t = fma(z, shadow.scale, shadow.offset);
       at.weight = shadow.strength * inverse * root;
@@ -146,15 +175,31 @@ __device__ __forceinline__ Place place(int kind, const Shadow &shadow, REAL x, R
   return at;
 }
 
-// What a pixel adds to a column: the footprint between two fine nodes, times the weight.
+// Integral of the integral of box(2b): zero, then a parabola, then u.
+__device__ __forceinline__ REAL ramp(REAL u, REAL b) {
+  const REAL inside = fmin(fmax(u, -b), b) + b;
+  return fma(inside * inside, (REAL)0.25 / b, fmax(u - b, (REAL)0));
+}
+
+// What a pixel adds to a column, times the weight: in a plane the footprint between two fine
+// nodes, in a cone the trapezoid's integral over the column.
 __device__ __forceinline__ REAL coefficient(const Shadow &shadow, const REAL *h,
                                             const Place &at, int column) {
   const int k = at.cell - (column - shadow.first) * FINE;
+#if NDIM == 2
   if (k < -1 || k > 2 * shadow.half) return 0;
   const bool kept = fits(shadow);
   const REAL left = kept ? h[k + 1] : (REAL)node(shadow, k);
   const REAL right = kept ? h[k + 2] : (REAL)node(shadow, k + 1);
   return at.weight * fma(at.part, right - left, left);
+#else
+  const REAL middle = (REAL)(shadow.half - k) - at.part;  // of the column, seen from the pixel
+  const REAL u = middle - (REAL)0.5, v = middle + (REAL)0.5, end = at.a + at.b;
+  if (u >= end || v <= -end) return 0;
+  const REAL up_to_u = ramp(u + at.a, at.b) - ramp(u - at.a, at.b);
+  const REAL up_to_v = ramp(v + at.a, at.b) - ramp(v - at.a, at.b);
+  return at.weight * (up_to_v - up_to_u) / (2 * at.a);
+#endif
 }
 
 // Division that rounds down, for a positive divisor.

@@ -6,12 +6,11 @@ import importlib.metadata
 import json
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from ..scan import CTScan, MRScan
+from .reading_options import Words, reading_options
 
 
 def info(
@@ -32,11 +31,13 @@ def info(
     system: Annotated[
         bool, typer.Option("--system", help="This machine: versions, cores, GPU.")
     ] = False,
+    read: Words = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Say what a raw file or a data set holds, with the data crimes found in it; or this machine.
 
-    A data set of which files cannot be read lists them; the exit code is then 1.
+    Only headers are read, and the samples of one slice or repetition. A data set of which files
+    cannot be read lists them; the exit code is then 1.
 
     Example: [bold]spinray info meas.h5[/bold], or
     [bold]spinray info multicoil_train --against multicoil_val[/bold]
@@ -49,12 +50,14 @@ def info(
     if file is None:
         facts = system_facts()
     else:
-        from ..io import load
+        from ..io import open_raw
+        from .raw_facts import file_facts, shown
 
-        facts = scan_facts(load(file))
+        facts = file_facts(open_raw(file, **reading_options(read)))
     if as_json:
         typer.echo(json.dumps(facts, indent=2, default=str))
         return
+    facts = facts if file is None else shown(facts)
     width = max(map(len, facts))
     for name, value in facts.items():
         typer.echo(f"{name:<{width}}  {_text(value)}")
@@ -62,7 +65,9 @@ def info(
 
 def _holds_many(path: Path) -> bool:
     """Whether a folder holds a data set; one with a single scan in it is that scan."""
-    if not path.is_dir():
+    from ..io.reading import is_scan
+
+    if not path.is_dir() or is_scan(path):
         return False
     entries = [entry for entry in path.iterdir() if entry.suffix != ".hdr"]
     return len(entries) > 1
@@ -93,40 +98,6 @@ def _data_set(
             typer.echo(crimes_in_words(shared, 0) if shared else none)
     if facts.skipped:
         raise typer.Exit(1)
-
-
-def scan_facts(scan: MRScan | CTScan) -> dict[str, Any]:
-    """What a physicist wants to know of a scan, by name."""
-    from ..pipelines.dispatch import choose
-    from ..scan import MRScan
-
-    method, reason = choose(scan)
-    facts: dict[str, Any] = {"scan": repr(scan)}
-    if isinstance(scan, MRScan):
-        facts |= {
-            "matrix": list(scan.matrix),
-            "image": list(scan.image_shape),
-            "coils": scan.coils,
-            "batch": dict(zip(scan.batch_axes, scan.batch_shape, strict=False)),
-            "spacing (mm)": list(scan.spacing),
-            "field of view (mm)": list(scan.field_of_view),
-            "trajectory": scan.trajectory_kind,
-            "acceleration": round(scan.acceleration, 3),
-            "noise samples": 0 if scan.noise is None else scan.noise.shape[-1],
-        }
-    else:
-        facts |= {
-            "views": scan.geometry.shape[0],
-            "detector": list(scan.geometry.shape[1:]),
-            "slices": list(scan.batch_shape),
-            "default grid": repr(scan.grid),
-            "readings": "counts" if scan.counts is not None else "line integrals",
-        }
-    # What the data show goes before what the file says; the XML is for programs.
-    said = {str(k): v for k, v in scan.header.items() if isinstance(v, str | int | float | list)}
-    facts |= {k: v for k, v in said.items() if k not in facts and k != "xml"}
-    facts["method auto"] = f"{method} ({reason})"
-    return facts
 
 
 def system_facts() -> dict[str, Any]:
@@ -161,7 +132,9 @@ def system_facts() -> dict[str, Any]:
 def _text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{v} {k}s" for k, v in value.items()) or "single"
-    if isinstance(value, list):
+    if isinstance(value, list) and value and isinstance(value[0], str):
+        return "; ".join(value)
+    if isinstance(value, list | tuple):
         return " x ".join(f"{v:.5g}" if isinstance(v, float) else str(v) for v in value) or "single"
     text = str(value)
     return text if len(text) < 300 else f"{text[:300]}..."

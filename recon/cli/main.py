@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from . import demo, evaluate, info, methods, recon, simulate, train
+from . import convert, demo, evaluate, info, methods, metrics, recon, simulate, train
 from .messages import one_line
 
 FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of the machine, not of what was asked
@@ -30,8 +30,10 @@ app.command("info")(info.info)
 app.command("recon", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     recon.recon
 )
+app.command("convert")(convert.convert)
 app.add_typer(simulate.app, name="simulate")
 app.command("evaluate")(evaluate.evaluate)
+app.add_typer(metrics.app, name="metrics")
 app.command("methods")(methods.methods)
 app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     train.train
@@ -65,7 +67,7 @@ def main() -> None:
     warnings.showwarning = _show_warning
     try:
         app()
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:
         if "--verbose" in sys.argv or "-v" in sys.argv:
             raise
         print(f"spinray: {one_line(error)}", file=sys.stderr)

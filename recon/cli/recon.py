@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .messages import one_line
+from .reading_options import Words, reading_options
 
 if TYPE_CHECKING:
     from ..image import Image
@@ -42,11 +43,12 @@ def recon(
     encoding: Annotated[
         int | None, typer.Option(help="ISMRMRD: which encoding of several (from 0).")
     ] = None,
+    read: Words = None,
     center: Annotated[
         str | None,
         typer.Option(
-            help="Parallel-beam CT: column of the rotation axis, or auto to find it. Default: "
-            "found where the file does not say it."
+            help="Parallel-beam CT: column of the rotation axis, or auto or vo to find it (by "
+            "opposite views or by Vo's method). Default: found where the file does not say it."
         ),
     ] = None,
     pixel_size: Annotated[
@@ -68,6 +70,7 @@ def recon(
         "encoding": encoding,
     }
     reading = {name: value for name, value in reading.items() if value is not None}
+    reading |= reading_options(read)
     outputs = _outputs(inputs, output)
 
     from ..io import check_writable, load
@@ -145,6 +148,8 @@ def _placed(
         geometry = dataclasses.replace(geometry, column_spacing=pixel_size)
         scan = scan.replace(geometry=geometry, slice_spacing=pixel_size, header=header)
     if center is not None:
+        if center == "vo":
+            return centred(scan, method="vo")
         return centred(scan, _column(center))
     assumed = "not in the file" in str(scan.header.get("rotation_axis"))
     if assumed and isinstance(geometry, ParallelBeam) and covers_every_ray(geometry):
@@ -172,7 +177,7 @@ def _column(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"--center must be a column number or auto, got {text!r}") from None
+        raise ValueError(f"--center must be a column number, auto or vo, got {text!r}") from None
 
 
 def _device(text: str) -> str:
@@ -220,9 +225,9 @@ def _spare_inputs(inputs: list[Path], outputs: list[Path]) -> None:
 
 def _is_read(file: Path, source: Path) -> bool:
     """Whether `source` is the file, a BART pair that it is one of, or a folder with that scan."""
-    from ..io.reading import READERS
+    from ..io.reading import is_scan
 
     if source.is_dir():
-        return file.parent.samefile(source) and any(reader.matches(file) for reader in READERS)
+        return file.parent.samefile(source) and is_scan(file)
     parts = (source, source.with_suffix(".cfl"), source.with_suffix(".hdr"))
     return any(part.exists() and file.samefile(part) for part in parts)

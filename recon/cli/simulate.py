@@ -70,3 +70,40 @@ def ct(
     scan = simulate_ct(geometry=geometry, views=views, columns=columns, photons=photons, seed=seed)
     save(scan, output)
     typer.echo(f"{output}: {scan}", err=True)
+
+
+@app.command("low-dose")
+def low_dose(
+    source: Annotated[Path, typer.Argument(help="Raw CT file of a normal dose.")],
+    output: Annotated[Path, typer.Argument(help="Data Exchange file to write (.h5).")],
+    dose: Annotated[float, typer.Option(help="Share of the dose, such as 0.25.")],
+    photons: Annotated[
+        float | None,
+        typer.Option(
+            help="Photons a ray without object in SOURCE. Default: told by the noise of its blank "
+            "scan."
+        ),
+    ] = None,
+    electronic_noise: Annotated[
+        float | None,
+        typer.Option(help="In photons. Default: told by the dark scan, or none."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+) -> None:
+    """A scan as it would be at a lower dose: noise that fits the scan's own is put in.
+
+    Example: [bold]spinray simulate low-dose scan.h5 quarter.h5 --dose 0.25[/bold]
+    """
+    from ..io import check_writable, load, save
+    from ..pipelines.low_dose import at_lower_dose
+    from ..scan import CTScan
+
+    check_writable(output, CTScan)
+    if output.exists() and output.samefile(source):
+        raise ValueError(f"{output}: is the scan to read, write to another file")
+    scan = load(source)
+    if not isinstance(scan, CTScan):
+        raise ValueError(f"{source}: low-dose is for CT, this is an MR scan")
+    scan = at_lower_dose(scan, dose, photons=photons, electronic_noise=electronic_noise, seed=seed)
+    save(scan, output)
+    typer.echo(f"{output}: {scan}, {scan.header['photons']:.4g} photons a ray", err=True)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from ...kernels.warn import warn
+from .photon_transfer import detector_gain, electronic_noise, has_frames
+from .starvation import photon_integrals, positive_integrals
 
-# Readings at or below zero (dead pixels, or fewer photons than the electronic noise) have no
-# logarithm. They are raised to this fraction of the blank reading: -log is then 13.8, finite and
-# beyond what any patient attenuates.
-TRANSMISSION_FLOOR = 1e-6
+_SHUT = 1e-4  # of the blank reading: a view none of whose readings brings more saw no beam
+_MANY = 0.01  # of the readings at or below zero
 
 
 def line_integrals(
@@ -19,11 +19,19 @@ def line_integrals(
     dark: Tensor | float | None = None,
     *,
     detector_ndim: int | None = None,
+    monitor: Tensor | None = None,
+    bad: Tensor | None = None,
+    gain: float | None = None,
 ) -> Tensor:
     """Line integrals ``-log((counts - dark) / (blank - dark))`` by Beer and Lambert's law.
 
     Dead pixels, whose blank reading does not exceed the dark one, get their line integrals from
     the nearest live columns of their row, linearly, with a warning that counts them.
+
+    Where a ray brought fewer than 25 photons, readings are averaged over the smallest window of
+    views, rows and columns that holds as many (see `starvation`). That takes the gain; where it is
+    not known, only readings at or below zero are averaged, until their mean exceeds 1e-6 of the
+    blank reading, which is what readings without any photon about them are set to.
 
     Parameters
     ----------
@@ -37,44 +45,132 @@ def line_integrals(
     detector_ndim
         1 for a detector of columns, 2 for rows and columns. Default: 2 where the last two axes of
         a reference reading are those of the counts.
+    monitor
+        Beam of each view relative to that of the blank scan, ``(view,)``: a current, an ion
+        chamber, or `linear_monitor`.
+    bad
+        Pixels to treat as dead ones, bool ``([row,] column)``; see `bad_pixels`.
+    gain
+        Counts a photon. Default: `detector_gain` of the blank scan, if it has eight frames or more.
 
     Returns
     -------
     Tensor
         Line integrals without unit, shaped as `counts`, float64 if they are and float32 otherwise.
-        Transmissions below 1e-6, zero and negative ones too, are set to 1e-6.
 
     Raises
     ------
     ValueError
-        Shapes that do not fit, NaN, more dead than live pixels or a row of dead ones.
+        Shapes that do not fit, NaN, more dead than live pixels or a row of dead ones; a scan or
+        views whose readings do not exceed the dark one.
 
     Warns
     -----
     UserWarning
-        Dead pixels.
+        Dead pixels; more than 1 % of the readings at or below the dark one.
     """
     if blank is None:
         raise ValueError("line integrals need a blank scan (white field, I0): give blank=")
     counts = torch.as_tensor(counts)
     counts = counts if counts.dtype == torch.float64 else counts.float()
-    offset, level = _levels(counts, blank, dark, detector_ndim)
+    ndim = detector_axes(counts, blank, dark) if detector_ndim is None else detector_ndim
+    offset, level = _levels(counts, blank, dark, ndim)
     dead = level <= 0
-    bad = int(dead.sum())
-    if bad:
-        _require_neighbours(dead, bad)
+    if bad is not None:
+        dead = dead | _fitting("bad", torch.as_tensor(bad, device=counts.device), dead)
+    missing = int(dead.sum())
+    if missing:
+        _require_neighbours(dead, missing)
         level = torch.where(dead, 1.0, level)
-    transmission = (counts - offset) / level
-    if bool(torch.isnan(transmission).any()):
+    signal = counts - offset
+    if bool(torch.isnan(signal).any()) or bool(torch.isnan(level).any()):
         raise ValueError("counts, blank or dark hold NaN")
-    integrals = -torch.log(transmission.clamp_min(TRANSMISSION_FLOOR))
-    if not bad:
+    if missing:
+        signal = torch.where(dead, 0.0, signal)
+    _require_beam(signal, level, dead, ndim)
+    if monitor is not None:
+        level = level * _beam(monitor, counts, ndim)
+    integrals = _integrals(signal, level.expand(counts.shape), ndim, gain, blank, dark)
+    if not missing:
         return integrals
     warn(
-        f"{bad} of {dead.numel()} detector pixels are dead (blank not above dark): their line "
-        "integrals are interpolated from the columns beside them"
+        f"{missing} of {dead.numel()} detector pixels are dead (blank not above dark)"
+        f"{' or bad' if bad is not None else ''}: their line integrals are interpolated from the "
+        "columns beside them"
     )
-    return _bridged(integrals, dead)
+    return bridged(integrals, dead)
+
+
+def _require_beam(signal: Tensor, level: Tensor, dead: Tensor, ndim: int) -> None:
+    """Refuse scans and views without beam; tell of many readings that are not above the dark."""
+    above = signal > 0
+    if not bool(above.any()):
+        raise ValueError("no reading exceeds the dark one: no beam reached the detector")
+    if signal.ndim > ndim:
+        others = tuple(axis for axis in range(signal.ndim) if axis != signal.ndim - ndim - 1)
+        dark = (signal.amax(dim=others) < _SHUT * level.mean()).nonzero().flatten().tolist()
+        if dark:
+            raise ValueError(
+                f"{len(dark)} of {signal.shape[-ndim - 1]} views brought no beam, the first is "
+                f"view {dark[0]} (a closed shutter?): leave them out"
+            )
+    if (missing := 1 - float((above | dead).float().mean())) > _MANY:
+        warn(
+            f"{missing:.1%} of the readings do not exceed the dark one (photon starvation, or a "
+            "dark scan that is too high): they take the mean of readings beside them"
+        )
+
+
+def _integrals(
+    signal: Tensor,
+    level: Tensor,
+    ndim: int,
+    gain: float | None,
+    blank: Tensor | float,
+    dark: Tensor | float | None,
+) -> Tensor:
+    """Line integrals by photons, where the gain is known or the frames tell it."""
+    axes = min(ndim + 1, signal.ndim)
+    if gain is None and has_frames(blank, ndim):
+        try:
+            gain = detector_gain(torch.as_tensor(blank), dark, detector_ndim=ndim)
+        except ValueError:
+            gain = None  # frames that are copies of one
+    if gain is None:
+        return positive_integrals(signal, level, axes)
+    if not gain > 0:
+        raise ValueError(f"gain must be positive counts a photon, got {gain}")
+    noise = 0.0
+    if has_frames(dark, ndim):
+        noise = electronic_noise(torch.as_tensor(dark), detector_ndim=ndim) / gain
+    return photon_integrals(signal / gain, level / gain, noise, axes)
+
+
+def detector_axes(counts: Tensor, *readings: Tensor | float | None) -> int:
+    """2 where the last two axes of a reference reading are those of the counts, 1 otherwise."""
+    shapes = [torch.as_tensor(reading).shape for reading in readings if reading is not None]
+    return 2 if counts.ndim > 2 and any(s[-2:] == counts.shape[-2:] for s in shapes) else 1
+
+
+def _beam(monitor: Tensor, counts: Tensor, ndim: int) -> Tensor:
+    """The monitor, positive, broadcasting to ``(*batch, view, [row,] column)``."""
+    beam = torch.as_tensor(monitor, device=counts.device).to(counts.dtype)
+    views = counts.shape[-ndim - 1] if counts.ndim > ndim else 1
+    if beam.shape != (views,) or not bool((beam > 0).all()):
+        raise ValueError(
+            f"monitor must be positive, one value for each of {views} views, got shape "
+            f"{tuple(beam.shape)} and values from {float(beam.min()):g}"
+        )
+    return beam.reshape(-1, *(1,) * ndim)
+
+
+def _fitting(name: str, mask: Tensor, dead: Tensor) -> Tensor:
+    if mask.dtype != torch.bool or mask.shape != dead.shape[dead.ndim - mask.ndim :]:
+        raise ValueError(
+            f"{name} must be bool for the detector's pixels {tuple(dead.shape)}, got {mask.dtype} "
+            f"{tuple(mask.shape)}"
+        )
+    return mask
 
 
 def dead_pixels(
@@ -117,7 +213,7 @@ def _require_neighbours(dead: Tensor, count: int) -> None:
         )
 
 
-def _bridged(integrals: Tensor, dead: Tensor) -> Tensor:
+def bridged(integrals: Tensor, dead: Tensor) -> Tensor:
     """Draw line integrals ``(..., column)`` straight across dead columns; flat at the edges."""
     columns = dead.shape[-1]
     index = torch.arange(columns, device=dead.device)
@@ -138,8 +234,7 @@ def reference_reading(
 ) -> Tensor:
     """Average the frames of a reference reading, so that it broadcasts over the views."""
     reading = torch.as_tensor(value, device=counts.device).to(counts.dtype)
-    if ndim is None:
-        ndim = 2 if counts.ndim > 2 and reading.shape[-2:] == counts.shape[-2:] else 1
+    ndim = detector_axes(counts, reading) if ndim is None else ndim
     has_frames = reading.ndim > ndim
     averaged = reading.mean(dim=-ndim - 1, keepdim=True) if has_frames else reading
     try:

@@ -37,7 +37,8 @@ def fbp(
         Grid of the image. Default: over the field of view.
     filter, cutoff
         ``"ram-lak"``, ``"shepp-logan"``, ``"cosine"``, ``"hamming"`` or ``"hann"``, ending at
-        `cutoff` times the Nyquist frequency.
+        `cutoff` times the Nyquist frequency; or ``"mtf50=0.40"``, the kernel that keeps half of
+        0.40 cycles/mm.
     memory_limit
         Bytes to use beside sinogram and image: views are filtered and back projected in blocks
         that fit. Default: 256 MiB.

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, cast
 
 import ismrmrd
 import numpy as np
 import torch
 from ismrmrd import xsd
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .encoding import center_of, image_shape, is_3d, require_plausible
 from .errors import FormatError
 
 if TYPE_CHECKING:
     from .acquisitions import Acquisitions
+
+_THREADS = 4  # that copy readouts: it takes memory's speed, not many cores
 
 
 def sort_lines(
@@ -37,17 +41,29 @@ def sort_lines(
         slabs = _rows(readouts, layout, "kspace_encoding_step_2", "kspace_encode_step_2", depth)
     kspace = np.zeros((batch, coils, *grid), np.complex64)
     times = np.zeros((batch, *grid), np.uint16)
-    targets = zip(places.tolist(), slabs.tolist(), rows.tolist(), _spans(readouts, matrix.x),
-                  strict=True)  # fmt: skip
+    spans = _spans(readouts, matrix.x)
     reverse = readouts.flagged(ismrmrd.ACQ_IS_REVERSE)
-    for i, (b, z, y, (first, low, high)) in enumerate(targets):
-        line = readouts.data[i][:, ::-1] if reverse[i] else readouts.data[i]
-        target = slice(first + low, first + high)
-        kspace[b, :, z, y, target] += line[:, low:high]
-        times[b, z, y, target] += 1
-    if int(times.max()) > 1:
+    targets = list(zip(places.tolist(), slabs.tolist(), rows.tolist(), strict=True))
+    for (b, z, y), (first, low, high) in zip(targets, spans, strict=True):
+        times[b, z, y, first + low : first + high] += 1
+    again = int(times.max(initial=0)) > 1
+
+    def put(part: NDArray[np.int64]) -> None:
+        for i in part.tolist():
+            first, low, high = spans[i]
+            line = readouts.data[i][:, ::-1] if reverse[i] else readouts.data[i]
+            b, z, y = targets[i]
+            target = kspace[b, :, z, y, first + low : first + high]
+            target[...] = target + line[:, low:high] if again else line[:, low:high]
+
+    if again:
+        put(np.arange(len(targets)))
         kspace /= np.maximum(times, 1)[:, None]
-    _require_finite(kspace, readouts, places, rows, slabs)
+    else:  # no two readouts write to one place
+        parts = np.array_split(np.arange(len(targets)), _THREADS)
+        with ThreadPoolExecutor(_THREADS) as threads:
+            list(threads.map(put, parts))
+    _require_finite(kspace, readouts)
     mask = times > 0
     shape = image_shape(layout, grid)
     if shape[-1] < matrix.x:
@@ -65,8 +81,8 @@ def sort_lines(
 
 def _averages(times: NDArray[np.uint16]) -> int:
     """How often every measured sample was, if all were as often; else 0."""
-    counts = np.unique(times[times > 0])
-    return int(counts[0]) if len(counts) == 1 else 0
+    most = times.max(initial=0)
+    return int(most) if bool(((times == 0) | (times == most)).all()) else 0
 
 
 def _alternating(rows: NDArray[np.int64], reverse: NDArray[np.bool_]) -> tuple[int, ...]:
@@ -116,15 +132,9 @@ def _spans(readouts: Acquisitions, size: int) -> list[tuple[int, int, int]]:
     return list(zip(first.tolist(), low.tolist(), high.tolist(), strict=True))
 
 
-def _require_finite(
-    kspace: NDArray[Any],
-    readouts: Acquisitions,
-    places: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    slabs: NDArray[np.int64],
-) -> None:
-    if bool(torch.isfinite(torch.from_numpy(kspace.view(np.float32))).all()):
-        return
+def _require_finite(kspace: NDArray[Any], readouts: Acquisitions) -> None:
+    if bool(torch.isfinite(torch.from_numpy(kspace).sum())):
+        return  # NaN and infinity survive a sum
     for number, data in zip(readouts.number, readouts.data, strict=True):
         bad = ~np.isfinite(data)
         if bad.any():
@@ -133,7 +143,8 @@ def _require_finite(
                 None, f"readout {number}", f"{int(bad.sum())} samples are NaN or infinite, first "
                 f"in coil {coil}, sample {sample}",
             )  # fmt: skip
-    raise FormatError(None, "readouts", "overflow when averaged")
+    if not bool(torch.isfinite(torch.from_numpy(kspace.view(np.float32))).all()):
+        raise FormatError(None, "readouts", "overflow when averaged")
 
 
 def _crop_readout(
@@ -141,13 +152,9 @@ def _crop_readout(
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Keep the middle `size` pixels of each line's image; values and noise level stay."""
     full = kspace.shape[-1]
-    first = full // 2 - size // 2
     result = np.empty((*kspace.shape[:-1], size), kspace.dtype)
     for source, target in zip(kspace, result, strict=True):
-        lines = torch.fft.ifftshift(torch.from_numpy(source), dim=-1)
-        image = torch.fft.fftshift(torch.fft.ifft(lines, norm="ortho"), dim=-1)
-        image = torch.fft.ifftshift(image[..., first : first + size], dim=-1)
-        target[...] = torch.fft.fftshift(torch.fft.fft(image, norm="ortho"), dim=-1).numpy()
+        target[...] = _middle(torch.from_numpy(source), size).numpy()
     # A coarser sample counts as measured if the fine ones on both sides of it were.
     position = full // 2 + (np.arange(size) - size // 2) * (full / size)
     below = np.clip(np.floor(position + 1e-6).astype(int), 0, full - 1)
@@ -156,3 +163,19 @@ def _crop_readout(
     if not measured.all():
         result *= measured[:, None]
     return result, measured
+
+
+def _middle(lines: Tensor, size: int) -> Tensor:
+    """K-space of the middle `size` pixels of the lines' images."""
+    full = lines.shape[-1]
+    if full % 2 or size % 2:
+        image = torch.fft.ifft(torch.fft.ifftshift(lines, dim=-1), norm="ortho")
+        first = full // 2 - size // 2
+        image = torch.fft.fftshift(image, dim=-1)[..., first : first + size]
+        part = torch.fft.fft(torch.fft.ifftshift(image, dim=-1), norm="ortho")
+        return cast(Tensor, torch.fft.fftshift(part, dim=-1))
+    # Of even lengths, the shifts before and after each transform are signs that cancel.
+    image = torch.fft.ifft(lines, norm="ortho")
+    half = size // 2
+    image = torch.cat([image[..., :half], image[..., full - half :]], dim=-1)
+    return cast(Tensor, torch.fft.fft(image, norm="ortho"))

@@ -21,13 +21,14 @@ from ..scan import MRScan
 from . import acquisition_grid, acquisition_samples
 from .epi import even_readouts, ghost_free
 from .errors import FormatError
-from .orientation import Stack, stack_of
+from .orientation import Stack, image_sign, stack_of
 from .protocol import facts
+from .raw_file import Part
 
 ACQUISITION_HEADER = ismrmrd.hdf5.acquisition_header_dtype
 
 # Readouts that say something about the scanner or the patient, but are no image.
-_NOT_IMAGING = (
+NOT_IMAGING = (
     ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
     ismrmrd.ACQ_IS_NAVIGATION_DATA,
     ismrmrd.ACQ_IS_PHASECORR_DATA,
@@ -38,7 +39,7 @@ _NOT_IMAGING = (
     ismrmrd.ACQ_IS_PHASE_STABILIZATION_REFERENCE,
     ismrmrd.ACQ_IS_PHASE_STABILIZATION,
 )
-_ON_GRID = ("cartesian", "epi")
+ON_GRID = ("cartesian", "epi")
 _BATCH_AXES = ("repetition", "set", "phase", "contrast", "slice")
 
 
@@ -93,10 +94,66 @@ class Acquisitions:
         return dataclasses.replace(
             self,
             head=self.head[places],
-            data=[self.data[i] for i in places],
-            trajectory=[self.trajectory[i] for i in places],
+            data=_some(self.data, places),
+            trajectory=_some(self.trajectory, places),
             number=self.number[places],
         )
+
+    def imaging(self, encoding: int | None = None) -> tuple[Acquisitions, int]:
+        """The imaging readouts of an encoding space (the first that has some), and its number.
+
+        Raises
+        ------
+        FormatError
+            No imaging readouts, an encoding that the header does not have.
+        ValueError
+            An encoding that has no readouts.
+        """
+        imaging = self.select(~self.flagged(*NOT_IMAGING))
+        if not len(imaging):
+            raise FormatError(None, "readouts", f"none of {len(self)} is an imaging readout")
+        known = np.unique(imaging.head["encoding_space_ref"])
+        chosen = int(known[0]) if encoding is None else encoding
+        if chosen not in known:
+            raise ValueError(f"encoding {encoding} has no readouts, there are {known.tolist()}")
+        if chosen >= len(self.header.encoding):
+            raise FormatError(
+                None, "readouts", f"are of encoding {chosen}, the header has "
+                f"{len(self.header.encoding)} encodings",
+            )  # fmt: skip
+        return imaging.select(imaging.head["encoding_space_ref"] == chosen), chosen
+
+    def axes(self, encoding: int | None = None) -> dict[str, int]:
+        """Batch axes that `assemble` will make, by name and size."""
+        imaging, _ = self.imaging(encoding)
+        names, shape, _ = _batch(imaging.head["idx"], stack_of(imaging.head))
+        return dict(zip(names, shape, strict=True))
+
+    def part(self, part: Part, encoding: int | None = None) -> Acquisitions:
+        """Only the readouts that some items of the batch need.
+
+        Noise belongs to every item; navigators and separate calibration lines belong to their
+        slice, as scanners measure them once.
+        """
+        imaging, _ = self.imaging(encoding)
+        shared = self.flagged(*NOT_IMAGING, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+        noise = self.flagged(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+        keep = np.ones(len(self), bool)
+        for name, items in part.items():
+            values = np.unique(imaging.head["idx"][name])
+            if name == "slice":
+                values = values[np.argsort(stack_of(imaging.head).rank, kind="stable")]
+            chosen = np.isin(self.head["idx"][name], np.atleast_1d(values[items]))
+            keep &= chosen | (noise if name == "slice" else shared)
+        return self.select(keep)
+
+
+def _some(parts: Sequence[NDArray[Any]], places: list[int]) -> Sequence[NDArray[Any]]:
+    select = getattr(parts, "select", None)  # of readouts that stay in their file
+    if select is not None:
+        chosen: Sequence[NDArray[Any]] = select(np.array(places, np.int64))
+        return chosen
+    return [parts[i] for i in places]
 
 
 def assemble(acquisitions: Acquisitions, encoding: int | None = None) -> MRScan:
@@ -125,43 +182,36 @@ def assemble(acquisitions: Acquisitions, encoding: int | None = None) -> MRScan:
     ValueError
         An encoding that has no readouts.
     """
-    imaging = acquisitions.select(~acquisitions.flagged(*_NOT_IMAGING))
-    if not len(imaging):
-        raise FormatError(None, "readouts", f"none of {len(acquisitions)} is an imaging readout")
-    known = np.unique(imaging.head["encoding_space_ref"])
-    chosen = int(known[0]) if encoding is None else encoding
-    if chosen not in known:
-        raise ValueError(f"encoding {encoding} has no readouts, there are {known.tolist()}")
-    if chosen >= len(acquisitions.header.encoding):
-        raise FormatError(
-            None, "readouts", f"are of encoding {chosen}, the header has "
-            f"{len(acquisitions.header.encoding)} encodings",
-        )  # fmt: skip
-    imaging = imaging.select(imaging.head["encoding_space_ref"] == chosen)
+    imaging, chosen = acquisitions.imaging(encoding)
     layout = acquisitions.header.encoding[chosen]
-    header = {**facts(acquisitions.header), **_encoding_facts(layout), "xml": acquisitions.xml}
-    if _trajectory(layout) in _ON_GRID:
+    header = {**protocol_facts(acquisitions, layout), "xml": acquisitions.xml}
+    if trajectory_of(layout) in ON_GRID:
         own = acquisitions.flagged(ismrmrd.ACQ_IS_PHASECORR_DATA)
         own &= acquisitions.head["encoding_space_ref"] == chosen
-        navigators = even_readouts(acquisitions.select(own), layout)
-        imaging = ghost_free(even_readouts(imaging, layout), navigators)
+        sign = image_sign(acquisitions.header)
+        navigators = even_readouts(acquisitions.select(own), layout, sign)
+        imaging = ghost_free(even_readouts(imaging, layout, sign), navigators)
     header["format"] = acquisitions.source
     header["encoding"] = chosen
     header["sample_time_us"] = float(imaging.head["sample_time_us"][0])
+    is_imaging = ~acquisitions.flagged(*NOT_IMAGING)
+    known = np.unique(acquisitions.head["encoding_space_ref"][is_imaging])
     if len(known) > 1:
         header["encodings"] = tuple(known.tolist())
     if header.get("calibration_mode") in ("separate", "external"):
         reference = imaging.flagged(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
         reference &= ~imaging.flagged(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
         if reference.any() and not reference.all():
-            header["calibration"] = _scan(imaging.select(reference), layout, None, {})
+            header["calibration"] = _scan(
+                imaging.select(reference), layout, None, {}, image_sign(acquisitions.header)
+            )
             imaging = imaging.select(~reference)
     noise = _noise(acquisitions)
     if noise is not None:
         times = acquisitions.head["sample_time_us"]
         is_noise = acquisitions.flagged(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
         header["noise_sample_time_us"] = float(times[is_noise][0])
-    return _scan(imaging, layout, noise, header)
+    return _scan(imaging, layout, noise, header, image_sign(acquisitions.header))
 
 
 def _scan(
@@ -169,14 +219,15 @@ def _scan(
     layout: xsd.encodingType,
     noise: NDArray[Any] | None,
     header: dict[str, Any],
+    sign: int,
 ) -> MRScan:
     coils = np.unique(imaging.head["active_channels"])
     if len(coils) > 1:
         raise FormatError(None, "readouts", f"have {coils.tolist()} coils, expected one number")
     stack = stack_of(imaging.head)
     names, shape, places = _batch(imaging.head["idx"], stack)
-    trajectory = _trajectory(layout)
-    on_grid = trajectory in _ON_GRID
+    trajectory = trajectory_of(layout)
+    on_grid = trajectory in ON_GRID
     sort = acquisition_grid.sort_lines if on_grid else acquisition_samples.sort_samples
     fields = sort(imaging, layout, places, int(np.prod(shape)))
     for name in ("kspace", "mask", "trajectory"):
@@ -192,13 +243,14 @@ def _scan(
         **fields,
         noise=None if noise is None else as_tensor(noise),
         spacing=stack.spacing(layout, matrix),
-        affine=stack.affine(layout, matrix),
+        affine=stack.affine(layout, matrix, sign),
         batch_axes=names,
         header=header,
     )
 
 
-def _trajectory(layout: xsd.encodingType) -> str:
+def trajectory_of(layout: xsd.encodingType) -> str:
+    """Name of an encoding's trajectory: cartesian, epi, radial, spiral, ..."""
     return str(getattr(layout.trajectory, "value", layout.trajectory))
 
 
@@ -232,8 +284,9 @@ def _noise(acquisitions: Acquisitions) -> NDArray[Any] | None:
     return np.concatenate(list(readouts), axis=1)
 
 
-def _encoding_facts(layout: xsd.encodingType) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def protocol_facts(acquisitions: Acquisitions, layout: xsd.encodingType) -> dict[str, Any]:
+    """What the header says of the measurement and of an encoding space."""
+    found = facts(acquisitions.header)
     if layout.parallelImaging is not None:
         factor = layout.parallelImaging.accelerationFactor
         found["acceleration"] = (factor.kspace_encoding_step_1, factor.kspace_encoding_step_2)

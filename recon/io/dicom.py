@@ -65,8 +65,9 @@ def write(
     comment = ""
     if modality == "CT":
         water = float(water or image.metadata.get("water", WATER))
-        values = to_hounsfield(torch.from_numpy(values), water).numpy()
-        comment = f"Attenuation of water {water:g}/mm"
+        air = float(image.metadata.get("air", 0.0))
+        values = to_hounsfield(torch.from_numpy(values), water, air).numpy()
+        comment = f"Attenuation of water {water:g}/mm, of air {air:g}/mm"
     depth = image.spatial_shape[0] if len(image.spacing) == 3 else 1
     slices = values.reshape(-1, depth, *values.shape[-2:])
     if max(slices.shape) > 65535:
@@ -115,6 +116,10 @@ def _series(image: Image, modality: str, comment: str) -> Dataset:
     d.PatientPosition = str(known.get("patient_position", ""))
     if modality == "CT":
         d.KVP = known.get("kvp")
+        if "kernel" in known:  # by its name, and by what it does
+            d.ConvolutionKernel = [
+                str(known["kernel"])[:16].upper(), f"MTF50 {known['mtf50_per_mm']:.3g}/mm"[:16]
+            ]  # fmt: skip
     else:
         d.ScanningSequence, d.SequenceVariant, d.ScanOptions = "RM", "NONE", ""
         d.MRAcquisitionType = {2: "2D", 3: "3D"}.get(known.get("ndim", 0), "")

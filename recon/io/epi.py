@@ -1,7 +1,8 @@
 """Echo-planar readouts made plain: even in k-space, and without the ghost of their directions.
 
-The gradient's shape stands in the header as ISMRMRD's converters write it: a trajectory description
-with rampUpTime, flatTopTime, rampDownTime and acqDelayTime in us, and perhaps dwellTime.
+The gradient's shape stands in the header as ISMRMRD's converters write it: a trajectory
+description with rampUpTime, flatTopTime, rampDownTime and acqDelayTime in us; sineRamps (0 or 1)
+is Spinray's own, for twix files.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ _TIMES = {
 }
 
 
-def even_readouts(readouts: Acquisitions, layout: xsd.encodingType) -> Acquisitions:
+def even_readouts(readouts: Acquisitions, layout: xsd.encodingType, sign: int = 1) -> Acquisitions:
     """Readouts on a trapezoidal gradient, regridded to the encoded matrix; others as they are.
+
+    `sign` is that of `image_sign`: Siemens tunes receivers to the middle of the field of view as if
+    k-space passed evenly; on ramps it does not, and the phase that is left is taken away first.
 
     Raises
     ------
@@ -53,6 +57,7 @@ def even_readouts(readouts: Acquisitions, layout: xsd.encodingType) -> Acquisiti
     except ValueError as error:
         raise FormatError(None, "XML header, trajectory description", str(error)) from error
     lines, backward = _turned(readouts)
+    lines = lines * _uneven_phase(readouts, backward, positions, layout, sign)
     even = lines.new_empty((*lines.shape[:-1], size))
     for way, places in ((~backward, positions), (backward, -positions.flip(0))):
         if bool(way.any()):
@@ -89,7 +94,25 @@ def ghost_free(readouts: Acquisitions, navigators: Acquisitions) -> Acquisitions
     return dataclasses.replace(readouts, head=head, data=data)
 
 
-def _gradient(layout: xsd.encodingType) -> dict[str, float]:
+def _uneven_phase(
+    readouts: Acquisitions, backward: Tensor, positions: Tensor, layout: xsd.encodingType, sign: int
+) -> Tensor:
+    """Factors ``(line, 1, sample)`` that centre turned lines where the receiver did not."""
+    head = readouts.head
+    offset = sign * (head["position"] * head["read_dir"]).sum(axis=1)
+    view = layout.encodedSpace.fieldOfView_mm.x
+    if sign > 0 or not view or not np.isfinite(offset).all():
+        return torch.ones(1, 1, 1)
+    samples = len(positions)
+    middle = float(positions[samples // 2 - 1] + positions[samples // 2]) / 2
+    step = float(positions[samples // 2] - positions[samples // 2 - 1])
+    tuned = middle + step * (torch.arange(samples) - (samples - 1) / 2)
+    left = torch.where(backward[:, None], (tuned - positions).flip(0), positions - tuned)
+    phase = 2 * torch.pi * torch.from_numpy(offset)[:, None] / view * left
+    return torch.polar(torch.ones_like(phase), phase).to(torch.complex64)[:, None]
+
+
+def _gradient(layout: xsd.encodingType) -> dict[str, Any]:
     """Times of the trapezoid in us; empty where the header has none."""
     description = layout.trajectoryDescription
     if description is None:
@@ -100,7 +123,8 @@ def _gradient(layout: xsd.encodingType) -> dict[str, float]:
     }
     if not {"rampUpTime", "flatTopTime", "rampDownTime"} <= stored.keys():
         return {}
-    return {name: stored.get(key, 0.0) for name, key in _TIMES.items()}
+    times = {name: stored.get(key, 0.0) for name, key in _TIMES.items()}
+    return {**times, "sine_ramps": bool(stored.get("sineRamps"))}
 
 
 def _phases(navigators: Acquisitions) -> dict[tuple[int, ...], Tensor]:

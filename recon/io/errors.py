@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -11,7 +13,7 @@ from os import PathLike
 # What readers and the libraries beneath them raise on bytes that they did not expect.
 _SYMPTOMS = (
     ArithmeticError, EOFError, LookupError, OSError, RuntimeError, SyntaxError, TypeError,
-    ValueError, tokenize.TokenError, zipfile.BadZipFile,
+    ValueError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -40,10 +42,11 @@ class FormatError(ValueError):
 
 
 @contextmanager
-def format_errors(path: str | PathLike[str], place: str = "") -> Iterator[None]:
+def format_errors(path: str | PathLike[str] | None, place: str = "") -> Iterator[None]:
     """Turn whatever a broken file raises inside the block into a `FormatError` naming it.
 
-    A file that is missing or may not be read is not broken: those errors pass unchanged.
+    Inside a reader, `path` may be None: the block around it fills it in. A file that is missing or
+    may not be read is not broken: those errors pass unchanged.
     """
     try:
         yield

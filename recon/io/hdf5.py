@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import os
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 import h5py
@@ -12,30 +16,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FormatError, format_errors
-from .hdf5_lists import require_sound_heaps
+from .hdf5_attributes import attribute_bytes
+from .hdf5_lists import list_places, stored_elements
+from .stored import mapped
 
 # The most that deflate can shrink: a dataset declaring more than this times its stored bytes lies.
 _LARGEST_COMPRESSION = 1032
+_HEAP = b"GCOL\x01\0\0\0"  # signature, version, reserved
+_LARGEST_NUMBER = 65535  # of an object in a heap
+
+Index = tuple[int | slice | EllipsisType, ...]
+_CONTENTS: dict[str, NDArray[np.uint8]] = {}  # bytes of the open files, by h5py's name for them
+
+
+class _GuardedFile(io.FileIO):
+    """A file whose heaps are checked when HDF5 reads them: it trusts their sizes and crashes."""
+
+    def __repr__(self) -> str:  # h5py's name for the file
+        return f"guarded file {id(self)}"
+
+    def readinto(self, buffer: Any) -> int:
+        at = self.tell()
+        count = super().readinto(buffer) or 0
+        if count >= 16 and bytes(memoryview(buffer)[:8]) == _HEAP and not self._is_sound(at):
+            raise OSError(f"byte {at}: a heap's sizes do not add up")
+        return count
+
+    def _is_sound(self, start: int) -> bool:
+        """Whether a heap and the sizes of its objects stay within their bounds."""
+        file_end = os.fstat(self.fileno()).st_size
+        end = start + int(struct.unpack("<Q", os.pread(self.fileno(), 8, start + 8))[0])
+        if end > file_end:
+            return False
+        at = start + 16
+        for _ in range(_LARGEST_NUMBER):
+            if at + 16 > end:
+                return True
+            index, size = struct.unpack("<H6xQ", os.pread(self.fileno(), 16, at))
+            if index == 0:  # the free space at the end, its own header included
+                return bool(at + size <= end)
+            at += 16 + (size + 7) // 8 * 8
+            if at > end:
+                return False
+        return False
 
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """Open a file for reading; what HDF5 finds wrong with it becomes a `FormatError`."""
-    with format_errors(path, "HDF5"):
-        require_sound_heaps(path)
-        with h5py.File(path, "r") as file:
+    with (
+        format_errors(path, "HDF5"),
+        _GuardedFile(path) as guarded,
+        h5py.File(guarded, "r") as file,
+    ):
+        _CONTENTS[file.filename] = mapped(path)
+        try:
             yield file
+        finally:
+            del _CONTENTS[file.filename]
 
 
-@contextmanager
-def open_large(path: Path) -> Iterator[h5py.File]:
-    """Open a file of a data set for reading without first looking through all of its bytes.
-
-    `open_hdf5` does, against files that would make HDF5 crash: that reads terabytes where a
-    thousand volumes are listed.
-    """
-    with format_errors(path, "HDF5"), h5py.File(path, "r") as file:
-        yield file
+def _content_of(node: h5py.Dataset | h5py.Group) -> NDArray[np.uint8]:
+    return _CONTENTS[node.file.filename]
 
 
 def looks_like(path: Path, test: Callable[[h5py.File], bool]) -> bool:
@@ -48,7 +90,7 @@ def looks_like(path: Path, test: Callable[[h5py.File], bool]) -> bool:
     """
     if not (path.is_file() and h5py.is_hdf5(path)):
         return False
-    with format_errors(path, "HDF5"), h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
         return test(file)
 
 
@@ -110,28 +152,35 @@ def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     return node
 
 
-def read_array(group: h5py.Group, name: str, kinds: str = "biuf") -> NDArray[Any]:
-    """Read a whole numeric dataset in native byte order.
+def read_array(
+    group: h5py.Group, name: str, kinds: str = "biuf", index: Index = ()
+) -> NDArray[Any]:
+    """Read a numeric dataset, or the part of it at `index`, in native byte order.
 
     `kinds` are the NumPy kinds expected (``"c"`` for complex). Complex numbers may be stored as
     HDF5 compounds of a real and an imaginary part under any names.
     """
     node = dataset(group, name)
     place = str(node.name).strip("/")
+    if number_kind(node) not in kinds:
+        expected = "complex numbers" if kinds == "c" else "numbers"
+        raise FormatError(None, place, f"holds {node.dtype}, expected {expected}")
+    with format_errors(None, place):
+        array = np.asarray(node[index])
+    if array.dtype.names:
+        return _complex_from_pairs(array)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def number_kind(node: h5py.Dataset) -> str:
+    """NumPy's kind of the numbers in a dataset; pairs of floats count as complex."""
     dtype = node.dtype
     is_pair = (
         dtype.names is not None
         and [dtype[part].kind for part in dtype.names] == ["f", "f"]
         and dtype[0] == dtype[1]
     )
-    if ("c" if is_pair else dtype.kind) not in kinds:
-        expected = "complex numbers" if kinds == "c" else "numbers"
-        raise FormatError(None, place, f"holds {dtype}, expected {expected}")
-    with format_errors(node.file.filename, place):
-        array = np.asarray(node[()])
-    if is_pair:
-        return _complex_from_pairs(array)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return "c" if is_pair else str(dtype.kind)
 
 
 def _complex_from_pairs(array: NDArray[Any]) -> NDArray[Any]:
@@ -147,8 +196,11 @@ def read_text(group: h5py.Group, name: str) -> str:
     place = str(node.name).strip("/")
     if not h5py.check_string_dtype(node.dtype) or not node.size:
         raise FormatError(None, place, f"holds {node.shape} {node.dtype}, expected text")
-    with format_errors(node.file.filename, place):
-        return as_text(np.asarray(node[()], dtype=object).reshape(-1)[0])
+    if h5py.check_string_dtype(node.dtype).length is not None:
+        with format_errors(None, place):
+            return as_text(np.asarray(node[()]).reshape(-1)[0])
+    content = _content_of(node)
+    return _string(stored_elements(node, content)[:1], content, place)
 
 
 def attribute(node: h5py.Dataset | h5py.Group, name: str, default: Any) -> Any:
@@ -159,9 +211,22 @@ def attribute(node: h5py.Dataset | h5py.Group, name: str, default: Any) -> Any:
     if name not in node.attrs:
         return default
     found = node.attrs.get_id(name)
-    if h5py.check_string_dtype(found.dtype):
+    text = h5py.check_string_dtype(found.dtype)
+    if text and text.length is None:
+        content = _content_of(node)
+        stored = attribute_bytes(node, name, content)
+        if stored is None or len(stored) < 16:
+            return default
+        return _string(stored[None, :16], content, f"attribute {name}")
+    if text:
         return as_text(node.attrs[name])
     return node.attrs[name] if found.dtype.kind in "biuf" else default
+
+
+def _string(reference: NDArray[np.uint8], content: NDArray[np.uint8], place: str) -> str:
+    """The text that the first reference to a variable-length string means."""
+    first, length = list_places(reference, 0, content, 1, place)
+    return as_text(content[int(first[0]) : int(first[0] + length[0])].tobytes())
 
 
 def as_text(value: object) -> str:

@@ -1,4 +1,7 @@
-"""Images as HDF5: ``image/data`` with attributes affine, spacing (mm) and metadata (JSON)."""
+"""Images as HDF5: ``image/data`` with attributes affine, spacing (mm) and metadata (JSON).
+
+``image/deviation`` and ``image/samples`` lie beside it where a method drew samples.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,16 @@ from .metadata import as_json, from_json
 
 def write(image: Image, path: Path) -> None:
     """Write the values as they are, axes ``(*batch, [z,] y, x)``."""
+    arrays = {"data": image.data, "deviation": image.deviation, "samples": image.samples}
+    present = {name: values for name, values in arrays.items() if values is not None}
+    size = sum(values.nbytes for values in present.values())
     with (
-        atomic(path, image.data.nbytes + HDF5_ROOM) as temporary,
+        atomic(path, size + HDF5_ROOM) as temporary,
         h5py.File(temporary, "w") as file,
     ):
-        data = file.create_dataset(
-            "image/data", data=image.data.detach().cpu().resolve_conj().numpy()
-        )
+        for name, values in present.items():
+            file[f"image/{name}"] = values.detach().cpu().resolve_conj().numpy()
+        data = file["image/data"]
         data.attrs["affine"] = image.affine
         data.attrs["spacing"] = image.spacing
         data.attrs["metadata"] = json.dumps(as_json(image))
@@ -34,9 +40,15 @@ def read(path: Path) -> Image:
     with open_hdf5(path) as file:
         data = read_array(file, "image/data", "biufc")
         node = dataset(file, "image/data")
+        others = {
+            name: as_tensor(read_array(file, f"image/{name}", "biufc"))
+            for name in ("deviation", "samples")
+            if f"image/{name}" in file
+        }
         return Image(
             as_tensor(data),
             tuple(np.ravel(attribute(node, "spacing", ())).tolist()),
             np.asarray(attribute(node, "affine", None)),
             from_json(attribute(node, "metadata", "")),
+            **others,
         )

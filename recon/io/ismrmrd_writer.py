@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from ismrmrd import xsd
 from numpy.typing import NDArray
 
 from ..scan import MRScan
-from .acquisitions import ACQUISITION_HEADER
+from .acquisitions import ACQUISITION_HEADER, Acquisitions
 from .atomic import HDF5_ROOM, atomic
-from .orientation import LPS_TO_RAS
+from .orientation import LPS_TO_RAS, image_sign
 from .protocol import parse_header
 
 _COUNTERS = ("repetition", "set", "phase", "contrast", "slice")
@@ -41,15 +41,30 @@ def write(scan: MRScan, path: Path) -> None:
     if max(*scan.matrix, scan.coils, *scan.batch_shape) > _LARGEST:
         raise ValueError(f"ISMRMRD counts to {_LARGEST}, got {scan}")
     header = _header(scan, counters)
+    xml = header.toXML().encode("ascii", "xmlcharrefreplace")
+    _write(path, xml, _numbered(_readouts(scan, counters, image_sign(header))), _size(scan))
+
+
+def write_readouts(acquisitions: Acquisitions, path: Path) -> None:
+    """Write readouts as they are, with their headers and the protocol, a few at a time."""
+    xml = acquisitions.xml.encode("ascii", "xmlcharrefreplace")
+    samples = acquisitions.head["number_of_samples"].astype(np.int64)
+    numbers = 2 * acquisitions.head["active_channels"] + acquisitions.head["trajectory_dimensions"]
+    size = 4 * int((samples * numbers).sum()) + 512 * len(acquisitions) + HDF5_ROOM
+    _write(path, xml, zip(acquisitions.head, acquisitions.trajectory, acquisitions.data,
+                          strict=True), size)  # fmt: skip
+
+
+def _write(path: Path, xml: bytes, readouts: Iterable[Readout], size: int) -> None:
     layout = h5py.vlen_dtype(np.float32)
     dtype = np.dtype([("head", ACQUISITION_HEADER), ("traj", layout), ("data", layout)])
-    with atomic(path, _size(scan)) as temporary, h5py.File(temporary, "w") as file:
+    with atomic(path, size) as temporary, h5py.File(temporary, "w") as file:
         group = file.create_group("dataset")
         group.create_dataset("xml", shape=(1,), dtype=h5py.string_dtype("ascii"))
-        group["xml"][0] = header.toXML().encode("ascii", "xmlcharrefreplace")
+        group["xml"][0] = xml
         data = group.create_dataset("data", (0,), dtype, maxshape=(None,), chunks=(_BLOCK,))
         block: list[Readout] = []
-        for readout in _readouts(scan, counters):
+        for readout in readouts:
             block.append(readout)
             if len(block) == _BLOCK:
                 _append(data, block)
@@ -57,11 +72,16 @@ def write(scan: MRScan, path: Path) -> None:
         _append(data, block)
 
 
+def _numbered(readouts: Iterable[Readout]) -> Iterator[Readout]:
+    for number, (head, k, samples) in enumerate(readouts):
+        head["scan_counter"] = number
+        yield head, k, samples
+
+
 def _append(data: h5py.Dataset, block: list[Readout]) -> None:
     rows = np.empty(len(block), data.dtype)
     start = len(data)
     for i, (head, k, samples) in enumerate(block):
-        head["scan_counter"] = start + i
         rows[i]["head"] = head
         rows[i]["traj"] = np.ascontiguousarray(k, np.float32).reshape(-1)
         rows[i]["data"] = np.ascontiguousarray(samples, np.complex64).view(np.float32).reshape(-1)
@@ -69,7 +89,7 @@ def _append(data: h5py.Dataset, block: list[Readout]) -> None:
     data[start:] = rows
 
 
-def _readouts(scan: MRScan, counters: tuple[str, ...]) -> Iterator[Readout]:
+def _readouts(scan: MRScan, counters: tuple[str, ...], sign: int) -> Iterator[Readout]:
     """Noise, lines of a separate calibration, then the scan, item by item of the batch."""
     if scan.noise is not None:
         noise = scan.noise.detach().cpu().numpy()
@@ -80,7 +100,7 @@ def _readouts(scan: MRScan, counters: tuple[str, ...]) -> Iterator[Readout]:
             yield head, np.empty(0), samples
     calibration = scan.header.get("calibration")
     if isinstance(calibration, MRScan):
-        for head, k, samples in _readouts(calibration, _batch_counters(calibration)):
+        for head, k, samples in _readouts(calibration, _batch_counters(calibration), sign):
             head["flags"] |= 1 << (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION - 1)
             yield head, k, samples
     for index in np.ndindex(*scan.batch_shape):
@@ -91,7 +111,7 @@ def _readouts(scan: MRScan, counters: tuple[str, ...]) -> Iterator[Readout]:
         for head, k, samples in item:
             for name, value in zip(counters, index, strict=True):
                 head["idx"][name] = value
-            _orient(head, scan, index[-1] if counters[-1:] == ("slice",) else 0)
+            _orient(head, scan, index[-1] if counters[-1:] == ("slice",) else 0, sign)
             head["sample_time_us"] = scan.header.get("sample_time_us", 0)
             yield head, k, samples
 
@@ -145,7 +165,7 @@ def _samples(scan: MRScan, index: tuple[int, ...]) -> Iterator[Readout]:
         yield head, k, samples
 
 
-def _orient(head: NDArray[np.void], scan: MRScan, number: int) -> None:
+def _orient(head: NDArray[np.void], scan: MRScan, number: int, sign: int) -> None:
     """Position of the middle voxel and directions, in the patient's LPS frame."""
     if scan.affine is None:
         return
@@ -153,8 +173,11 @@ def _orient(head: NDArray[np.void], scan: MRScan, number: int) -> None:
     origin = LPS_TO_RAS @ scan.affine[:3, 3]
     middle = [*(n // 2 for n in reversed(scan.image_shape)), number][:3]
     head["position"] = origin + columns @ middle
-    for column, name in zip(columns.T, ("read_dir", "phase_dir", "slice_dir"), strict=True):
-        head[name] = column / np.linalg.norm(column)
+    signs = (sign, sign, sign if scan.ndim == 3 else 1)
+    for column, name, way in zip(
+        columns.T, ("read_dir", "phase_dir", "slice_dir"), signs, strict=True
+    ):
+        head[name] = way * column / np.linalg.norm(column)
 
 
 def _batch_counters(scan: MRScan) -> tuple[str, ...]:

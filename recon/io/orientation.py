@@ -59,15 +59,20 @@ class Stack:
         step = self.step()
         return (size["z"] if step is None else float(np.linalg.norm(step)), *in_plane)
 
-    def affine(self, layout: xsd.encodingType, matrix: tuple[int, ...]) -> Array | None:
-        """``(4, 4)`` from voxel (x, y, z) to RAS mm; None where the file has no directions."""
+    def affine(
+        self, layout: xsd.encodingType, matrix: tuple[int, ...], sign: int = 1
+    ) -> Array | None:
+        """``(4, 4)`` from voxel (x, y, z) to RAS mm; None where the file has no directions.
+
+        `sign` is that of `image_sign`: -1 where voxels grow against the directions.
+        """
         if self.directions is None:
             return None
         size = spacing_of(layout)
-        columns = self.directions.T * [size["x"], size["y"], size["z"]]
+        columns = sign * self.directions.T * [size["x"], size["y"], size["z"]]
         step = self.step()
-        if step is not None and len(matrix) == 2:
-            columns[:, 2] = step
+        if len(matrix) == 2:  # a slice's number is no Fourier transform's
+            columns[:, 2] = sign * columns[:, 2] if step is None else step
         middle = [n // 2 for n in reversed(matrix)] + [0] * (3 - len(matrix))
         affine = np.eye(4)
         affine[:3, :3] = LPS_TO_RAS @ columns
@@ -79,6 +84,17 @@ class Stack:
         if self.parallel:
             return {}
         return {"slice_positions_mm": tuple(map(tuple, self.positions.tolist()))}
+
+
+def image_sign(header: xsd.ismrmrdHeader) -> int:
+    """1 if voxels of an inverse Fourier transform grow along the read-outs' directions, else -1.
+
+    Siemens measures exp(+2 pi i k r) along the directions that it states: its own images are made
+    by forward transforms. The shift of EPI readouts off the centre shows the sign, too.
+    """
+    system = header.acquisitionSystemInformation
+    vendor = str((system and system.systemVendor) or "")
+    return -1 if vendor.lower().startswith("siemens") else 1
 
 
 def stack_of(head: NDArray[np.void]) -> Stack:

@@ -21,8 +21,8 @@ _WRITERS: dict[type, dict[str, str]] = {
         ".hdf5": "image_hdf5", ".png": "png", ".npy": "image_npy",
     },
     MRScan: {".h5": "ismrmrd_writer", ".hdf5": "ismrmrd_writer", ".mrd": "ismrmrd_writer",
-             ".cfl": "bart"},
-    CTScan: {".h5": "data_exchange", ".hdf5": "data_exchange"},
+             ".cfl": "readers.bart"},
+    CTScan: {".h5": "readers.data_exchange", ".hdf5": "readers.data_exchange"},
 }  # fmt: skip
 
 

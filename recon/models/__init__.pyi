@@ -1,4 +1,5 @@
 from .drunet import DRUNet as DRUNet
+from .edm_denoiser import EDMDenoiser as EDMDenoiser
 from .fbp_unet import FBPUNet as FBPUNet
 from .itnet import ItNet as ItNet
 from .modl import MoDL as MoDL
@@ -12,6 +13,7 @@ from .weights import save_model as save_model
 
 __all__ = [
     "DRUNet",
+    "EDMDenoiser",
     "FBPUNet",
     "ItNet",
     "LearnedPrimalDual",

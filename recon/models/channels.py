@@ -47,25 +47,6 @@ class Padding:
         return x
 
 
-def item_scale(x: Tensor, ndim: int, quantile: float = 0.99) -> Tensor:
-    """Robust maximum of each image, ``(*batch, 1, ...)``: a quantile of its magnitude, above zero.
-
-    Parameters
-    ----------
-    x
-        ``(*batch, *space)``, real or complex.
-    ndim
-        Axes of space.
-    """
-    magnitude = x.detach().abs().flatten(-ndim)
-    rank = max(1, round(quantile * magnitude.shape[-1]))
-    value = magnitude.kthvalue(rank, -1).values
-    # mostly air: the quantile may be zero where the maximum is not
-    value = torch.where(value > 0, value, magnitude.amax(-1))
-    value = torch.where(value > 0, value, torch.ones_like(value))
-    return value.reshape(*value.shape, *[1] * ndim)
-
-
 def channels_last(x: Tensor) -> Tensor:
     """Channels innermost in memory on the CPU, where convolutions are faster so.
 

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..arrays import item_scale
 from ..operators import LinearOperator
 from ..solvers import data_consistency
 from ..solvers.common import item_dot
-from .channels import from_channels, item_scale, to_channels
+from .channels import from_channels, to_channels
 from .drunet import DRUNet
 from .network import Network
 from .scaling import unit_norm

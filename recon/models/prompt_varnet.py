@@ -7,8 +7,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ..arrays import item_scale
 from .cartesian import checked_input
-from .channels import from_channels, item_scale, to_channels
+from .channels import from_channels, to_channels
 from .network import Network
 from .prompt_unet import PromptUNet
 from .sampling_weights import SamplingWeights, sampling_features

@@ -25,7 +25,11 @@ State = dict[str, Tensor]
 
 
 def save_model(
-    model: Network, path: str | PathLike[str], *, training: Mapping[str, Any] | None = None
+    model: Network,
+    path: str | PathLike[str],
+    *,
+    training: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> Path:
     """Write weights and header: architecture, hyperparameters and facts of the training.
 
@@ -41,6 +45,8 @@ def save_model(
         ``acceleration``, ``views``, ``pixel size`` (mm) and ``noise`` (of line integrals), and
         lists: ``masks``, kinds of `cartesian.mask_kind` or words of them such as "lines", and
         ``geometry``, names of classes. Default: the model's `training_facts`.
+    half
+        Write half precision: half the size. Networks are loaded in single precision all the same.
 
     Raises
     ------
@@ -54,6 +60,8 @@ def save_model(
         raise ValueError(f"{target}: weights are written as .safetensors")
     header = header_of(model, model.training_facts if training is None else training)
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    if half:
+        state = {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
     with atomic(target) as temporary:
         save_file(state, temporary, metadata={KEY: json.dumps(header)})
     return target

@@ -21,7 +21,6 @@ from .epi import trapezoid_positions as trapezoid_positions
 from .gradient_delay import radial_delays as radial_delays
 from .gradient_delay import shift_spokes as shift_spokes
 from .interpolation import grappa as grappa
-from .interpolation import require_coils as require_coils
 from .joint import nlinv as nlinv
 from .l1_wavelet import wavelet_sense as wavelet_sense
 from .multislice import split_slice_grappa as split_slice_grappa
@@ -59,7 +58,6 @@ __all__ = [
     "regrid_readouts",
     "regularized_sense",
     "regularized_series",
-    "require_coils",
     "resize",
     "root_sum_of_squares",
     "sense_g_factor",

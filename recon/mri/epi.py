@@ -22,6 +22,7 @@ def trapezoid_positions(
     ramp_down: float,
     delay: float = 0.0,
     size: int | None = None,
+    sine_ramps: bool = False,
 ) -> Tensor:
     """Where in k-space the samples of a readout under a trapezoidal gradient lie.
 
@@ -35,6 +36,8 @@ def trapezoid_positions(
         From the start of the gradient to that of the first sample.
     size
         Cells of k-space that the readout covers. Default: `samples`.
+    sine_ramps
+        Whether the gradient rises and falls as quarters of a sine.
 
     Returns
     -------
@@ -57,13 +60,18 @@ def trapezoid_positions(
         up = time.clamp(0, ramp_up)
         flat = (time - ramp_up).clamp(0, flat_top)
         down = (time - ramp_up - flat_top).clamp(0, ramp_down)
-        rise = up**2 / (2 * ramp_up) if ramp_up else 0 * up
-        fall = down - down**2 / (2 * ramp_down) if ramp_down else 0 * down
+        if sine_ramps:
+            turn = torch.pi / 2
+            rise = ramp_up / turn * (1 - torch.cos(turn * up / (ramp_up or 1)))
+            fall = ramp_down / turn * torch.sin(turn * down / (ramp_down or 1))
+        else:
+            rise = up**2 / (2 * (ramp_up or 1))
+            fall = down - down**2 / (2 * (ramp_down or 1))
         return rise + flat + fall
 
     edges = delay + dwell * torch.arange(samples + 1, dtype=torch.float64)
     covered = area(edges[-1]) - area(edges[0])
-    middle = (ramp_up + 2 * flat_top + ramp_down) / 4
+    middle = area(edges.new_tensor(total)) / 2
     places: Tensor = area(edges[:-1] + dwell / 2) - middle
     return places * ((samples if size is None else size) / covered)
 

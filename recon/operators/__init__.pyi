@@ -10,6 +10,7 @@ from .sampling import Sampling as Sampling
 from .sense import Sense as Sense
 from .series import Series as Series
 from .series import Superposition as Superposition
+from .series import TemporalBasis as TemporalBasis
 from .subspace import SubspaceSense as SubspaceSense
 from .wavelet import Wavelet as Wavelet
 from .xray import XRayTransform as XRayTransform
@@ -28,6 +29,7 @@ __all__ = [
     "Series",
     "SubspaceSense",
     "Superposition",
+    "TemporalBasis",
     "Wavelet",
     "XRayTransform",
 ]

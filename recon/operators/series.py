@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from .base import LinearOperator, require_trailing
+from .base import LinearOperator, Shape, require_trailing
 
 
 class Series(LinearOperator):
@@ -66,3 +67,40 @@ class Superposition(LinearOperator):
         require_trailing("sum", y, self.range_shape)
         axis = -1 - len(self.range_shape)
         return y.unsqueeze(axis).repeat_interleave(self.domain_shape[0], axis)
+
+
+class TemporalBasis(LinearOperator):
+    """Coefficient images of a temporal basis to the series that they make.
+
+    ``(*batch, K, *shape)`` to ``(*batch, frame, *shape)``: frame t is ``sum_k basis[k, t] x_k``.
+
+    Parameters
+    ----------
+    basis
+        Real or complex ``(K, frame)``.
+    shape
+        Axes of an image.
+    """
+
+    basis: Tensor
+
+    def __init__(self, basis: Tensor, shape: Shape) -> None:
+        if basis.ndim != 2:
+            raise ValueError(f"basis has shape {tuple(basis.shape)}, expected (K, frame)")
+        super().__init__((basis.shape[0], *shape), (basis.shape[1], *shape))
+        self.register_buffer("basis", basis, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Coefficient images to the series."""
+        require_trailing("coefficients", x, self.domain_shape)
+        return self._mixed(self.basis.mT, x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Each basis function's share of the series."""
+        require_trailing("series", y, self.range_shape)
+        return self._mixed(self.basis.conj(), y)
+
+    def _mixed(self, matrix: Tensor, images: Tensor) -> Tensor:
+        shape = self.domain_shape[1:]
+        mixed = torch.matmul(matrix.to(images.dtype), images.flatten(-len(shape)))
+        return mixed.reshape(*mixed.shape[:-1], *shape)

@@ -4,61 +4,71 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import cast, get_args
+from typing import Any
 
 from torch import Tensor
 
-from ...kernels.ct.geometry import CircularBeam, FanBeam, HelicalBeam, ParallelBeam
+from ...kernels.ct.geometry import (
+    CircularBeam,
+    ConeBeam,
+    DivergentBeam,
+    FanBeam,
+    HelicalBeam,
+    ParallelBeam,
+)
 from ..ct import center_of_rotation
 from ..ct import fbp as filtered_backprojection
 from ..ct import fdk as feldkamp
 from ..ct import tv as solve_tv
 from ..ct import wfbp as weighted_backprojection
 from ..ct.analytic import warn_of_truncation
-from ..ct.filters import Filter
+from ..ct.center import CenterMethod
+from ..ct.filters import WINDOWS, mtf50
 from ..ct.helix import plan_helix
 from ..ct.redundancy import angular_range
 from ..image import Image, supine_affine
 from ..operators import XRayTransform
 from ..scan import CTScan
 from ..solvers import sirt as solve_sirt
+from .ct_chain import ReadingOptions
 from .registry import Track, method, option
 
-FILTERS: tuple[str, ...] = get_args(Filter)
+KERNELS = (*WINDOWS, "mtf50=FREQUENCY")
+_FILTER = "window of the ramp filter, or the frequency in cycles/mm that is halved"
 
 
 @dataclass(frozen=True)
-class FbpOptions:
+class FbpOptions(ReadingOptions):
     """Options of `fbp`."""
 
-    filter: str = option("ram-lak", "ramp filter and its window", choices=FILTERS)
+    filter: str = option("ram-lak", _FILTER, choices=KERNELS)
 
 
 @method("fbp", "ct")
 def fbp(scan: CTScan, options: FbpOptions, track: Track) -> Image:
     """Filtered back projection of parallel and fan beams."""
-    return ct_image(scan, _fbp(scan, options.filter))
+    return ct_image(scan, _fbp(scan, options.filter), options.filter)
 
 
 @dataclass(frozen=True)
-class FdkOptions:
+class FdkOptions(ReadingOptions):
     """Options of `fdk`."""
 
-    filter: str = option("ram-lak", "ramp filter and its window", choices=FILTERS)
+    filter: str = option("ram-lak", _FILTER, choices=KERNELS)
 
 
 @method("fdk", "ct")
 def fdk(scan: CTScan, options: FdkOptions, track: Track) -> Image:
     """Feldkamp, Davis and Kress: filtered back projection of circular cone beams."""
-    data = feldkamp(scan.sinogram, scan.geometry, scan.grid, filter=cast(Filter, options.filter))
-    return ct_image(scan, data)
+    data = feldkamp(scan.sinogram, scan.geometry, scan.grid, filter=options.filter)
+    return ct_image(scan, data, options.filter)
 
 
 @dataclass(frozen=True)
-class WfbpOptions:
+class WfbpOptions(ReadingOptions):
     """Options of `wfbp`."""
 
-    filter: str = option("ram-lak", "ramp filter and its window", choices=FILTERS)
+    filter: str = option("ram-lak", _FILTER, choices=KERNELS)
 
 
 @method("wfbp", "ct")
@@ -66,14 +76,12 @@ def wfbp(scan: CTScan, options: WfbpOptions, track: Track) -> Image:
     """Weighted filtered back projection of helical scans, rebinned to parallel views."""
     if scan.volume is None and isinstance(scan.geometry, HelicalBeam):
         scan = scan.replace(volume=plan_helix(scan.geometry)[1])  # what the helix covers
-    data = weighted_backprojection(
-        scan.sinogram, scan.geometry, scan.grid, filter=cast(Filter, options.filter)
-    )
-    return ct_image(scan, data)
+    data = weighted_backprojection(scan.sinogram, scan.geometry, scan.grid, filter=options.filter)
+    return ct_image(scan, data, options.filter)
 
 
 @dataclass(frozen=True)
-class SirtOptions:
+class SirtOptions(ReadingOptions):
     """Options of `sirt`."""
 
     iterations: int = option(100, "steps; more sharpen the image, and its noise")
@@ -96,7 +104,7 @@ def sirt(scan: CTScan, options: SirtOptions, track: Track) -> Image:
 
 
 @dataclass(frozen=True)
-class TvOptions:
+class TvOptions(ReadingOptions):
     """Options of `tv`."""
 
     weight: float = option(
@@ -125,7 +133,9 @@ def tv(scan: CTScan, options: TvOptions, track: Track) -> Image:
     return ct_image(scan, data)
 
 
-def centred(scan: CTScan, column: float | None = None) -> CTScan:
+def centred(
+    scan: CTScan, column: float | None = None, *, method: CenterMethod = "correlation"
+) -> CTScan:
     """Put the axis of rotation of a parallel beam on a detector column.
 
     Parameters
@@ -134,6 +144,8 @@ def centred(scan: CTScan, column: float | None = None) -> CTScan:
         A parallel-beam scan.
     column
         Where the axis falls, counted from 0. Default: found by `spinray.ct.center_of_rotation`.
+    method
+        By which of its ways.
 
     Raises
     ------
@@ -144,7 +156,7 @@ def centred(scan: CTScan, column: float | None = None) -> CTScan:
     if not isinstance(geometry, ParallelBeam):
         raise ValueError(f"the axis of rotation can be set for parallel beams, this is {geometry}")
     if column is None:
-        column = center_of_rotation(scan.sinogram, geometry.angles)
+        column = center_of_rotation(scan.sinogram, geometry.angles, method)
     if not 0 <= column <= geometry.columns - 1:
         raise ValueError(f"the axis at column {column} is off the {geometry.columns} columns")
     offset = (geometry.columns - 1) / 2 - column
@@ -161,9 +173,7 @@ def covers_every_ray(geometry: CircularBeam) -> bool:
 
 
 def _fbp(scan: CTScan, filter_name: str) -> Tensor:
-    return filtered_backprojection(
-        scan.sinogram, scan.geometry, scan.grid, filter=cast(Filter, filter_name)
-    )
+    return filtered_backprojection(scan.sinogram, scan.geometry, scan.grid, filter=filter_name)
 
 
 def _warn_of_truncation(scan: CTScan) -> None:
@@ -171,10 +181,26 @@ def _warn_of_truncation(scan: CTScan) -> None:
         warn_of_truncation(scan.sinogram, scan.geometry)
 
 
-def ct_image(scan: CTScan, data: Tensor) -> Image:
-    """Give the grid its place in space; a single batch axis is a stack of slices."""
+def ct_image(scan: CTScan, data: Tensor, kernel: str | None = None) -> Image:
+    """Give the grid its place in space; a single batch axis is a stack of slices.
+
+    The kernel of an analytic method is kept with the frequency of which it keeps a half.
+    """
     grid = scan.grid
     spacing, shape = tuple(grid.spacing), tuple(grid.shape)
     if len(shape) == 2 and len(scan.batch_shape) == 1:
         spacing, shape = (scan.slice_spacing, *spacing), (data.shape[0], *shape)
-    return Image(data, spacing, supine_affine(shape, spacing, grid.center))
+    metadata: dict[str, Any] = {}
+    if kernel is not None:
+        metadata = {"kernel": kernel, "mtf50_per_mm": round(_mtf50(scan, kernel), 4)}
+    return Image(data, spacing, supine_affine(shape, spacing, grid.center), metadata)
+
+
+def _mtf50(scan: CTScan, kernel: str) -> float:
+    geometry = scan.geometry
+    assert isinstance(geometry, CircularBeam)
+    spacing = geometry.column_spacing
+    if isinstance(geometry, DivergentBeam):
+        spacing /= geometry.magnification
+    circular_cone = isinstance(geometry, ConeBeam) and not isinstance(geometry, HelicalBeam)
+    return mtf50(kernel, spacing, midpoints=not circular_cone)

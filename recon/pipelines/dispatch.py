@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..ct.helix import plan_helix
 from ..ct.redundancy import angular_range
 from ..image import Image
 from ..scan import CTScan, MRScan
+from .ct_chain import ReadingOptions, prepared_readings
 from .progress import tracker
 from .raw_chain import prepared
 from .registry import find, modality_of
@@ -71,7 +72,12 @@ def reconstruct(
     start = time.perf_counter()
     if isinstance(scan, MRScan):
         scan = prepared(scan, parsed)
-    image = recipe.run(scan, parsed, tracker(progress))
+        image = recipe.run(scan, parsed, tracker(progress))
+    elif isinstance(parsed, ReadingOptions):
+        scan, finish = prepared_readings(scan, parsed)
+        image = finish(recipe.run(scan, parsed, tracker(progress)))
+    else:
+        image = recipe.run(scan, parsed, tracker(progress))
     protocol = {k: v for k, v in scan.header.items() if isinstance(v, int | float | str)}
     protocol.pop("xml", None)
     made = {
@@ -83,7 +89,7 @@ def reconstruct(
         "options": asdict(parsed),
         "seconds": round(time.perf_counter() - start, 3),
     }
-    return Image(image.data, image.spacing, image.affine, {**image.metadata, **made})
+    return replace(image, metadata={**image.metadata, **made})
 
 
 def choose(scan: MRScan | CTScan) -> tuple[str, str]:

@@ -27,7 +27,7 @@ from ...datasets.sources import require_folder
 from ..io import FormatError
 from ..io.atomic import atomic, require_writable
 from ..io.errors import format_errors
-from ..io.hdf5 import attribute, find, open_large, read_array
+from ..io.hdf5 import attribute, find, open_hdf5, read_array
 from ..metrics import (
     PairedTest,
     lodopab_metrics,
@@ -325,7 +325,7 @@ def _reconstructed(
 def _read_target(path: Path, challenge: str | None) -> tuple[Tensor, str]:
     """Target ``(slice, y, x)`` and acquisition."""
     if path.suffix in (".h5", ".hdf5"):
-        with open_large(path) as file:
+        with open_hdf5(path) as file:
             names = [TARGETS[challenge]] if challenge else list(TARGETS.values())
             found = [name for name in names if find(file, name) is not None]
             if found:
@@ -338,7 +338,7 @@ def _read_target(path: Path, challenge: str | None) -> tuple[Tensor, str]:
 
 def _read_reconstruction(path: Path) -> Tensor:
     if path.suffix in (".h5", ".hdf5"):
-        with open_large(path) as file:
+        with open_hdf5(path) as file:
             if find(file, RECONSTRUCTION) is not None:
                 return torch.from_numpy(read_array(file, RECONSTRUCTION).astype(np.float32))
     with format_errors(path):
@@ -348,7 +348,7 @@ def _read_reconstruction(path: Path) -> Tensor:
 def _target_findings(path: Path, target: Tensor, protocol: Protocol) -> list[Finding]:
     """Data crimes of a target's file: of its k-space where it has one, of its image else."""
     if path.suffix in (".h5", ".hdf5"):
-        with open_large(path) as file:
+        with open_hdf5(path) as file:
             raw = find(file, "kspace") is not None and find(file, "ismrmrd_header") is not None
             single = find(file, TARGETS["singlecoil"]) is not None
         if raw:

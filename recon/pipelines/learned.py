@@ -29,12 +29,12 @@ from ..operators import XRayTransform
 from ..scan import CTScan, MRScan
 from ..solvers.common import Callback
 from .ct import ct_image
-from .mri import Samples, each_volume, encoding, mr_image
-from .raw_chain import RawOptions, whitened
+from .mr_encoding import Samples, encoding, ready_for_maps
+from .mr_volumes import each_volume, mr_image
+from .raw_chain import RawOptions
 from .registry import Track, method, option
 
 CT_NETWORKS = LearnedPrimalDual, ItNet, FBPUNet, MoDL
-SHIPPED = {"mri": "unrolled-mr", "ct": "unrolled-ct"}
 TOLERANCE = 1.1  # a range may be left by a tenth without a word
 
 
@@ -56,7 +56,7 @@ def varnet(scan: MRScan, options: VarnetOptions, track: Track) -> Image:
             f"varnet needs 2D Cartesian k-space, this is {scan.ndim}D {scan.trajectory_kind}: try "
             "unrolled"
         )
-    model = _network(options.weights, (VarNet, PromptVarNet), "varnet").to(scan.kspace.device)
+    model = network(options.weights, (VarNet, PromptVarNet), "varnet").to(scan.kspace.device)
     warn_of_unlike(model.training_facts, scan)
     kspace = scan.kspace.reshape(-1, scan.coils, *scan.matrix)
     assert scan.mask is not None
@@ -87,7 +87,7 @@ class UnrolledOptions(RawOptions):
 @method("unrolled", "mri")
 def unrolled_mr(scan: MRScan, options: UnrolledOptions, track: Track) -> Image:
     """Unrolled network with ESPIRiT maps: denoiser and least squares in turn, any sampling."""
-    model = _network(options.weights or _shipped("mri"), (MoDL,), "unrolled")
+    model = network(options.weights or shipped("unrolled", "mri"), (MoDL,), "unrolled")
     model = model.to(scan.kspace.device)
     warn_of_unlike(model.training_facts, scan)
 
@@ -98,7 +98,8 @@ def unrolled_mr(scan: MRScan, options: UnrolledOptions, track: Track) -> Image:
         step(0, image, 0.0)
         return image
 
-    return each_volume(whitened(scan), solve, track, "unrolled", 1)
+    ready = ready_for_maps(scan, options.calibration)
+    return each_volume(ready, solve, track, "unrolled", 1)
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,8 @@ class UnrolledCtOptions:
 @method("unrolled", "ct")
 def unrolled_ct(scan: CTScan, options: UnrolledCtOptions, track: Track) -> Image:
     """Trained CT network (Learned Primal-Dual, ItNet, MoDL, FBP and U-Net), any geometry."""
-    model = _network(options.weights or _shipped("ct"), CT_NETWORKS, "unrolled")
-    model = model.to(scan.sinogram.device)
+    weights = options.weights or shipped("unrolled", "ct")
+    model = network(weights, CT_NETWORKS, "unrolled").to(scan.sinogram.device)
     warn_of_unlike(model.training_facts, scan)
     A = XRayTransform(scan.geometry, scan.grid)
     stack = scan.sinogram.reshape(-1, *scan.geometry.shape)
@@ -186,10 +187,10 @@ def training_facts(method: str, options: Mapping[str, Any], modality: str) -> Ma
     kinds = (VarNet, PromptVarNet) if method == "varnet" else (MoDL, *CT_NETWORKS)
     weights = options.get("weights", "")
     if method == "unrolled" and not weights:
-        weights = SHIPPED["ct" if modality == "CT" else "mri"]
+        weights = shipped(method, "ct" if modality == "CT" else "mri")
     if method not in ("varnet", "unrolled") or not weights:
         return {}
-    return _network(weights, kinds, method).training_facts
+    return network(weights, kinds, method).training_facts
 
 
 @lru_cache(maxsize=2)
@@ -198,21 +199,24 @@ def _loaded(path: str, changed: int) -> Network:
     return load_model(path)
 
 
-def _network(weights: str, kinds: tuple[type[Network], ...], name: str) -> Network:
+def network(weights: str, kinds: tuple[type[Network], ...], name: str) -> Network:
+    """Load the weights of a method, which takes some kinds of networks (none named: all)."""
     if not weights:
         raise ValueError(f"method {name} needs weights: --weights FILE")
     path = find_weights(weights)
     model = _loaded(str(path), path.stat().st_mtime_ns)
-    if not isinstance(model, kinds):
+    if kinds and not isinstance(model, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise ValueError(f"{weights}: is a {type(model).__name__}, method {name} takes {wanted}")
     return model
 
 
-def _shipped(modality: str) -> str:
-    name = SHIPPED[modality]
+def shipped(kind: str, modality: str) -> str:
+    """Name of the network of a kind ("unrolled", "prior") that comes with Spinray."""
+    name = f"{kind}-{'mr' if modality == 'mri' else 'ct'}"
     if name not in shipped_models():
-        raise ValueError(f"no {modality} network came with this Spinray: give --weights FILE")
+        flag = "--prior" if kind == "prior" else "--weights"
+        raise ValueError(f"no {modality} network came with this Spinray: give {flag} FILE")
     return name
 
 

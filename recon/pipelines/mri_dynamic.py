@@ -14,10 +14,19 @@ from ..image import Image
 from ..mri import density_compensation, regularized_series, resize
 from ..mri import gridding as grid_coils
 from ..mri.regularized import SeriesPenalty
-from ..operators import Fourier, LinearOperator, NonUniformFourier, Sense, Series, SubspaceSense
+from ..operators import (
+    Fourier,
+    LinearOperator,
+    NonUniformFourier,
+    Sense,
+    Series,
+    SubspaceSense,
+    TemporalBasis,
+)
 from ..scan import MRScan
 from ..solvers import Convergence
-from .mri import _sampling, encoding, mr_image
+from .mr_encoding import coil_maps, samples_of, warn_of_gaps
+from .mr_volumes import mr_image, part
 from .raw_chain import RawOptions, whitened
 from .registry import Track, method, option
 
@@ -63,9 +72,28 @@ class _Frames:
         if scan.trajectory is None:
             one = Sense(self.maps, mask=scan.mask, ndim=scan.ndim)
         else:
-            transform = NonUniformFourier(scan.trajectory, scan.image_shape)
+            transform = NonUniformFourier(
+                scan.trajectory,
+                scan.image_shape,
+                field_map=scan.header.get("field_map"),
+                readout_time=scan.header.get("readout_time"),
+            )
             one = Sense(self.maps, trajectory=transform, weights=self.density)
         return Series(one, scan.batch_shape[0])
+
+    def in_subspace(self, basis: Tensor) -> LinearOperator:
+        """Coefficient images ``(K, [z,] y, x)`` to `data`."""
+        scan, count = self.scan, self.scan.batch_shape[0]
+        if scan.trajectory is None:
+            assert scan.mask is not None
+            mask = scan.mask.expand(count, *scan.matrix)
+            return SubspaceSense(self.maps, basis, mask=mask, ndim=scan.ndim)
+        if "field_map" in scan.header:
+            return self.encoding @ TemporalBasis(basis, scan.matrix)
+        trajectory = scan.trajectory
+        if trajectory.ndim == 2:
+            trajectory = trajectory.expand(count, *trajectory.shape)
+        return SubspaceSense(self.maps, basis, trajectory=trajectory, weights=self.density)
 
 
 Solve = Callable[[_Frames, Convergence], Tensor]
@@ -95,26 +123,13 @@ def subspace(scan: MRScan, options: SubspaceOptions, track: Track) -> Image:
 
     def solve(frames: _Frames, step: Convergence) -> Tensor:
         basis = _basis(frames, options.components)
-        scan = frames.scan
-        A: LinearOperator
-        if scan.trajectory is None:
-            count = scan.batch_shape[0]
-            mask = scan.mask
-            assert mask is not None
-            A = SubspaceSense(
-                frames.maps, basis, mask=mask.expand(count, *scan.matrix), ndim=scan.ndim
-            )
-        else:
-            trajectory = scan.trajectory
-            if trajectory.ndim == 2:
-                trajectory = trajectory.expand(scan.batch_shape[0], *trajectory.shape)
-            A = SubspaceSense(frames.maps, basis, trajectory=trajectory, weights=frames.density)
+        A = frames.in_subspace(basis)
         coefficients = regularized_series(
             A, frames.data, "llr", weight=options.weight, iterations=options.iterations,
             callback=step,
         )  # fmt: skip
         step.figures["components"] = len(basis)
-        return torch.einsum("kt,k...->t...", basis.to(coefficients.dtype), coefficients)
+        return TemporalBasis(basis, frames.scan.matrix)(coefficients)
 
     return _each_series(scan, options, solve, track, "subspace")
 
@@ -138,12 +153,16 @@ def _each_series(
     scan = whitened(_grouped(scan, options.spokes))
     axis = _time_axis(scan)
     others = [n for i, n in enumerate(scan.batch_shape) if i != axis]
-    series, records = [], []
+    series: list[Tensor] = []
+    records = []
     with track(label, options.iterations * math.prod(others)) as step:
         for index in product(*map(range, others)):
-            one = _one_series(scan, index, axis)
+            place: tuple[int | slice, ...] = (*index[:axis], slice(None), *index[axis:])
+            one = part(scan, place, ("time",))
             pooled = _pooled(one)
-            maps = encoding(pooled, options.calibration, _sampling(pooled)).coils.maps
+            if not series:
+                warn_of_gaps(pooled, options.calibration)
+            maps = coil_maps(pooled, options.calibration, samples_of(pooled))
             density = None
             if one.trajectory is not None:
                 density = density_compensation(one.trajectory, one.image_shape)
@@ -171,7 +190,10 @@ def _grouped(scan: MRScan, spokes: int | None) -> MRScan:
     used = frames * length * spokes
     kspace = scan.kspace[:, :used].reshape(scan.coils, frames, -1).movedim(1, 0)
     trajectory = scan.trajectory[:used].reshape(frames, -1, scan.ndim)
-    return scan.replace(kspace=kspace, trajectory=trajectory, batch_axes=("time",))
+    header = dict(scan.header)
+    if "readout_time" in header:  # readouts are alike
+        header["readout_time"] = header["readout_time"][: length * spokes]
+    return scan.replace(kspace=kspace, trajectory=trajectory, batch_axes=("time",), header=header)
 
 
 def _time_axis(scan: MRScan) -> int:
@@ -186,21 +208,10 @@ def _time_axis(scan: MRScan) -> int:
     )
 
 
-def _one_series(scan: MRScan, index: tuple[int, ...], axis: int) -> MRScan:
-    """The frames of one item of the other batch axes."""
-    place: tuple[int | slice, ...] = (*index[:axis], slice(None), *index[axis:])
-    mask, trajectory = scan.mask, scan.trajectory
-    if mask is not None:
-        mask = mask.expand(*scan.batch_shape, *scan.matrix)[place]
-    if trajectory is not None and trajectory.ndim > 2:
-        trajectory = trajectory[place]
-    return scan.replace(
-        kspace=scan.kspace[place], mask=mask, trajectory=trajectory, batch_axes=("time",)
-    )
-
-
 def _pooled(series: MRScan) -> MRScan:
-    """All frames as one scan, from which the coil maps come."""
+    """All frames as one scan, from which the coil maps come: smooth, whatever the off-resonance."""
+    header = {k: v for k, v in series.header.items() if k not in ("field_map", "readout_time")}
+    series = series.replace(header=header)
     if series.trajectory is None:
         assert series.mask is not None
         count = series.mask.expand(*series.batch_shape, *series.matrix).sum(0)

@@ -15,8 +15,9 @@ from ..operators import Sense
 from ..scan import MRScan
 from ..solvers import Convergence
 from ..solvers.common import Callback
-from .mri import Samples, each_volume, encoding
-from .raw_chain import RawOptions, whitened
+from .mr_encoding import Samples, encoding, ready_for_maps
+from .mr_volumes import each_volume
+from .raw_chain import RawOptions
 from .registry import Track, method, option
 
 # image from (A, y, weight, iterations, callback)
@@ -93,11 +94,11 @@ def _regularized(
     def solve(volume: MRScan, sampling: Samples | None, step: Convergence) -> Tensor:
         # Weighting evens out the eigenvalues; FISTA is slow at the edge of k-space without.
         A = encoding(volume, options.calibration, sampling, weighted=True)
-        root = None if sampling is None else sampling.density.sqrt()
+        root = None if sampling is None else sampling.density().sqrt()
         y = volume.kspace if root is None else root * volume.kspace
         weight = options.weight
         if weight == "auto":
-            deviation = _deviation(volume, measured)
+            deviation = noise_of(volume, measured)
             weight = sure_weight(
                 lambda data, w: solver(A, data, w, AUTO_ITERATIONS, None),
                 A, y, deviation if root is None else deviation * root,
@@ -107,10 +108,11 @@ def _regularized(
             step.figures.update(weight=weight, weight_by=f"SURE, noise from {noise}")
         return solver(A, y, float(weight), options.iterations, step)
 
-    return each_volume(whitened(scan), solve, track, name, options.iterations)
+    ready = ready_for_maps(scan, options.calibration)
+    return each_volume(ready, solve, track, name, options.iterations)
 
 
-def _deviation(volume: MRScan, measured: bool) -> Tensor:
+def noise_of(volume: MRScan, measured: bool) -> Tensor:
     """Standard deviation of the noise, broadcast to the k-space of one volume."""
     ones = volume.kspace.real.new_ones((volume.coils,) + (1,) * (volume.kspace.ndim - 1))
     if measured:  # and whitened to unit variance

@@ -14,7 +14,7 @@ from ..operators import Fourier, MultibandSense
 from ..scan import MRScan
 from ..solvers import conjugate_gradient
 from ..solvers.common import Callback
-from .mri import mr_image
+from .mr_volumes import mr_image
 from .raw_chain import RawOptions, whitened
 from .registry import Track, method, option
 

@@ -11,12 +11,15 @@ from torch import Tensor
 
 from .. import mri
 from ..image import Image
+from ..mri.interpolation import require_coils
 from ..mri.noise_maps import aliases
 from ..operators import Fourier, LinearOperator, Sampling, Sense
 from ..scan import MRScan
 from ..solvers import conjugate_gradient
 from ..solvers.common import Callback
-from .mri import COMPLETIONS, PARTIAL_FOURIER, Samples, completed, each_volume, encoding
+from .mr_encoding import Samples, encoding, ready_for_maps
+from .mr_volumes import each_volume
+from .partial_fourier import PartialFourierOptions, completed
 from .raw_chain import RawOptions, whitened
 from .registry import Track, method, option
 
@@ -25,7 +28,7 @@ LATTICE_STEPS = 100  # of conjugate gradients, where the noise is that of the ex
 
 
 @dataclass(frozen=True)
-class GrappaOptions(RawOptions):
+class GrappaOptions(PartialFourierOptions):
     """Options of `grappa`."""
 
     kernel: int | None = option(None, "width of the kernels in samples, odd; 7 in 2D, 5 in 3D")
@@ -33,7 +36,6 @@ class GrappaOptions(RawOptions):
         0.01, "Tikhonov weight of the kernels, relative to the mean eigenvalue of their equations"
     )
     calibration: int = option(48, CALIBRATION)
-    partial_fourier: str = option("zero-fill", PARTIAL_FOURIER, choices=COMPLETIONS)
 
 
 @method("grappa", "mri")
@@ -130,14 +132,15 @@ class NoiseOptions(RawOptions):
 def g_factor(scan: MRScan, options: NoiseOptions, track: Track) -> Image:
     """g-factor of SENSE: in closed form on a lattice of samples, else by pseudo replicas."""
     _require_cartesian("g-factor", scan)
-    mri.require_coils("g-factor", scan.kspace, scan.ndim)
+    require_coils("g-factor", scan.kspace, scan.ndim)
 
     def solve(volume: MRScan, sampling: Samples | None, step: Callback) -> Tensor:
         A = encoding(volume, options.calibration, sampling)
         full = math.sqrt(volume.acceleration / 2)  # the maps have unit length in each pixel
         return _noise(A, volume, options, step) / full
 
-    return each_volume(whitened(scan), solve, track, "g-factor", _steps(options))
+    ready = ready_for_maps(scan, options.calibration)
+    return each_volume(ready, solve, track, "g-factor", _steps(options))
 
 
 @method("snr", "mri")
@@ -158,7 +161,8 @@ def snr(scan: MRScan, options: NoiseOptions, track: Track) -> Image:
         tiny = torch.finfo(noise.dtype).tiny
         return gain * torch.where(noise > 0, image.abs() / noise.clamp_min(tiny), 0)
 
-    return each_volume(whitened(scan), solve, track, "snr", _steps(options))
+    ready = ready_for_maps(scan, options.calibration)
+    return each_volume(ready, solve, track, "snr", _steps(options))
 
 
 def _steps(options: NoiseOptions) -> int:
@@ -191,7 +195,7 @@ def _least_squares(
 ) -> Callable[[Tensor], Tensor]:
     """Iterative SENSE of one volume, from k-space to an image."""
     iterations = LATTICE_STEPS if _is_lattice(volume, options) else options.iterations
-    regularization = options.regularization / volume.acceleration
+    regularization = options.regularization * volume.samples_per_pixel
 
     def solve(kspace: Tensor) -> Tensor:
         return conjugate_gradient(

@@ -65,7 +65,7 @@ class Option:
             raise ValueError(f"option {self.name} must be 1 or more, got {value!r}")
         if self.kind is float and not 0 <= parsed < math.inf:
             raise ValueError(f"option {self.name} must be 0 or more and finite, got {value!r}")
-        if self.kind is str and self.choices and parsed not in self.choices:
+        if self.kind is str and self.choices and not any(_is(parsed, c) for c in self.choices):
             raise ValueError(
                 f"option {self.name} must be one of {', '.join(self.choices)}, got {value!r}"
             )
@@ -199,7 +199,10 @@ def modality_of(scan: MRScan | CTScan) -> str:
 
 
 def _all() -> Iterator[Method]:
-    names = ("mri", "mri_regularized", "mri_dynamic", "parallel", "multislice", "ct", "learned")
+    names = (
+        "mri", "mri_regularized", "mri_dynamic", "parallel", "multislice", "ct", "learned",
+        "diffusion", "zero_shot",
+    )  # fmt: skip
     for module in names:
         import_module(f".{module}", __package__)  # registers its recipes
     yield from _registry.values()
@@ -214,6 +217,12 @@ def _unknown_option(method: Method, name: str) -> str:
         hint = f" (it is an option of {', '.join(owners)})"
     takes = ", ".join(names) or "no options"
     return f"method {method.name!r} has no option {name!r}{hint}; it takes {takes}"
+
+
+def _is(value: str, choice: str) -> bool:
+    """Whether a value is a choice; ``name=NUMBER`` stands for any value of that name."""
+    name, sign, _ = choice.partition("=")
+    return value.startswith(name + sign) if sign else value == choice
 
 
 def _plain_type(hint: Any) -> type:

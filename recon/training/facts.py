@@ -16,13 +16,15 @@ from ..operators import XRayTransform
 class Facts:
     """Ranges of coils, matrix, acceleration or views, and the kinds of masks.
 
-    They end in the header of the weights, and scans unlike them are warned of.
+    They end in the header of the weights, and scans unlike them are warned of. `figures` holds
+    what else is to be kept of the training, of JSON's types.
     """
 
     def __init__(self, modality: str) -> None:
         self.modality = modality
         self._ranges: dict[str, list[float]] = {}
         self._words: dict[str, set[str]] = {}
+        self.figures: dict[str, Any] = {}
 
     def see_mr(self, batch: MRExample) -> None:
         """Take note of a batch."""
@@ -58,12 +60,14 @@ class Facts:
     def as_json(self) -> dict[str, Any]:
         """Of JSON's types, for `save_model`."""
         words = {name: sorted(values) for name, values in self._words.items()}
-        return {"modality": self.modality, **self._ranges, **words}
+        figures = {"figures": self.figures} if self.figures else {}
+        return {"modality": self.modality, **self._ranges, **words, **figures}
 
     def merge(self, facts: Mapping[str, Any]) -> None:
         """Add what another `as_json` gave: of a checkpoint, or of another process."""
+        self.figures |= facts.get("figures", {})
         for name, values in facts.items():
-            for value in () if name == "modality" else values:
+            for value in () if name in ("modality", "figures") else values:
                 (self._add if isinstance(value, str) else self._widen)(name, value)
 
     def gather(self) -> None:

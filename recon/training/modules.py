@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -21,27 +22,25 @@ except ModuleNotFoundError as error:
 from ...datasets import CTExample, MRExample, SliceDataset, report, split_findings
 from ...datasets.reports import crimes_in_words, subject_keys
 from ..models import MoDL, Network, VarNet
-from ..models.weights import KEY, header_of, save_model
+from ..models.weights import KEY, check_state, header_of, load_model, save_model
 from ..mri import resize
 from ..operators import Sense, XRayTransform
 from .facts import Facts
 from .losses import nmse, psnr, ssim, training_loss
+from .self_supervision import equivariance_loss, ssdu_loss
 
 VOLUMES = 20  # of either side of a split, whose images are compared
 
 
 class Training(LightningModule):
-    """A network, its loss and its optimiser: AdamW, warmed up, then down a cosine.
+    """A network and its optimiser: AdamW, warmed up, then down a cosine.
 
-    Checkpoints hold what `load_model` needs. The figures of the validation are means over slices;
-    those of volumes, as published, come from ``spinray evaluate``.
+    Checkpoints hold what `load_model` needs, and the state of torch's random numbers.
 
     Parameters
     ----------
     model
         The network to train.
-    loss
-        A name of `training_loss`.
     learning_rate, weight_decay
         Of AdamW.
     warmup
@@ -56,7 +55,6 @@ class Training(LightningModule):
         self,
         model: Network,
         *,
-        loss: str = "ssim",
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
         warmup: int = 100,
@@ -64,34 +62,10 @@ class Training(LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
-        self.loss = training_loss(loss)
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
         model.checkpointing = checkpointing
         self.facts = Facts(self.modality)
-
-    def reconstruct(self, batch: Any) -> Tensor:
-        """Images ``(batch, y, x)``, shaped as the targets."""
-        raise NotImplementedError
-
-    def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        """Loss of a batch."""
-        image = self.reconstruct(batch)
-        loss = self.loss(image, batch.target, batch.max_value.to(image.device))
-        self.log("loss", loss, prog_bar=True, batch_size=len(image))
-        return loss
-
-    def validation_step(self, batch: Any, batch_index: int) -> Tensor:
-        """Figures of a batch; the images go to the callbacks."""
-        image = self.reconstruct(batch)
-        target, maximum = batch.target, batch.max_value.to(image.device)
-        figures = {
-            "val_loss": self.loss(image, target, maximum),
-            "val_nmse": nmse(image, target),
-            "val_psnr": psnr(image, target, maximum),
-            "val_ssim": ssim(image, target, maximum),
-        }
-        self.log_dict(figures, batch_size=len(image), sync_dist=True)
-        return image
+        self._random: Tensor | None = None
 
     def configure_optimizers(self) -> Any:
         """AdamW with a schedule over the trainer's steps; without an end the rate stays."""
@@ -123,12 +97,19 @@ class Training(LightningModule):
                 warnings.warn(crimes_in_words(findings, len(train.volumes)), stacklevel=2)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the network's header."""
+        """Add the network's header and the random state."""
         checkpoint[KEY] = header_of(self.model, self.facts.as_json())
+        checkpoint["random_state"] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the facts back."""
+        """Take both back."""
         self.facts.merge(checkpoint[KEY]["training"])
+        self._random = checkpoint["random_state"]
+
+    def on_train_start(self) -> None:
+        """Go on with the random numbers of the checkpoint."""
+        if self._random is not None:
+            torch.set_rng_state(self._random)
 
     def on_fit_end(self) -> None:
         """Write ``network.safetensors`` beside the logs."""
@@ -139,13 +120,111 @@ class Training(LightningModule):
             save_model(self.model, path, training=self.facts.as_json())
 
 
-class MRTraining(Training):
+class ReconstructionTraining(Training):
+    """Trains a network that makes images of measured data, against target images.
+
+    The figures of the validation are means over slices; those of volumes, as published, come from
+    ``spinray evaluate``.
+
+    Parameters
+    ----------
+    loss
+        A name of `training_loss`.
+    options
+        Of `Training`.
+    """
+
+    def __init__(self, model: Network, *, loss: str = "ssim", **options: Any) -> None:
+        super().__init__(model, **options)
+        self.loss = training_loss(loss)
+
+    def reconstruct(self, batch: Any) -> Tensor:
+        """Images ``(batch, y, x)``, shaped as the targets."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+        """Loss of a batch."""
+        image = self.reconstruct(batch)
+        loss = self.loss(image, batch.target, batch.max_value.to(image.device))
+        self.log("loss", loss, prog_bar=True, batch_size=len(image))
+        return loss
+
+    def validation_step(self, batch: Any, batch_index: int) -> Tensor:
+        """Figures of a batch; the images go to the callbacks."""
+        image = self.reconstruct(batch)
+        target, maximum = batch.target, batch.max_value.to(image.device)
+        figures = {
+            "val_loss": self.loss(image, target, maximum),
+            "val_nmse": nmse(image, target),
+            "val_psnr": psnr(image, target, maximum),
+            "val_ssim": ssim(image, target, maximum),
+        }
+        self.log_dict(figures, batch_size=len(image), sync_dist=True)
+        return image
+
+
+class MRTraining(ReconstructionTraining):
     """Trains a network of masked k-space (`VarNet`, `PromptVarNet`), or `MoDL` with maps.
 
     Batches are `datasets.MRExample`; `MoDL` needs a dataset that brings maps.
+
+    Parameters
+    ----------
+    supervision
+        "target": the loss compares with target images. "ssdu": with measured samples that the
+        network did not see (weighted SSDU), without targets; for `MoDL` on Cartesian data.
+    equivariance
+        Weight of the equivariance loss, for `MoDL`; 0 leaves it out.
+    denoiser
+        File of `DRUNet` weights that the denoiser of `MoDL` starts from, such as
+        `DenoiserTraining` writes.
+    options
+        Of `ReconstructionTraining`.
     """
 
     modality = "mri"
+
+    def __init__(
+        self,
+        model: Network,
+        *,
+        supervision: Literal["target", "ssdu"] = "target",
+        equivariance: float = 0.0,
+        denoiser: str = "",
+        **options: Any,
+    ) -> None:
+        super().__init__(model, **options)
+        if (supervision == "ssdu" or equivariance or denoiser) and not isinstance(model, MoDL):
+            raise ValueError(
+                f"ssdu, equivariance and denoiser are for MoDL, got {type(model).__name__}"
+            )
+        if denoiser:
+            assert isinstance(model, MoDL)
+            start = load_model(denoiser).state_dict()
+            check_state(model.denoiser.state_dict(), start, Path(denoiser))
+            model.denoiser.load_state_dict(start)
+        if not equivariance >= 0:
+            raise ValueError(f"equivariance must be 0 or more, got {equivariance}")
+        self.supervision, self.equivariance = supervision, equivariance
+
+    def training_step(self, batch: MRExample, batch_index: int) -> Tensor:
+        """Loss of a batch, with targets or without."""
+        if self.supervision == "target" and not self.equivariance:
+            return super().training_step(batch, batch_index)
+        model, A = cast(MoDL, self.model), self._operator(batch)
+        self.facts.see_mr(batch)
+        if self.supervision == "ssdu":
+            if batch.mask is None or batch.maps is None:
+                raise ValueError("ssdu needs Cartesian data with coil maps")
+            loss, image = ssdu_loss(model, batch.maps, batch.kspace, batch.mask[:, 0])
+        else:
+            image = model(A, batch.kspace)
+            shown = resize(image.abs(), batch.crop_size)
+            loss = self.loss(shown, cast(Tensor, batch.target), cast(Tensor, batch.max_value))
+        if self.equivariance:
+            loss = loss + self.equivariance * equivariance_loss(model, A, image)
+        self.log("loss", loss, prog_bar=True, batch_size=len(image))
+        return loss
 
     def reconstruct(self, batch: MRExample) -> Tensor:
         """Magnitude images of the targets' size."""
@@ -169,7 +248,7 @@ class MRTraining(Training):
         return Sense(batch.maps, mask=cast(Tensor, batch.mask)[:, 0])
 
 
-class CTTraining(Training):
+class CTTraining(ReconstructionTraining):
     """Trains a network of an operator and line integrals.
 
     Batches are `datasets.CTExample`; the geometry is the dataset's.

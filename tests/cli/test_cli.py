@@ -13,6 +13,7 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+import raw_files
 import torch
 
 import spinray as sr
@@ -43,6 +44,7 @@ def files(tmp_path_factory) -> Path:
     [
         (),
         ("info",),
+        ("convert",),
         ("recon",),
         ("evaluate",),
         ("simulate", "mr"),
@@ -63,7 +65,7 @@ def test_info_reads_like_a_protocol(files: Path) -> None:
     text = spinray("info", files / "mr.h5").stdout
     for words in (
         "48 x 48",
-        "4 coils",
+        "coils               4",
         "undersampled",
         "field of view",
         "method auto",
@@ -273,3 +275,44 @@ def test_a_terminated_run_leaves_nothing(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (143, "")
     assert not list(tmp_path.iterdir())
+
+
+def test_info_of_readouts_says_what_there_is(tmp_path: Path) -> None:
+    path = raw_files.write("list data", tmp_path)
+    text = spinray("info", path).stdout
+    assert "6 imaging, 1 noise" in text
+    assert "missing" in text
+    assert "field of view: voxels of 1 mm" in text
+    assert len(text.splitlines()) <= 24  # one screen
+    facts = json.loads(spinray("info", path, "--json", "-r", "field_of_view=40,60,5").stdout)
+    assert facts["field of view (mm)"] == [60, 40]
+    assert "missing" not in facts
+
+
+def test_convert_and_anonymize(tmp_path: Path) -> None:
+    source = raw_files.write("twix ve", tmp_path)
+    done = spinray("convert", source, tmp_path / "out.h5", "--anonymize")
+    assert done.returncode == 0, done.stderr
+    assert b"Jane" not in (tmp_path / "out.h5").read_bytes()
+    assert torch.equal(sr.load(tmp_path / "out.h5").kspace, sr.load(source).kspace)
+    same = spinray("convert", source, source)
+    assert same.returncode == 2
+    assert "is the source" in same.stderr
+    bad = spinray("convert", source, tmp_path / "out.xyz")
+    assert bad.returncode == 2
+    assert "suffix" in bad.stderr
+
+
+def test_recon_of_a_part(tmp_path: Path) -> None:
+    source = raw_files.write_ismrmrd(tmp_path, repetitions=3)
+    for part, axes in (("repetition=1", 2), ("repetition=1:3", 3)):
+        done = spinray("recon", source, "-o", tmp_path / "a.npy", "-r", part, "-m", "rss")
+        assert done.returncode == 0, done.stderr
+        assert np.load(tmp_path / "a.npy").ndim == axes
+    bad = spinray("recon", source, "-o", tmp_path / "a.npy", "-r", "slice=1")
+    assert bad.returncode == 2
+    assert (
+        "unknown option slice for ISMRMRD HDF5; it has encoding, sequence, repetition" in bad.stderr
+    )
+    bad = spinray("recon", source, "-o", tmp_path / "a.npy", "-r", "slice")
+    assert "--read takes NAME=VALUE" in bad.stderr

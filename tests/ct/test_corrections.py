@@ -30,10 +30,16 @@ def test_blank_shapes_of_rows_and_columns(shape):
     torch.testing.assert_close(p, EXPECTED.expand(7, 3, 6), atol=1e-5, rtol=1e-5)
 
 
-def test_dead_readings_are_floored_and_finite():
+def test_readings_without_photons_take_their_neighbours_mean():
+    """Gain unknown: the smallest window whose mean is positive; without any, 1e-6 of the blank."""
     p = ct.line_integrals(torch.tensor([[-5.0, 0.0, 50.0]]), 100.0)
-    assert p[0, 0] == p[0, 1] == pytest.approx(-math.log(1e-6), rel=1e-5)
+    assert p[0, 0] == pytest.approx(-math.log(0.15), rel=1e-5)  # of all three
+    assert p[0, 1] == pytest.approx(-math.log(0.15), rel=1e-5)
     assert p[0, 2] == pytest.approx(math.log(2))
+    nothing = torch.full((1, 200), -1.0)
+    nothing[0, 0] = 50.0
+    far = ct.line_integrals(nothing, 100.0)
+    assert far[0, 150] == pytest.approx(-math.log(1e-6), rel=1e-5)
 
 
 def test_integers_and_doubles():
@@ -52,6 +58,71 @@ def test_clear_errors():
         ct.line_integrals(counts, torch.ones(5))
     with pytest.raises(ValueError, match="NaN"):
         ct.line_integrals(counts * math.nan, 1.0)
+    with pytest.raises(ValueError, match="no beam reached"):
+        ct.line_integrals(0 * counts, 1.0)
+    with pytest.raises(ValueError, match="no beam reached"):
+        ct.line_integrals(counts, 3.0, 2.0)
+    shut = torch.full((9, 6), 50.0)
+    shut[[3, 5]] = 0.0
+    with pytest.raises(ValueError, match="2 of 9 views brought no beam, the first is view 3"):
+        ct.line_integrals(shut, 100.0)
+    shut[[3, 5]], shut[:, 2] = 50.0, -1.0
+    with pytest.warns(UserWarning, match="16.7% of the readings do not exceed the dark"):
+        ct.line_integrals(shut, 100.0)
+    with pytest.raises(ValueError, match="one value for each of 4 views"):
+        ct.line_integrals(counts, 2.0, monitor=torch.ones(3))
+    with pytest.raises(ValueError, match=r"bad must be bool .*\(6,\)"):
+        ct.line_integrals(counts, torch.full((6,), 2.0), bad=torch.zeros(5, dtype=torch.bool))
+    with pytest.raises(ValueError, match="gain must be positive"):
+        ct.line_integrals(counts, 2.0, gain=0.0)
+
+
+def test_a_monitor_takes_the_drift_of_the_beam():
+    beam = torch.linspace(1.0, 0.9, 7)
+    counts = 1000 * torch.exp(-EXPECTED) * beam[:, None]
+    p = ct.line_integrals(counts, 1000.0, monitor=beam)
+    torch.testing.assert_close(p, EXPECTED.expand(7, 6), atol=1e-5, rtol=1e-5)
+    drift = ct.linear_monitor(torch.full((3, 6), 1100.0), torch.full((3, 6), 900.0), 4, 100.0)
+    torch.testing.assert_close(drift, torch.tensor([0.975, 0.925, 0.875, 0.825]).double())
+    with pytest.raises(ValueError, match="exceed the dark"):
+        ct.linear_monitor(torch.ones(3), torch.ones(3), 4, 2.0)
+
+
+def test_air_columns_take_level_and_tilt_of_each_view():
+    truth = torch.zeros(40, 60)
+    truth[:, 20:40] = 2.0
+    drift = 0.1 * torch.rand(40, 1, generator=torch.Generator().manual_seed(0))
+    tilt = torch.linspace(0, 0.05, 60)
+    found = ct.normalize_air(truth + drift + tilt, 8)
+    torch.testing.assert_close(found, truth, atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="1 to 15"):
+        ct.normalize_air(truth, 16)
+    swaying = torch.stack([truth[0].roll(n) for n in range(40)])
+    with pytest.raises(ValueError, match="do not see air only"):
+        ct.normalize_air(swaying, 8)
+
+
+def test_bad_pixels_are_found_and_bridged():
+    generator = torch.Generator().manual_seed(0)
+    expected = torch.linspace(0.5, 1.5, 80)
+    blank = torch.poisson(torch.full((20, 80), 1e4), generator=generator)
+    swing = torch.linspace(0, 1, 30)[:, None]
+    counts = torch.poisson(1e4 * torch.exp(-expected - swing), generator=generator)
+    blank[:, 5] = 0  # dead
+    blank[:, 20] *= 4  # odd
+    blank[::2, 33] += 5e3  # noisy
+    counts[:, 50] = 5e3  # stuck
+    bad = ct.bad_pixels(blank, 0.0, counts)
+    assert bad.nonzero().flatten().tolist() == [5, 20, 33, 50]
+    with pytest.warns(UserWarning, match="4 of 80 detector pixels are dead .* or bad"):
+        p = ct.line_integrals(counts, blank, bad=bad)
+    torch.testing.assert_close(p, expected + swing, atol=0.2, rtol=0)
+    saturated = ct.bad_pixels(torch.linspace(900, 1100, 30), saturation=1050.0)
+    assert int(saturated.sum()) == 8
+    with pytest.raises(ValueError, match="30 of 30 pixels .* saturated"):
+        ct.bad_pixels(torch.full((30,), 65535.0), saturation=65535.0)
+    with pytest.raises(ValueError, match="all zero"):
+        ct.bad_pixels(torch.zeros(30))
 
 
 def test_counts_have_poisson_mean_and_variance():

@@ -29,8 +29,41 @@ def test_content_counts_not_the_suffix(tmp_path, make_ismrmrd):
 
 def test_formats():
     assert io.formats() == (
-        "ISMRMRD HDF5", "fastMRI HDF5", "Data Exchange HDF5", "NumPy npy/npz", "BART cfl",
+        "ISMRMRD HDF5", "ISMRMRD stream", "MRD 2", "fastMRI HDF5", "Data Exchange HDF5",
+        "Siemens twix", "Pulseq sequence", "Bruker ParaVision", "Philips list/data",
+        "Philips raw/lab/sin", "GE P-file", "MATLAB", "NumPy npy/npz", "Zarr", "BART cfl",
     )  # fmt: skip
+
+
+def test_other_packages_add_formats(tmp_path, monkeypatch):
+    """An entry point `spinray.readers` names an object with NAME, matches and open_file."""
+    from importlib.metadata import EntryPoint, EntryPoints
+
+    from spinray.recon.io import reading
+
+    (tmp_path / "acme_reader.py").write_text(
+        "import numpy as np\n"
+        "from spinray import MRScan\n"
+        "from spinray.recon.io import RawFile\n"
+        "NAME = 'Acme'\n"
+        "def matches(path): return path.is_file() and path.read_bytes()[:4] == b'ACME'\n"
+        "def open_file(path, gain=1.0):\n"
+        "    def take(part): return MRScan(np.full((1, 4, 4), gain, np.complex64))\n"
+        "    return RawFile(NAME, {}, 128, {'format': NAME}, take)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    points = EntryPoints([EntryPoint("acme", "acme_reader", reading.ENTRY_POINTS)])
+    monkeypatch.setattr(reading, "entry_points", lambda group: points.select(group=group))
+    reading.readers.cache_clear()
+    try:
+        (tmp_path / "scan").write_bytes(b"ACME")
+        assert sr.load(tmp_path / "scan", gain=3).kspace[0, 0, 0] == 3
+        assert io.formats()[0] == "Acme"
+        with pytest.raises(TypeError, match="unknown option colour for Acme; it has gain"):
+            sr.load(tmp_path / "scan", colour=1)
+    finally:
+        monkeypatch.undo()
+        reading.readers.cache_clear()
 
 
 def test_missing(tmp_path):

@@ -8,6 +8,7 @@ from peak_memory import needs_counters, printed
 
 from spinray.kernels.ct import Projector
 from spinray.kernels.ct.geometry import ConeBeam, VolumeGrid
+from spinray.kernels.threads import thread_count
 
 GIB = 1 << 30
 
@@ -54,16 +55,16 @@ def test_cone_beam_of_1024_cubed_is_planned_in_nine_gibibytes(backend):
     assert data + projector.memory_on(backend) <= 9 * GIB
 
 
-def test_without_a_limit_the_whole_job_is_turned_at_once_on_the_cpu_alone():
+def test_without_a_limit_larger_pieces_would_gain_nothing():
     projector = cone_job(None)
-    assert 12 * GIB < projector.memory_on("numba") < 12.1 * GIB
-    assert projector.memory_on("cuda") < 0.26 * GIB  # larger pieces gain nothing there
+    assert projector.memory_on("numba") < (0.27 + 0.001 * thread_count()) * GIB
+    assert projector.memory_on("cuda") < 0.26 * GIB
     assert projector.memory == projector.memory_on("numba")
     assert projector.memory_on("cuda", itemsize=8) > 0
 
 
 @needs_counters
-@pytest.mark.parametrize("limit", [0, 8_000_000])
+@pytest.mark.parametrize("limit", [0, 3_000_000])
 def test_stated_memory_holds_for_a_cone(limit):
     stated, *used = printed(SCRIPT, "cone", limit)
     assert not limit or stated <= limit

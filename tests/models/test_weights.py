@@ -18,7 +18,7 @@ SMALL = {"num_cascades": 2, "pools": 2, "chans": 4, "sens_pools": 3, "sens_chans
 
 def test_every_network_is_written_and_made_again(tmp_path: Path) -> None:
     assert {"VarNet", "PromptVarNet", "MoDL", "LearnedPrimalDual", "ItNet", "FBPUNet", "DRUNet",
-            "UNet"} == set(architectures())  # fmt: skip
+            "EDMDenoiser", "UNet"} == set(architectures())  # fmt: skip
     small = {
         "VarNet": SMALL,
         "PromptVarNet": {"num_cascades": 1, "chans": 4, "levels": 1, "prompts": 2},
@@ -27,6 +27,7 @@ def test_every_network_is_written_and_made_again(tmp_path: Path) -> None:
         "ItNet": {"iterations": 1, "chans": (2, 3)},
         "FBPUNet": {"chans": (2, 3)},
         "DRUNet": {"chans": (2, 4), "blocks": 1},
+        "EDMDenoiser": {"chans": (2, 4), "blocks": 1},
         "UNet": {"chans": 2},
     }
     for name, kind in architectures().items():

@@ -144,13 +144,13 @@ def test_maps_come_from_a_separate_calibration_scan() -> None:
 
 def test_slices_share_what_their_trajectory_needs(monkeypatch) -> None:
     """One density compensation for a stack that was measured along one trajectory."""
-    from spinray.recon.pipelines import mri
+    from spinray.recon.pipelines import mr_encoding
 
     one = simulate_mr(matrix=32, coils=4, trajectory="radial", seed=3)
     stack = one.replace(kspace=one.kspace.expand(3, *one.kspace.shape), batch_axes=("slice",))
     made = []
     monkeypatch.setattr(
-        mri,
+        mr_encoding,
         "density_compensation",
         lambda *arguments: made.append(1) or sr.mri.density_compensation(*arguments),
     )

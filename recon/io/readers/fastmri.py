@@ -8,11 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import as_tensor
-from ..scan import MRScan
-from .errors import FormatError
-from .hdf5 import attribute, find, has, looks_like, open_hdf5, read_array, read_text
-from .protocol import facts, parse_header
+from ...arrays import as_tensor
+from ...scan import MRScan
+from ..errors import FormatError
+from ..hdf5 import (
+    attribute,
+    dataset,
+    find,
+    has,
+    looks_like,
+    number_kind,
+    open_hdf5,
+    read_array,
+    read_text,
+)
+from ..protocol import facts, parse_header
+from ..raw_file import Part, RawFile, index_of, kept_axes
 
 NAME = "fastMRI HDF5"
 _TARGETS = ("reconstruction_rss", "reconstruction_esc")
@@ -23,32 +34,49 @@ def matches(path: Path) -> bool:
     return looks_like(path, lambda file: find(file, "kspace") is not None)
 
 
-def read(path: Path) -> MRScan:
-    """Read a volume; the readout is the image's y axis, as in the file and its targets.
+def open_file(path: Path) -> RawFile:
+    """Look at a volume; the readout is the image's y axis, as in the file and its targets.
 
     The image is cropped to the target's size, or else to the header's recon matrix. Targets and
     attributes (`acquisition`, `max`, `norm`) are in the scan's header under their names.
     """
     with open_hdf5(path) as file:
-        kspace = read_array(file, "kspace", "c")
-        if kspace.ndim not in (3, 4):
+        node = dataset(file, "kspace")
+        if number_kind(node) != "c":
+            raise FormatError(None, "kspace", f"holds {node.dtype}, expected complex numbers")
+        if node.ndim not in (3, 4):
             raise FormatError(
-                None, "kspace", f"has shape {kspace.shape}, expected (slice, [coil,] ky, kx)"
+                None, "kspace", f"has shape {node.shape}, expected (slice, [coil,] ky, kx)"
             )
-        if kspace.ndim == 3:
-            kspace = kspace[:, None]
         header: dict[str, Any] = {"format": NAME}
         found = {name: attribute(file, name, None) for name in file.attrs}
         header |= {name: _plain(value) for name, value in found.items() if value is not None}
-        targets = {name: read_array(file, name) for name in _TARGETS if has(file, name)}
-        mask = read_array(file, "mask") if has(file, "mask") else None
         xml = read_text(file, "ismrmrd_header") if find(file, "ismrmrd_header") else None
+        protocol = None if xml is None else parse_header(xml)
+        if protocol is not None:
+            header |= {**facts(protocol), "xml": xml}
+        return RawFile(
+            format=NAME,
+            axes={"slice": node.shape[0]},
+            size=8 * node.size,
+            facts={**header, "coils": node.shape[1] if node.ndim == 4 else 1},
+            take=lambda part: _read(path, part, header, protocol),
+        )
+
+
+def _read(path: Path, part: Part, header: dict[str, Any], protocol: Any) -> MRScan:
+    index = index_of(("slice",), part)
+    with open_hdf5(path) as file:
+        kspace = read_array(file, "kspace", "c", index)
+        if dataset(file, "kspace").ndim == 3:
+            kspace = kspace[..., None, :, :]
+        present = [name for name in _TARGETS if has(file, name)]
+        targets = {name: read_array(file, name, index=index) for name in present}
+        mask = read_array(file, "mask") if has(file, "mask") else None
     shape: tuple[int, ...] = tuple(kspace.shape[-2:])
     spacing: tuple[float, ...] = ()
     measured = None
-    if xml is not None:
-        protocol = parse_header(xml)
-        header |= {**facts(protocol), "xml": xml}
+    if protocol is not None:
         spacing = _spacing(protocol.encoding[0])
         measured = measured_columns(protocol.encoding[0], kspace.shape[-1])
         matrix = protocol.encoding[0].reconSpace.matrixSize
@@ -67,7 +95,7 @@ def read(path: Path) -> MRScan:
         mask=None if measured is None else as_tensor(measured[None]),
         image_shape=shape,
         spacing=spacing,
-        batch_axes=("slice",),
+        batch_axes=kept_axes(("slice",), part),
         header={**header, **targets},
     )
 

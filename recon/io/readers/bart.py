@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scan import MRScan
-from .atomic import atomic
-from .errors import FormatError, format_errors
-from .trajectory import wrapped
+from ...scan import MRScan
+from ..atomic import atomic
+from ..errors import FormatError, format_errors
+from ..raw_file import Part, RawFile
+from ..sniffing import start_of
+from ..trajectory import wrapped
 
 NAME = "BART cfl"
 
@@ -36,22 +38,18 @@ def matches(path: Path) -> bool:
     A cfl without its header is BART's too: there is nothing else to tell it by.
     """
     header = path.with_suffix(".hdr")
-    return _starts_as_header(header) or (path.suffix == ".cfl" and not header.exists())
-
-
-def _starts_as_header(path: Path) -> bool:
     if not path.is_file():
         return False
-    with path.open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
+    is_header = start_of(header, len(_MAGIC)) == _MAGIC
+    return is_header or (path.suffix == ".cfl" and not header.exists())
 
 
-def read(
+def open_file(
     path: Path,
     trajectory: str | PathLike[str] | None = None,
     image_shape: tuple[int, ...] | None = None,
-) -> MRScan:
-    """Read k-space; dimensions 0, 1, 2 are x, y, z, spatial dimensions of size 1 are dropped.
+) -> RawFile:
+    """Look at k-space: dimensions 0, 1, 2 are x, y, z; spatial ones of size 1 are dropped.
 
     Parameters
     ----------
@@ -63,22 +61,42 @@ def read(
     image_shape
         ``([z,] y, x)``. Default: twice the trajectory's reach; all of a Cartesian k-space.
     """
-    data, _ = read_cfl(path)
+    data, sizes = read_cfl(path)
     beside = path.with_name(f"{path.stem}_traj.hdr")
     if trajectory is None and data.shape[-1] == 1 and beside.is_file():
         trajectory = beside
-    header = {"format": NAME, "bart_dimensions": tuple(reversed(data.shape))}
-    if trajectory is not None:
-        fields = _samples(data, Path(trajectory), image_shape)
-    else:
-        fields = _grid(data)
-        if image_shape is not None:
-            fields["image_shape"] = image_shape
-    return MRScan(**fields, header=header)
+    header = {"format": NAME, "bart_dimensions": sizes}
+    dims = _batch_dimensions(data)
+    missing: tuple[str, ...] = ()
+    if trajectory is None and data.shape[-1] == 1 and data.shape[-2] > 1:
+        missing = ("trajectory: samples along dimensions 1 and 2, as of a non-Cartesian scan",)
+
+    def take(part: Part) -> MRScan:
+        index = [slice(None)] * 16
+        for d in dims:
+            items = part.get(_BATCH[d], slice(None))
+            index[15 - d] = items if isinstance(items, slice) else slice(items, items + 1)
+        chosen = data[tuple(index)]
+        if trajectory is not None:
+            fields = _samples(chosen, tuple(index), Path(trajectory), image_shape)
+        else:
+            fields = _grid(chosen)
+            if image_shape is not None:
+                fields["image_shape"] = image_shape
+        return MRScan(**fields, header=header)
+
+    return RawFile(
+        format=NAME,
+        axes={_BATCH[d]: data.shape[15 - d] for d in dims},
+        size=8 * data.size,
+        facts={**header, "coils": data.shape[15 - _COIL]},
+        take=take,
+        missing=missing,
+    )
 
 
 def read_cfl(path: Path) -> tuple[NDArray[np.complex64], tuple[int, ...]]:
-    """Read a pair as a 16-dimensional array, axes reversed: dimension 0 of BART is the last."""
+    """A pair as a 16-dimensional array in the file, BART's dimension 0 last."""
     dimensions = _dimensions(path.with_suffix(".hdr"))
     data = path.with_suffix(".cfl")
     size = 8 * int(np.prod(dimensions, dtype=object))
@@ -89,8 +107,7 @@ def read_cfl(path: Path) -> tuple[NDArray[np.complex64], tuple[int, ...]]:
         raise FormatError(
             data, "", f"holds {stored} bytes, its header declares {dimensions}: {size} bytes"
         )
-    array = np.fromfile(data, "<c8").astype(np.complex64, copy=False)
-    return array.reshape(dimensions[::-1]), dimensions
+    return np.memmap(data, "<c8", "r", shape=dimensions[::-1]), dimensions
 
 
 def _dimensions(path: Path) -> tuple[int, ...]:
@@ -123,11 +140,16 @@ def _grid(data: NDArray[np.complex64]) -> dict[str, Any]:
 
 
 def _samples(
-    data: NDArray[np.complex64], path: Path, image_shape: tuple[int, ...] | None
+    data: NDArray[np.complex64],
+    index: tuple[slice, ...],
+    path: Path,
+    image_shape: tuple[int, ...] | None,
 ) -> dict[str, Any]:
     with format_errors(path):
-        stored, sizes = read_cfl(path)
-    full = data.shape[::-1]
+        stored, _ = read_cfl(path)
+    alike = [slice(None) if n == 1 else part for n, part in zip(stored.shape, index, strict=True)]
+    stored = stored[tuple(alike)]
+    sizes, full = stored.shape[::-1], data.shape[::-1]
     fits = sizes[1:_COIL] == full[1:_COIL] and all(
         n in (1, m) for n, m in zip(sizes[_COIL + 1 :], full[_COIL + 1 :], strict=True)
     )

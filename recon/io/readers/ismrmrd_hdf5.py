@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scan import MRScan
-from .acquisitions import ACQUISITION_HEADER, Acquisitions, assemble
-from .errors import FormatError
-from .hdf5 import dataset, find, has, looks_like, open_hdf5, read_text
-from .hdf5_lists import require_sound_lists
-from .protocol import parse_header
+from ..acquisitions import ACQUISITION_HEADER, Acquisitions
+from ..errors import FormatError
+from ..hdf5 import dataset, find, has, looks_like, open_hdf5, read_text
+from ..hdf5_lists import field_offsets, list_places, stored_elements
+from ..protocol import parse_header
+from ..raw_file import RawFile
+from ..readout_file import readout_file
+from ..stored import StoredReadouts, mapped
 
 NAME = "ISMRMRD HDF5"
 
@@ -24,15 +27,27 @@ def matches(path: Path) -> bool:
     return looks_like(path, lambda file: _group(file) is not None)
 
 
-def read(path: Path, encoding: int | None = None) -> MRScan:
-    """Read the readouts and sort them; see `assemble`."""
+def open_file(
+    path: Path, encoding: int | None = None, sequence: str | PathLike[str] | None = None
+) -> RawFile:
+    """Look at the headers of all readouts; their samples are read where they lie.
+
+    Parameters
+    ----------
+    path
+        The file.
+    encoding
+        Which encoding space. Default: the first that has readouts.
+    sequence
+        The Pulseq .seq that was played, for places in k-space and labels.
+    """
     with open_hdf5(path) as file:
-        acquisitions = read_acquisitions(file)
-    return assemble(acquisitions, encoding)
+        acquisitions = _acquisitions(file, mapped(path))
+    return readout_file(acquisitions, encoding, sequence)
 
 
-def read_acquisitions(file: h5py.File) -> Acquisitions:
-    """Read all readouts of the first group that has some."""
+def _acquisitions(file: h5py.File, content: NDArray[np.uint8]) -> Acquisitions:
+    """The readouts of the first group that has some."""
     name = _group(file)
     if name is None:
         raise FormatError(None, "", "has no group with readouts (data) and a header (xml)")
@@ -48,28 +63,31 @@ def read_acquisitions(file: h5py.File) -> Acquisitions:
     for part in ("traj", "data"):
         if h5py.check_vlen_dtype(node.dtype[part]) != np.float32:
             raise FormatError(None, place, f"{part} is {node.dtype[part]}, expected float32 lists")
-    require_sound_lists(node, [node.dtype.fields[part][1] for part in ("traj", "data")])
-    rows = node[()]
-    head = _head(rows["head"], place)
+    at_head, at_traj, at_data = field_offsets(node, ("head", "traj", "data"))
+    elements = stored_elements(node, content)
+    width = node.dtype["head"].itemsize
+    stored = np.ascontiguousarray(elements[:, at_head : at_head + width])
+    head = _head(stored.view(node.dtype["head"])[:, 0], place)
     samples = head["number_of_samples"].astype(np.int64)
     coils = head["active_channels"].astype(np.int64)
     axes = head["trajectory_dimensions"].astype(np.int64)
-    _require_sizes(rows["data"], 2 * samples * coils, place, "k-space")
+    first, sizes = list_places(elements, at_data, content, 4, place)
+    _require_sizes(sizes, 2 * samples * coils, place, "k-space")
+    first_of_k, sizes_of_k = list_places(elements, at_traj, content, 4, place)
     # Some writers declare a trajectory and store none: as good as none.
-    sizes = np.fromiter(map(len, rows["traj"]), np.int64, len(rows))
-    _require_sizes(rows["traj"], np.where(sizes == 0, 0, samples * axes), place, "trajectory")
-    shapes = zip(rows["data"], coils.tolist(), samples.tolist(), strict=True)
+    has_places = sizes_of_k > 0
+    _require_sizes(sizes_of_k, np.where(has_places, samples * axes, 0), place, "trajectory")
     return Acquisitions(
         head=head,
-        data=[values.view(np.complex64).reshape(c, n) for values, c, n in shapes],
-        trajectory=[
-            values.reshape(n, -1) if len(values) else values
-            for values, n in zip(rows["traj"], samples.tolist(), strict=True)
-        ],
+        data=StoredReadouts(content, first, coils, samples),
+        trajectory=StoredReadouts(
+            content, first_of_k, np.where(has_places, samples, 0), np.where(has_places, axes, 0),
+            np.dtype("<f4"),
+        ),
         header=parse_header(xml),
         xml=xml,
         source=NAME,
-    )
+    )  # fmt: skip
 
 
 def _group(file: h5py.File) -> str | None:
@@ -95,8 +113,7 @@ def _head(stored: NDArray[np.void], place: str) -> NDArray[np.void]:
     return head
 
 
-def _require_sizes(rows: NDArray[Any], expected: NDArray[np.int64], place: str, what: str) -> None:
-    sizes = np.fromiter(map(len, rows), np.int64, len(rows))
+def _require_sizes(sizes: NDArray[Any], expected: NDArray[np.int64], place: str, what: str) -> None:
     wrong = np.flatnonzero(sizes != expected)
     if len(wrong):
         i = int(wrong[0])

@@ -23,16 +23,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...kernels.ct.geometry import Geometry
-from ..ct.corrections import dead_pixels, line_integrals
-from ..scan import CTScan
-from .atomic import HDF5_ROOM, atomic
-from .beam_geometry import fields_of, kind_of, make_geometry, make_grid
-from .errors import FormatError
-from .hdf5 import attribute, dataset, find, has, looks_like, open_hdf5, read_array, read_text
+from ....kernels.ct.geometry import Geometry
+from ...ct.corrections import dead_pixels, line_integrals
+from ...scan import CTScan
+from ..atomic import HDF5_ROOM, atomic
+from ..beam_geometry import fields_of, kind_of, make_geometry, make_grid
+from ..errors import FormatError
+from ..hdf5 import (
+    attribute,
+    dataset,
+    find,
+    has,
+    looks_like,
+    number_kind,
+    open_hdf5,
+    read_array,
+    read_text,
+)
+from ..raw_file import Part, RawFile
 
 NAME = "Data Exchange HDF5"
 _LINE_INTEGRALS = "line integrals"
+_ONE_ROW = ("parallel", "fan")
 _AXES = ("theta", "y", "x")
 _TO_MM = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "nm": 1e-6}
 
@@ -42,8 +54,8 @@ def matches(path: Path) -> bool:
     return looks_like(path, lambda file: find(file, "exchange/data") is not None)
 
 
-def read(path: Path, angles: Any = None) -> CTScan:
-    """Read a scan; the rows of a parallel beam become slices: ``(row, view, column)``.
+def open_file(path: Path, angles: Any = None) -> RawFile:
+    """Look at a scan; the rows of a parallel beam become slices: ``(row, view, column)``.
 
     Parameters
     ----------
@@ -53,19 +65,45 @@ def read(path: Path, angles: Any = None) -> CTScan:
         View angles in radians, ``(view,)``, in place of ``exchange/theta``.
     """
     with open_hdf5(path) as file:
-        data = _projections(file, "exchange/data")
-        geometry = _geometry(file, data, angles)
-        stacked = len(geometry.shape) == 2
+        node, order = _frames_of(file, "exchange/data")
+        views, rows, columns = (node.shape[order.index(axis)] for axis in _AXES)
+        own = isinstance(find(file, "spinray/geometry"), h5py.Group)
         header = {"format": NAME, **_facts(file)}
+        missing = []
+        if not (own or angles is not None or has(file, "exchange/theta")):
+            missing.append("view angles: exchange/theta; load(path, angles=...) takes radians")
+        if not has(file, "exchange/data_white") and not _is_line_integrals(file):
+            missing.append("white field: exchange/data_white")
+        if not own:
+            header["rotation_axis"] = "not in the file, the detector's middle assumed"
+            if _pixel_size(file, "x") is None:
+                header["pixel_size"] = "not in the file, 1 mm assumed"
+        stacked = not own or _kind_in(file["spinray/geometry"]) in _ONE_ROW
+        single = has(file, "spinray") and not attribute(file["spinray"], "stack", True)
+    return RawFile(
+        format=NAME,
+        axes={"slice": rows} if stacked and not single else {},
+        size=4 * views * rows * columns,
+        facts={**header, "views": views, "detector": f"{rows} x {columns}"},
+        take=lambda part: _read(path, part, header, angles),
+        missing=tuple(missing),
+    )
+
+
+def _read(path: Path, part: Part, header: dict[str, Any], angles: Any) -> CTScan:
+    with open_hdf5(path) as file:
+        geometry = _geometry(file, angles)
+        stacked = len(geometry.shape) == 2
+        rows = part.get("slice", slice(None))
+        data = _projections(file, "exchange/data", rows)
         fields: dict[str, Any] = {"geometry": geometry, "header": header}
-        node = file["exchange/data"]
-        if attribute(node, "description", "") == _LINE_INTEGRALS:
+        if _is_line_integrals(file):
             fields["sinogram"] = _rows_first(data) if stacked else data
         else:
             for name, key in (("counts", "data"), ("blank", "data_white"), ("dark", "data_dark")):
                 if name == "dark" and not has(file, f"exchange/{key}"):
                     continue
-                frames = data if key == "data" else _projections(file, f"exchange/{key}")
+                frames = data if key == "data" else _projections(file, f"exchange/{key}", rows)
                 if frames.shape[1:] != data.shape[1:]:
                     raise FormatError(
                         None, f"exchange/{key}", f"has frames of {frames.shape[1:]}, "
@@ -73,14 +111,16 @@ def read(path: Path, angles: Any = None) -> CTScan:
                     )  # fmt: skip
                 fields[name] = _rows_first(frames) if stacked else frames
             if has(file, "spinray/sinogram"):
-                fields["sinogram"] = read_array(file, "spinray/sinogram", "f")
+                index = (rows,) if part else ()
+                fields["sinogram"] = read_array(file, "spinray/sinogram", "f", index)
         if has(file, "spinray"):
             fields |= _own(file, fields)
         else:
             fields["slice_spacing"] = _pixel_size(file, "y") or 1.0
-            header["rotation_axis"] = "not in the file, the detector's middle assumed"
-            if _pixel_size(file, "x") is None:
-                header["pixel_size"] = "not in the file, 1 mm assumed"
+    if stacked and not isinstance(rows, slice):
+        for name in ("sinogram", "counts", "blank", "dark"):
+            if name in fields and fields[name].ndim > 2:
+                fields[name] = fields[name][0]
     return _with_dead_pixels(CTScan(**fields))
 
 
@@ -93,27 +133,39 @@ def _with_dead_pixels(scan: CTScan) -> CTScan:
     return scan.replace(header={**scan.header, "dead_pixels": dead}) if dead else scan
 
 
-def _projections(file: h5py.File, name: str) -> NDArray[Any]:
-    """Read frames as ``(theta, y, x)``, whatever order the axes attribute says."""
-    frames = read_array(file, name)
-    if frames.ndim != 3 or 0 in frames.shape:
-        raise FormatError(None, name, f"has shape {frames.shape}, expected (theta, y, x)")
-    axes = str(attribute(dataset(file, name), "axes", "theta:y:x")).split(":")
-    order = [axis.split("_")[0].strip() for axis in axes]
-    if sorted(order) == sorted(_AXES):
-        frames = frames.transpose([order.index(axis) for axis in _AXES])
-    return frames
+def _is_line_integrals(file: h5py.File) -> bool:
+    return bool(attribute(file["exchange/data"], "description", "") == _LINE_INTEGRALS)
+
+
+def _frames_of(file: h5py.File, name: str) -> tuple[h5py.Dataset, list[str]]:
+    """A dataset of frames and the order of its axes, whatever its axes attribute says."""
+    node = dataset(file, name)
+    if number_kind(node) not in "biuf":
+        raise FormatError(None, name, f"holds {node.dtype}, expected numbers")
+    if node.ndim != 3 or 0 in node.shape:
+        raise FormatError(None, name, f"has shape {node.shape}, expected (theta, y, x)")
+    order = [axis.split("_")[0].strip() for axis in str(attribute(node, "axes", "")).split(":")]
+    return node, order if sorted(order) == sorted(_AXES) else list(_AXES)
+
+
+def _projections(file: h5py.File, name: str, rows: int | slice) -> NDArray[Any]:
+    """Read frames as ``(theta, y, x)``, some rows of them; a single one keeps its axis."""
+    _, order = _frames_of(file, name)
+    rows = rows if isinstance(rows, slice) else slice(rows, rows + 1)
+    frames = read_array(file, name, index=tuple(rows if a == "y" else slice(None) for a in order))
+    return frames.transpose([order.index(axis) for axis in _AXES])
 
 
 def _rows_first(frames: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(np.swapaxes(frames, 0, 1))
 
 
-def _geometry(file: h5py.File, data: NDArray[Any], angles: Any) -> Geometry:
+def _geometry(file: h5py.File, angles: Any) -> Geometry:
+    node, order = _frames_of(file, "exchange/data")
+    views, columns = (node.shape[order.index(axis)] for axis in ("theta", "x"))
     own = find(file, "spinray/geometry")
     if isinstance(own, h5py.Group) and angles is None:
-        kind = str(attribute(own, "kind", ""))
-        return make_geometry(kind, _values(own), "spinray/geometry")
+        return make_geometry(_kind_in(own), _values(own), "spinray/geometry")
     if angles is None:
         if not has(file, "exchange/theta"):
             raise FormatError(
@@ -124,20 +176,24 @@ def _geometry(file: h5py.File, data: NDArray[Any], angles: Any) -> Geometry:
         theta = read_array(file, "exchange/theta").astype(float)
         units = str(attribute(dataset(file, "exchange/theta"), "units", "degrees")).lower()
         angles = theta if units.startswith("rad") else np.deg2rad(theta)
-    if np.shape(angles) != data.shape[:1]:
+    if np.shape(angles) != (views,):
         raise FormatError(
-            None, "exchange/theta", f"has {np.shape(angles)} angles, exchange/data {data.shape[0]} "
+            None, "exchange/theta", f"has {np.shape(angles)} angles, exchange/data {views} "
             "projections",
         )  # fmt: skip
     return make_geometry(
         "parallel",
         {
             "angles": angles,
-            "columns": data.shape[2],
+            "columns": columns,
             "column_spacing": _pixel_size(file, "x") or 1.0,
         },
         "exchange/theta",
     )
+
+
+def _kind_in(group: h5py.Group) -> str:
+    return str(attribute(group, "kind", ""))
 
 
 def _pixel_size(file: h5py.File, axis: str) -> float | None:

@@ -1,0 +1,339 @@
+"""Diffusion priors, zero-shot learning and uncertainty on test subjects: figures, pictures, JSON.
+
+    SPINRAY_DATA=FOLDER python -m benchmarks.diffusion [JOB ...] [--output FILE] [--pictures FOLDER]
+
+Jobs: mr, radial, ct, samplers, time, trust, zero-shot, low-dose; all by default. Results of a job
+replace those in the output file, others stay.
+
+MR: `brain8ch_full.cfl` (8 coils, 230 x 180), undersampled by `sigpy.mri.poisson` (24 x 24 centre,
+seed 0), or simulated along 32 golden-angle spokes from its coil-combined image; NRMSE of the
+magnitude inside the object, scale fitted, as benchmarks.mri. CT: slices of `cranium_hu.npz`,
+projected on a grid twice as fine with photon noise (fan beam); PSNR inside the body, its range that
+of the slice. The priors (experiments/mr_prior.yaml, ct_prior.yaml) never saw these subjects.
+"""
+
+from __future__ import annotations
+
+import spinray as sr  # before torch: see GOMP_SPINCOUNT there
+
+# isort: split
+import argparse
+import json
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from spinray.datasets.simulate import clinical_fan
+from spinray.datasets.trajectories import radial
+from spinray.recon.ct import from_hounsfield, line_integrals, simulate_counts
+from spinray.recon.ct.hounsfield import WATER
+from spinray.recon.metrics import nrmse, psnr
+from spinray.recon.mri import root_sum_of_squares
+from spinray.recon.uncertainty import calibrate, coverage
+
+from .common import machine, write
+from .mri import read_cfl
+
+CLASSICAL = ("sense", "l1-wavelet", "tv", "tgv")
+PASSES, SAMPLES = 50, 4
+SLICES = (20, 54, 85)  # of the cranium: skull base, orbits, vertex
+SPACING, PHOTONS = 0.957, 1e5
+Scan = sr.MRScan | sr.CTScan
+Figures = dict[str, Any]
+
+
+class Brain:
+    """The real slice, its reference and its undersampled scans."""
+
+    def __init__(self, data: Path) -> None:
+        kspace = read_cfl(data / "mr_kspace" / "brain8ch_full")
+        self.kspace = torch.from_numpy(np.ascontiguousarray(np.moveaxis(kspace, -1, 0)))
+        self.shape = tuple(self.kspace.shape[1:])
+        self.target = root_sum_of_squares(sr.Fourier(self.shape).adjoint(self.kspace))
+        self.inside = self.target > 0.08 * self.target.flatten().quantile(0.995)
+
+    def poisson(self, acceleration: int) -> sr.MRScan:
+        import sigpy.mri
+
+        mask = sigpy.mri.poisson(self.shape, acceleration, calib=(24, 24), seed=0)
+        mask = torch.from_numpy(np.abs(mask) > 0)
+        return sr.MRScan(kspace=self.kspace * mask, mask=mask)
+
+    def radial(self, spokes: int) -> sr.MRScan:
+        """Spokes through the coil images of the whole scan, which bring their own noise."""
+        images = sr.Fourier(self.shape).adjoint(self.kspace)
+        side = max(self.shape)
+        trajectory = radial(spokes, 2 * side)
+        samples = sr.NonUniformFourier(trajectory, self.shape)(images)
+        maps = self.kspace  # the centre of the Cartesian scan calibrates the coils
+        header = {"calibration": sr.MRScan(kspace=maps)}
+        return sr.MRScan(
+            kspace=samples, trajectory=trajectory, image_shape=self.shape,
+            readout_length=2 * side, header=header,
+        )  # fmt: skip
+
+    def error(self, image: sr.Image) -> float:
+        return nrmse(self.target, image.magnitude(), mask=self.inside, fit_scale=True)
+
+
+def decibel(error: float) -> float:
+    return -20 * math.log10(error)
+
+
+def reconstructed(scan: Scan, method: str, **options: Any) -> tuple[sr.Image, float]:
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = sr.reconstruct(scan, method, progress=False, **options)
+    return image, time.perf_counter() - start
+
+
+def compared(
+    scan: Scan, score: Callable[[sr.Image], float], classical: tuple[str, ...], **options: Any
+) -> Figures:
+    """Decibels of each method; the gain of dds over the best classical one."""
+    rows: Figures = {}
+    for name in classical:
+        image, seconds = reconstructed(scan, name, **options)
+        rows[name] = {"dB": score(image), "seconds": seconds}
+    for name in ("dds", "pnp"):
+        passes = {"passes": PASSES} if name == "dds" else {"passes": 20}
+        image, seconds = reconstructed(scan, name, samples=SAMPLES, **passes, **options)
+        rows[name] = {"dB": score(image), "seconds": seconds, **image.metadata["convergence"]}
+    best = max(rows[name]["dB"] for name in classical)
+    rows["gain of dds, dB"] = rows["dds"]["dB"] - best
+    rows["gain of pnp, dB"] = rows["pnp"]["dB"] - best
+    for name, row in rows.items():
+        print(
+            f"    {name:16}", row if isinstance(row, float) else f"{row['dB']:.2f} dB", flush=True
+        )
+    return rows
+
+
+def mr(data: Path, pictures: Path | None) -> Figures:
+    brain = Brain(data)
+    found = {}
+    for acceleration in (4, 8):
+        print(f"  brain, Poisson {acceleration}x")
+        scan = brain.poisson(acceleration)
+        found[f"{acceleration}x"] = compared(scan, lambda x: decibel(brain.error(x)), CLASSICAL)
+    return found
+
+
+def radial_mr(data: Path, pictures: Path | None) -> Figures:
+    brain = Brain(data)
+    print("  brain, 32 spokes")
+    return compared(brain.radial(32), lambda x: decibel(brain.error(x)), CLASSICAL)
+
+
+class Head:
+    """Slices of the test head and their scans."""
+
+    def __init__(self, data: Path) -> None:
+        hu = np.load(data / "ct_images" / "cranium_hu.npz")["hu"]
+        slices = torch.from_numpy(hu[list(SLICES)].astype(np.float32))
+        self.target = from_hounsfield(slices).clamp_min(0)
+        self.grid = sr.VolumeGrid(tuple(slices.shape[1:]), (SPACING, SPACING))
+        self.inside = self.target > 0.25 * WATER
+        self.fine = torch.nn.functional.interpolate(
+            self.target[None], scale_factor=(2, 2), mode="bilinear", align_corners=False
+        )[0]
+
+    def scan(self, geometry: sr.Geometry, photons: float = PHOTONS) -> sr.CTScan:
+        fine = sr.VolumeGrid(tuple(2 * n for n in self.grid.shape), (SPACING / 2, SPACING / 2))
+        clean = sr.XRayTransform(geometry, fine)(self.fine)
+        counts = simulate_counts(clean, photons, electronic_noise=5.0, seed=1)
+        return sr.CTScan(line_integrals(counts, photons), geometry, volume=self.grid)
+
+    def fan(self, views: int) -> sr.Geometry:
+        radius = SPACING * math.hypot(*self.grid.shape) / 2
+        return clinical_fan(radius, views, columns=736)
+
+    def parallel(self, views: int, degrees: float) -> sr.Geometry:
+        angles = np.deg2rad(degrees) * np.arange(views) / views
+        columns = math.ceil(math.hypot(*self.grid.shape)) + 2
+        return sr.ParallelBeam(angles, columns, SPACING)
+
+    def score(self, image: sr.Image) -> float:
+        """Mean PSNR inside the body."""
+        values = image.magnitude()
+        return float(np.mean([
+            psnr(t, x, mask=m) for t, x, m in zip(self.target, values, self.inside, strict=True)
+        ]))  # fmt: skip
+
+
+def ct(data: Path, pictures: Path | None) -> Figures:
+    head = Head(data)
+    found = {}
+    jobs = {"60 views": head.fan(60), "limited angle, 120 degrees": head.parallel(180, 120)}
+    for name, geometry in jobs.items():
+        print(f"  head, {name}")
+        found[name] = compared(head.scan(geometry), head.score, ("tv", "sirt"))
+    return found
+
+
+def samplers(data: Path, pictures: Path | None) -> Figures:
+    """Every sampler at the passes of the table, brain at 4x."""
+    brain = Brain(data)
+    scan, rows = brain.poisson(4), {}
+    for name, passes in {"dds": 50, "dps": 50, "diffpir": 50, "daps": 50, "langevin": 200}.items():
+        image, seconds = reconstructed(scan, name, passes=passes, samples=SAMPLES)
+        rows[name] = {"passes": passes, "dB": decibel(brain.error(image)), "seconds": seconds}
+        print(f"    {name:10}", rows[name], flush=True)
+    return rows
+
+
+def timed(data: Path, pictures: Path | None) -> Figures:
+    """Eight samples of one slice, 50 passes."""
+    _, seconds = reconstructed(Brain(data).poisson(4), "dds", passes=50, samples=8)
+    print(f"    8 samples, 50 passes: {seconds:.0f} s")
+    return {"8 samples, 50 passes, seconds": seconds}
+
+
+def trust(data: Path, pictures: Path | None) -> Figures:
+    """Coverage of conformal intervals, and the standard deviation against the true error.
+
+    Calibrated on every fourth slice of the validation subject (4x and 8x Poisson), judged on other
+    slices of it and on the real scan of another subject.
+    """
+    from scipy.stats import spearmanr
+
+    held = simulated_slices(data, slice(2, 22, 4)), simulated_slices(data, slice(4, 22, 4))
+    sets: list[list[tuple[sr.Image, torch.Tensor, torch.Tensor]]] = []
+    for slices in held:
+        sets.append([])
+        for scan, target in slices:
+            image, _ = reconstructed(scan, "dds", passes=25, samples=8)
+            sets[-1].append((image, target, target > 0.08 * target.max()))
+    images, targets, masks = zip(*sets[0], strict=True)
+    found = calibrate(images, targets, level=0.9, masks=masks)
+    rows: Figures = {"factor": found.factor, "slices": len(images)}
+    judged = [coverage(t, found.interval(x), m) for x, t, m in sets[1]]
+    peak = [float(t.max()) for _, t, _ in sets[1]]
+    rows["held-out slices"] = {
+        "coverage": float(np.mean([j["coverage"] for j in judged])),
+        "width over maximum": float(
+            np.mean([j["width"] / p for j, p in zip(judged, peak, strict=True)])
+        ),
+        "rank correlation": float(np.mean([_rank(x, t, m) for x, t, m in sets[1]])),
+    }
+    brain = Brain(data)
+    for acceleration in (4, 8):
+        image, _ = reconstructed(brain.poisson(acceleration), "dds", passes=25, samples=8)
+        # intervals are in units of the deviation: the floor follows the image's unit
+        scale = float(brain.target[brain.inside].mean()) / float(targets[0][masks[0]].mean())
+        own = type(found)(found.level, found.factor, found.floor * scale)
+        judged_brain = coverage(brain.target, own.interval(image), brain.inside)
+        errors = (image.data.abs() - brain.target).abs()[brain.inside]
+        rows[f"real brain {acceleration}x"] = {
+            "coverage": judged_brain["coverage"],
+            "width over maximum": judged_brain["width"] / float(brain.target.max()),
+            "rank correlation": float(spearmanr(image.deviation[brain.inside], errors).statistic),
+        }
+    print("   ", json.dumps(rows, indent=1))
+    if pictures:
+        draw_uncertainty(brain, image, pictures / "diffusion_uncertainty.png")
+    return rows
+
+
+def _rank(image: sr.Image, target: torch.Tensor, mask: torch.Tensor) -> float:
+    from scipy.stats import spearmanr
+
+    error = (image.data.abs() - target).abs()
+    return float(spearmanr(image.deviation[mask], error[mask]).statistic)
+
+
+def simulated_slices(data: Path, which: slice) -> list[tuple[sr.MRScan, torch.Tensor]]:
+    """Scans of the validation subject, brain2, at 4x and 8x in turn, and their true images."""
+    masks = [sr.datasets.PoissonMask((float(r),), 24) for r in (4, 8)]
+    found = []
+    for place, number in enumerate(range(*which.indices(23))):
+        dataset = sr.datasets.SimulatedMR(
+            [data / "mr_images" / "brain2.nrrd"], mask=masks[place % 2], matrix=(192, 192),
+            maps="true", fixed=True,
+        )  # fmt: skip
+        example = dataset[number]
+        scan = sr.MRScan(kspace=example.kspace, mask=example.mask[0])
+        found.append((scan, example.target))
+    return found
+
+
+def zero_shot(data: Path, pictures: Path | None) -> Figures:
+    brain = Brain(data)
+    scan = brain.poisson(4)
+    rows: Figures = {}
+    for name in (*CLASSICAL, "zs-ssl", "dip"):
+        image, seconds = reconstructed(scan, name)
+        rows[name] = {"dB": decibel(brain.error(image)), "seconds": seconds}
+        print(f"    {name:12} {rows[name]['dB']:.2f} dB, {seconds:.0f} s", flush=True)
+    return rows
+
+
+def low_dose(data: Path, pictures: Path | None) -> Figures:
+    """Noise2Inverse against filtered back projection with its best window."""
+    head = Head(data)
+    scan = head.scan(head.fan(496), photons=5e3)
+    rows: Figures = {}
+    for window in ("ram-lak", "shepp-logan", "cosine", "hamming", "hann"):
+        image, _ = reconstructed(scan, "fbp", filter=window)
+        rows[f"fbp {window}"] = head.score(image)
+    image, seconds = reconstructed(scan, "noise2inverse")
+    rows["noise2inverse"], rows["seconds"] = head.score(image), seconds
+    best = max(v for k, v in rows.items() if k.startswith("fbp"))
+    rows["gain, dB"] = rows["noise2inverse"] - best
+    print("   ", rows)
+    return rows
+
+
+def draw_uncertainty(brain: Brain, image: sr.Image, path: Path) -> None:
+    """Reference, mean, true error and standard deviation on one scale."""
+    import matplotlib.pyplot as plt
+
+    top = float(brain.target.flatten().quantile(0.995))
+    error = (image.data.abs() - brain.target).abs()
+    parts = {
+        "all of k-space": (brain.target, top), "mean of 8 samples": (image.data.abs(), top),
+        "true error, x 10": (10 * error, top),
+        "standard deviation, x 10": (10 * image.deviation, top),
+    }  # fmt: skip
+    figure, axes = plt.subplots(1, 4, figsize=(14, 4.8), layout="constrained")
+    for axis, (title, (part, peak)) in zip(axes, parts.items(), strict=True):
+        axis.imshow(part.numpy(), cmap="gray", vmin=0, vmax=peak)
+        axis.set_title(title)
+        axis.axis("off")
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+JOBS: dict[str, Callable[[Path, Path | None], Figures]] = {
+    "mr": mr, "radial": radial_mr, "ct": ct, "samplers": samplers, "time": timed, "trust": trust,
+    "zero-shot": zero_shot, "low-dose": low_dose,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("jobs", nargs="*", choices=[[], *JOBS], help="default: all")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/diffusion.json"))
+    parser.add_argument("--pictures", type=Path, help="folder for the pictures of the tutorial")
+    arguments = parser.parse_args()
+    data = Path(os.environ.get("SPINRAY_DATA", "../shared/data"))
+    if not (data / "mr_kspace" / "brain8ch_full.cfl").exists():
+        print("skipped: the real data are not in SPINRAY_DATA")
+        return
+    results = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
+    for job in arguments.jobs or JOBS:
+        print(job, flush=True)
+        results[job] = {"machine": machine(), **JOBS[job](data, arguments.pictures)}
+        write(arguments.output, results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""``spinray convert``: raw files and images in another format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .reading_options import Words, reading_options
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="A raw MR or CT file, or an image.")],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            help="Raw: .h5, .mrd (ISMRMRD; Data Exchange for CT), .cfl (BART). Image: .nii.gz, "
+            ".dcm, .h5, .png, .npy."
+        ),
+    ],
+    anonymize: Annotated[
+        bool,
+        typer.Option(
+            "--anonymize", help="Leave out names, dates, institutions, devices, free text, UIDs."
+        ),
+    ] = False,
+    read: Words = None,
+) -> None:
+    """Write a raw file or an image in another format.
+
+    Readouts go to ISMRMRD as they are, with noise, navigators and headers.
+
+    Example: [bold]spinray convert meas.dat meas.h5 --anonymize[/bold]
+    """
+    from ..io import convert as converted
+
+    if target.exists() and source.exists() and target.samefile(source):
+        raise ValueError(f"{target}: is the source, give another file as target")
+    written = converted(source, target, anonymize=anonymize, **reading_options(read))
+    typer.echo(f"{written}: {written.stat().st_size / 1e6:.3g} MB", err=True)

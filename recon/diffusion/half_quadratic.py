@@ -1,0 +1,71 @@
+"""Plug-and-play reconstruction: a denoiser in the place of a regulariser."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..models import EDMDenoiser
+from ..operators import LinearOperator
+from ..solvers.common import Callback, relative_change
+from .prior import Denoiser, Prior
+from .samplers import make_problem
+from .schedule import noise_levels
+
+LAST = 1.0  # of the denoiser's level, in units of the data's noise in the image
+
+
+def plug_and_play(
+    prior: EDMDenoiser | Denoiser,
+    A: LinearOperator,
+    y: Tensor,
+    *,
+    iterations: int = 20,
+    noise: float | None = None,
+    initial: Tensor | None = None,
+    start: float | None = None,
+    scale: float | None = None,
+    weight: float = 1.0,
+    callback: Callback | None = None,
+) -> Tensor:
+    """One image by half-quadratic splitting: denoise at a falling level, fit the data, repeat.
+
+    Parameters
+    ----------
+    prior, A, y, noise, scale, weight
+        As `spinray.diffusion.sample`.
+    iterations
+        Network passes.
+    initial
+        Image to start from. Default: zero.
+    start
+        First noise level of the denoiser, in units of `scale`. Default: 0.3, and 1 without an
+        initial image.
+
+    Returns
+    -------
+    Tensor
+        ``([z,] y, x)``.
+
+    References
+    ----------
+    S. V. Venkatakrishnan et al., GlobalSIP (2013); K. Zhang et al., DPIR, IEEE TPAMI 44, 6360
+    (2022).
+    """
+    problem = make_problem(prior, A, y, noise, scale, initial)
+    denoiser = Prior(prior) if isinstance(prior, EDMDenoiser) else prior
+    high = start or (1.0 if initial is None else 0.3)
+    low = min(high, max(LAST * problem.noise, 0.01))
+    like = problem.adjoint_data
+    x = (torch.zeros_like(like) if initial is None else initial.to(like) / problem.scale)[None]
+    with torch.no_grad():
+        for index, sigma in enumerate(noise_levels(iterations, high, low)):
+            x = problem.consistent(x, math.sqrt(weight) * sigma)
+            denoised = denoiser(x, sigma)
+            if callback is not None:
+                callback(index, denoised, relative_change(denoised - x, denoised))
+            x = denoised
+        x = problem.consistent(x, math.sqrt(weight) * denoiser.deviation(low))
+    return problem.scale * x[0]

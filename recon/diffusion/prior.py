@@ -1,0 +1,107 @@
+"""A trained denoiser as a prior of whole images."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..models import EDMDenoiser
+from ..models.channels import from_channels, to_channels
+from .tiles import Tiling
+
+TILES = 24  # that go through the network at a time
+OVERLAP = 6  # part of a tile
+
+
+class Denoiser(Protocol):
+    """What samplers know of a prior. Images are in its own unit, in which they are of order one."""
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        """Expected image, given ``x = image + sigma noise``; ``(*batch, [z,] y, x)``.
+
+        The noise is of unit variance, in both parts of complex images.
+        """
+
+    def deviation(self, sigma: float) -> float:
+        """Root mean square of what the expected image misses, in either part."""
+
+
+class Prior:
+    """An `EDMDenoiser` on images of any size, by overlapping tiles of the size it was trained on.
+
+    Volumes go through slice by slice. The tiles move from call to call, so that no seam stays.
+
+    Parameters
+    ----------
+    network
+        The trained denoiser.
+    overlap
+        Pixels by which neighbouring tiles overlap at least. Default: a sixth of a tile.
+    seed
+        Of the tiles' places; None: they stay, and the same image gives the same result.
+
+    Raises
+    ------
+    TypeError
+        Another kind of network.
+    ValueError
+        An overlap that leaves no step.
+
+    References
+    ----------
+    J. Hu et al., PaDIS, NeurIPS (2024).
+    """
+
+    def __init__(
+        self, network: EDMDenoiser, *, overlap: int | None = None, seed: int | None = 0
+    ) -> None:
+        if not isinstance(network, EDMDenoiser):
+            raise TypeError(f"a prior is an EDMDenoiser, got {type(network).__name__}")
+        overlap = network.patch // OVERLAP if overlap is None else overlap
+        if not 0 <= overlap <= network.patch // 2:
+            raise ValueError(f"overlap must be 0 to {network.patch // 2} pixels, got {overlap}")
+        self.network, self.overlap = network, overlap
+        self._generator = None if seed is None else torch.Generator().manual_seed(seed)
+        figures = network.training_facts.get("figures", {})
+        self._errors = [(float(row[0]), float(row[1])) for row in figures.get("denoising", ())]
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        """Expected image; see `Denoiser`."""
+        if x.is_complex() != self.network.complex_images:
+            kind = "complex" if self.network.complex_images else "real"
+            raise TypeError(f"this prior is of {kind} images, got {x.dtype}")
+        slices = x.reshape(-1, 1, *x.shape[-2:])
+        channels = to_channels(slices) if x.is_complex() else slices
+        shape = (int(x.shape[-2]), int(x.shape[-1]))
+        tiling = Tiling(shape, self.network.patch, self.overlap, self._generator)
+        tiles = tiling.cut(channels)
+        position = tiling.positions(tiles).repeat(len(slices), 1, 1, 1)
+        parts = [
+            self.network(part, sigma, place)
+            for part, place in zip(
+                torch.split(tiles, TILES), torch.split(position, TILES), strict=True
+            )
+        ]
+        joined = tiling.join(torch.cat(parts))
+        return (from_channels(joined) if x.is_complex() else joined).reshape(x.shape)
+
+    def deviation(self, sigma: float) -> float:
+        """As measured in the validation, between its levels by powers; see `Denoiser`."""
+        data = self.network.sigma_data
+        bound = sigma * data / math.hypot(sigma, data)  # of the best linear estimate of a pixel
+        if not self._errors:
+            return bound
+        levels = [level for level, _ in self._errors]
+        errors = [error for _, error in self._errors]
+        if sigma <= levels[0]:
+            return min(bound, errors[0] * sigma / levels[0])
+        if sigma >= levels[-1]:
+            return errors[-1]
+        upper = next(index for index, level in enumerate(levels) if level > sigma)
+        span = math.log(levels[upper] / levels[upper - 1])
+        share = math.log(sigma / levels[upper - 1]) / span
+        lower, higher = errors[upper - 1], errors[upper]
+        return lower * math.exp(share * math.log(higher / lower))

@@ -1,0 +1,358 @@
+"""Samples of the posterior: images that the data and a diffusion prior allow."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from ..arrays import item_scale
+from ..ct.hounsfield import WATER
+from ..models import EDMDenoiser
+from ..operators import LinearOperator
+from ..operators.wavelet import Wavelet
+from ..solvers import conjugate_gradient
+from ..solvers.common import Callback, relative_change
+from .estimates import decomposed, guided, proximal
+from .prior import Denoiser, Prior
+from .problem import Problem
+from .schedule import HIGHEST, LOWEST, noise_levels
+
+log = logging.getLogger("spinray")
+
+Sampler = Literal["dds", "dps", "diffpir", "daps", "langevin"]
+SAMPLERS: tuple[str, ...] = get_args(Sampler)
+Estimate = Callable[[Denoiser, Problem, Tensor, float, float], Tensor]
+ESTIMATES: dict[str, Estimate] = {"dds": decomposed, "dps": guided, "diffpir": proximal}
+INNER = {"daps": 2, "langevin": 5}  # network passes at each noise level
+LANGEVIN_STEP = 0.3  # in units of the squared noise level
+
+
+def sample(
+    prior: EDMDenoiser | Denoiser,
+    A: LinearOperator,
+    y: Tensor,
+    *,
+    sampler: Sampler = "dds",
+    samples: int = 1,
+    passes: int = 50,
+    noise: float | None = None,
+    initial: Tensor | None = None,
+    start: float | None = None,
+    scale: float | None = None,
+    weight: float = 1.0,
+    eta: float = 1.0,
+    seed: int = 0,
+    callback: Callback | None = None,
+) -> Tensor:
+    """Draw images from the posterior of ``y = A x + noise`` under a diffusion prior.
+
+    All samples are drawn at once, each from its own random numbers; where memory does not suffice,
+    fewer at a time.
+
+    Parameters
+    ----------
+    prior
+        A trained `EDMDenoiser` (`load_model`), or any `Denoiser`.
+    A
+        Image ``([z,] y, x)`` to data, such as `Sense` or `XRayTransform`.
+    y
+        Data of one scan, ``A.range_shape``; its noise must be white.
+    sampler
+        ``"dds"``: conjugate gradients from the denoised image, weighted by the prior's error (exact
+        for a white Gaussian prior). ``"dps"``: gradients through the network. ``"diffpir"``:
+        proximal steps, half of the noise new at each level. ``"daps"``: draws a clean image at each
+        level and adds noise again. ``"langevin"``: annealed Langevin dynamics.
+    samples
+        How many images.
+    passes
+        Through the network, for each sample.
+    noise
+        Standard deviation of the data's noise (of the real part). Default: from the finest
+        wavelet coefficients of a least-squares image, which also hold aliasing.
+    initial
+        Image to start from, such as a classical reconstruction. Default: noise alone.
+    start
+        Noise that is added to `initial`, in units of `scale`. Default: 0.3; without an initial
+        image the schedule's highest.
+    scale
+        Unit of the image. Default: water for a real `EDMDenoiser`; the robust maximum of the
+        initial or a least-squares image for a complex one; 1 for other denoisers.
+    weight
+        Multiplies how much the data count against the prior.
+    eta
+        Part of the noise that is drawn anew at each level, 0 to 1; `dds` and `dps`.
+    seed
+        Of all that is random.
+    callback
+        ``callback(pass, x, change)`` after each pass.
+
+    Returns
+    -------
+    Tensor
+        ``(sample, [z,] y, x)``.
+
+    Raises
+    ------
+    ValueError
+        Options out of range, an unknown sampler, data that do not fit the operator or the prior.
+
+    References
+    ----------
+    H. Chung et al., DDS, ICLR (2024); H. Chung et al., DPS, ICLR (2023); Y. Zhu et al., DiffPIR,
+    CVPR Workshops (2023); B. Zhang et al., DAPS, CVPR (2025); A. Jalal et al., NeurIPS (2021).
+    """
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
+    if samples < 1 or passes < 1 or not weight > 0 or not 0 <= eta <= 1:
+        raise ValueError(
+            f"samples and passes must be 1 or more, weight positive, eta 0 to 1: got {samples}, "
+            f"{passes}, {weight}, {eta}"
+        )
+    problem = make_problem(prior, A, y, noise, scale, initial)
+    denoiser = Prior(prior, seed=seed) if isinstance(prior, EDMDenoiser) else prior
+    high = start or (HIGHEST if initial is None else 0.3)
+    levels = noise_levels(max(1, passes // INNER.get(sampler, 1)), high, min(LOWEST, high))
+    like = problem.adjoint_data
+    first = torch.zeros_like(like) if initial is None else initial.to(like) / problem.scale
+
+    def run(draws: Draws) -> Tensor:
+        x = first + levels[0] * draws(like)
+        if sampler == "langevin":
+            return _langevin(denoiser, problem, x, levels, weight, draws, callback)
+        if sampler == "daps":
+            return _decoupled(denoiser, problem, x, levels, weight, draws, callback)
+        change = diffpir_renoised if sampler == "diffpir" else ancestral
+        return _descend(
+            denoiser, problem, x, levels, ESTIMATES[sampler], weight, eta, change, draws, callback
+        )
+
+    seeds = [(seed << 20) + index for index in range(samples)]
+    return problem.scale * fitting_memory(run, seeds)
+
+
+def draw(
+    prior: EDMDenoiser | Denoiser,
+    shape: tuple[int, ...],
+    *,
+    samples: int = 1,
+    passes: int = 50,
+    seed: int = 0,
+    complex_images: bool = True,
+) -> Tensor:
+    """Draw images from the prior alone, in its own unit: what it believes in.
+
+    Parameters
+    ----------
+    prior
+        A trained `EDMDenoiser`, or any `Denoiser`.
+    shape
+        ``([z,] y, x)``.
+    samples, passes, seed
+        As `sample`.
+    complex_images
+        Of a `Denoiser` that is no `EDMDenoiser`: whether its images are complex.
+    """
+    denoiser: Denoiser
+    if isinstance(prior, EDMDenoiser):
+        complex_images, denoiser = prior.complex_images, Prior(prior, seed=seed)
+    else:
+        denoiser = prior
+    levels = noise_levels(passes)
+    like = torch.zeros(shape, dtype=torch.complex64 if complex_images else torch.float32)
+    draws = Draws([(seed << 20) + index for index in range(samples)])
+    x = levels[0] * draws(like)
+    with torch.no_grad():
+        for sigma, following in zip(levels, [*levels[1:], 0.0], strict=True):
+            x = ancestral(x, denoiser(x, sigma), sigma, following, 1.0, draws)
+    return x
+
+
+class Draws:
+    """White noise for each sample from its own generator, so that samples do not depend on others.
+
+    Parameters
+    ----------
+    seeds
+        One a sample.
+    """
+
+    def __init__(self, seeds: list[int]) -> None:
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self, like: Tensor) -> Tensor:
+        """``(sample, *like.shape)``, of unit variance in either part."""
+        factor = math.sqrt(2) if like.is_complex() else 1.0
+        drawn = [torch.randn(like.shape, dtype=like.dtype, generator=g) for g in self._generators]
+        return factor * torch.stack(drawn).to(like.device)
+
+
+def _descend(
+    prior: Denoiser,
+    problem: Problem,
+    x: Tensor,
+    levels: list[float],
+    estimate: Estimate,
+    weight: float,
+    eta: float,
+    renoise: Callable[[Tensor, Tensor, float, float, float, Draws], Tensor],
+    draws: Draws,
+    callback: Callback | None,
+) -> Tensor:
+    """From level to level: estimate the clean image, and add the next level's noise to it."""
+    for index, sigma in enumerate(levels):
+        clean = estimate(prior, problem, x, sigma, weight)
+        following = levels[index + 1] if index + 1 < len(levels) else 0.0
+        _report(callback, index, x, clean)
+        x = renoise(x, clean, sigma, following, eta, draws)
+    return x
+
+
+def ancestral(
+    x: Tensor, clean: Tensor, sigma: float, following: float, eta: float, draws: Draws
+) -> Tensor:
+    """The next x: noise that x has, scaled down, and new noise; eta of the reverse diffusion's."""
+    fresh = eta * following * math.sqrt(1 - (following / sigma) ** 2)
+    kept = math.sqrt(following**2 - fresh**2) / sigma
+    x = clean + kept * (x - clean)
+    return x if fresh == 0 else x + fresh * draws(x[0])
+
+
+def diffpir_renoised(
+    x: Tensor, clean: Tensor, sigma: float, following: float, eta: float, draws: Draws
+) -> Tensor:
+    """The next x as DiffPIR has it: half of the noise's variance is new, at any eta."""
+    if following == 0:
+        return clean
+    share = math.sqrt(0.5)
+    return clean + share * (following / sigma * (x - clean) + following * draws(x[0]))
+
+
+def _decoupled(
+    prior: Denoiser,
+    problem: Problem,
+    x: Tensor,
+    levels: list[float],
+    weight: float,
+    draws: Draws,
+    callback: Callback | None,
+) -> Tensor:
+    """DAPS: a clean image from x and the data at each level, then the next level's noise on it.
+
+    The clean image is drawn by perturbed least squares, which is exact for linear operators: the
+    paper runs Langevin dynamics instead.
+    """
+    count = 0
+    with torch.no_grad():
+        for index, sigma in enumerate(levels):
+            clean, inner = x, [sigma] if sigma <= 2 * LOWEST else noise_levels(INNER["daps"], sigma)
+            for place, level in enumerate(inner):
+                following = inner[place + 1] if place + 1 < len(inner) else 0.0
+                clean = ancestral(clean, prior(clean, level), level, following, 0.0, draws)
+                _report(callback, count, x, clean)
+                count += 1
+            deviation = math.sqrt(weight) * prior.deviation(sigma)
+            if index + 1 == len(levels):
+                return problem.consistent(clean, deviation)
+            noisy = problem.y + problem.noise * draws(problem.y)
+            around = clean + deviation * draws(clean[0])
+            drawn = problem.consistent(around, deviation, data=problem.A.adjoint(noisy))
+            x = drawn + levels[index + 1] * draws(drawn[0])
+    return x
+
+
+def _langevin(
+    prior: Denoiser,
+    problem: Problem,
+    x: Tensor,
+    levels: list[float],
+    weight: float,
+    draws: Draws,
+    callback: Callback | None,
+) -> Tensor:
+    """Annealed Langevin dynamics: small steps uphill and noise, at each level for a while."""
+    count = 0
+    with torch.no_grad():
+        for sigma in levels:
+            for _ in range(INNER["langevin"]):
+                step = LANGEVIN_STEP * sigma**2
+                width = (problem.noise**2 + sigma**2) / weight
+                slope = (prior(x, sigma) - x) / sigma**2
+                slope += (problem.adjoint_data - problem.A.normal(x)) / width
+                moved = x + step * slope
+                _report(callback, count, x, moved)
+                count += 1
+                x = moved + math.sqrt(2 * step) * draws(x[0])
+        return problem.consistent(prior(x, levels[-1]), prior.deviation(levels[-1]))
+
+
+def make_problem(
+    prior: EDMDenoiser | Denoiser,
+    A: LinearOperator,
+    y: Tensor,
+    noise: float | None,
+    scale: float | None,
+    initial: Tensor | None,
+) -> Problem:
+    """The problem in the prior's units; see `sample` for what is found where nothing is given."""
+    if isinstance(prior, EDMDenoiser) and y.is_complex() != prior.complex_images:
+        kinds = ("real", "complex")
+        raise ValueError(
+            f"the prior is of {kinds[prior.complex_images]} images, the data are "
+            f"{kinds[y.is_complex()]}: a prior of another modality"
+        )
+    if noise is None or (scale is None and initial is None):
+        with torch.no_grad():
+            rough = conjugate_gradient(A, y, iterations=5)
+    if noise is None:
+        noise = apparent_noise(A, rough)
+    if scale is None:
+        scale = 1.0
+        if isinstance(prior, EDMDenoiser):
+            image = rough if initial is None else initial
+            complex_images = prior.complex_images
+            scale = float(item_scale(image, image.ndim)) if complex_images else WATER
+    return Problem(A, y, noise, scale)
+
+
+def apparent_noise(A: LinearOperator, image: Tensor) -> float:
+    """Standard deviation of data that would explain the image's finest wavelet coefficients."""
+    wavelet = Wavelet(tuple(image.shape[-2:]), "db4")
+    level = float(wavelet(image)[wavelet.finest].abs().flatten().median())
+    # medians of the magnitude of normal noise, real and complex, per part
+    level /= 1.177 if image.is_complex() else 0.6745
+    probe = torch.randn(image.shape, dtype=image.dtype, generator=torch.Generator().manual_seed(0))
+    gain = torch.linalg.vector_norm(A(probe.to(image.device)))
+    return level * float(gain) / math.sqrt(math.prod(A.range_shape))
+
+
+def fitting_memory(run: Callable[[Draws], Tensor], seeds: list[int]) -> Tensor:
+    """Run all samples at once, or fewer at a time where memory is short, with a warning."""
+    size = len(seeds)
+    done: list[Tensor] = []
+    while sum(map(len, done)) < len(seeds):
+        first = sum(map(len, done))
+        try:
+            done.append(run(Draws(seeds[first : first + size])))
+        except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+            if size == 1 or not _of_memory(error):
+                raise
+            size = -(-size // 2)
+            warnings.warn(f"out of memory: going on with {size} samples at a time", stacklevel=3)
+    return torch.cat(done)
+
+
+def _of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "allocate memory" in str(error) or "out of memory" in str(error)
+
+
+def _report(callback: Callback | None, index: int, x: Tensor, clean: Tensor) -> None:
+    if callback is not None:
+        callback(index, clean, relative_change(clean - x, clean))

@@ -1,0 +1,230 @@
+"""Methods with a diffusion prior: samples of the posterior, and plug-and-play."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from ..arrays import item_scale
+from ..ct import tv as ct_tv
+from ..ct.hounsfield import WATER
+from ..ct.noise import apparent_photons
+from ..diffusion import novelty, plug_and_play, sample
+from ..diffusion.samplers import Sampler
+from ..diffusion.unlike import CLEAR as UNLIKE
+from ..image import Image
+from ..models import EDMDenoiser
+from ..mri import wavelet_sense
+from ..operators import LinearOperator, XRayTransform
+from ..operators.diagonal import Diagonal
+from ..scan import CTScan, MRScan
+from ..solvers import Convergence
+from ..uncertainty import residual_test, split, statistics
+from .ct import ct_image
+from .learned import network, shipped, warn_of_unlike
+from .mr_encoding import Samples, encoding
+from .mr_volumes import each_volume
+from .mri_regularized import noise_of
+from .raw_chain import RawOptions, whitened
+from .registry import Recipe, Track, method, option
+
+WARM_ITERATIONS = 40  # of the classical image that samplers start from
+SUMMARIES = {
+    "dds": "Diffusion prior, decomposed sampling: a few conjugate gradient steps a network pass",
+    "dps": "Diffusion prior, posterior sampling by gradients through the network",
+    "diffpir": "Diffusion prior, restoration by proximal steps (DiffPIR)",
+    "daps": "Diffusion prior, decoupled annealing: a clean image at each noise level, then noise",
+    "langevin": "Diffusion prior, annealed Langevin dynamics: needs hundreds of passes",
+    "pnp": "Plug-and-play: the prior's denoiser and least squares in turn; one image",
+}
+
+
+@dataclass(frozen=True)
+class PriorOptions:
+    """Options of methods with a diffusion prior."""
+
+    prior: str = option("", "file of the prior's weights; empty: the one that comes with Spinray")
+    passes: int = option(50, "network passes for each sample")
+    samples: int = option(4, "images to draw; the image is their mean, with standard deviation")
+    noise: float | str = option(
+        "auto", "standard deviation of the data's noise (real part)", choices=("auto",)
+    )  # fmt: skip
+    start: float = option(
+        0.2, "noise added to the classical image before sampling, in units of the image's maximum; "
+        "0 starts from noise alone"
+    )  # fmt: skip
+    weight: float = option(1.0, "how much the data count against the prior")
+    seed: int = option(1, "of all that is random")
+
+
+@dataclass(frozen=True)
+class MrPriorOptions(RawOptions, PriorOptions):
+    """Options of MR methods with a diffusion prior."""
+
+    calibration: int = option(24, "width of the k-space centre that the coil maps come from")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One volume to reconstruct, in the prior's terms."""
+
+    prior: EDMDenoiser
+    A: LinearOperator
+    y: Tensor
+    noise: float
+    initial: Tensor
+    scale: float
+
+
+def solve(task: Task, name: str, options: PriorOptions, step: Convergence) -> Tensor:
+    """Samples ``(sample, [z,] y, x)``; how far to trust them goes into the figures of `step`."""
+    common: dict[str, Any] = {
+        "noise": task.noise, "scale": task.scale, "weight": options.weight, "callback": step,
+    }  # fmt: skip
+    if options.start > 0:
+        common.update(initial=task.initial, start=options.start)
+    if name == "pnp":
+        image = plug_and_play(task.prior, task.A, task.y, iterations=options.passes, **common)
+        samples = image[None]
+    else:
+        samples = sample(
+            task.prior, task.A, task.y, sampler=cast(Sampler, name), samples=options.samples,
+            passes=options.passes, seed=options.seed, **common,
+        )  # fmt: skip
+    step.figures.update(trust(task, samples.mean(0)))
+    return samples
+
+
+def trust(task: Task, image: Tensor) -> dict[str, Any]:
+    """Residual, part of the image that the data do not tell, likeness to the training; warns."""
+    test = residual_test(task.A, image, task.y, task.noise)
+    if test.verdict == "noise":
+        warnings.warn(str(test), stacklevel=4)
+    norm = task.A.norm(10, dtype=image.dtype, device=image.device)
+    relative = max(task.noise / (norm * task.scale), 1e-3)
+    figures: dict[str, Any] = {
+        "noise": task.noise,
+        "residual": round(test.ratio, 4),
+        "residual_verdict": test.verdict,
+        "added_by_prior": round(split(task.A, image, noise=relative, iterations=30).fraction, 5),
+    }
+    if task.prior.training_facts.get("figures", {}).get("denoising"):
+        figures["novelty"] = round(novelty(task.prior, task.initial, scale=task.scale), 3)
+        if float(figures["novelty"]) > UNLIKE:
+            warnings.warn(
+                f"the prior denoises this image {figures['novelty']:.1f} times worse than those of "
+                "its validation: another anatomy or contrast, or heavy artefacts; check it "
+                "against another method",
+                stacklevel=4,
+            )
+    return figures
+
+
+def _mr(name: str) -> Recipe:
+    def recipe(scan: MRScan, options: MrPriorOptions, track: Track) -> Image:
+        model = _prior(options.prior, "mri", scan, name).to(scan.kspace.device)
+        measured = scan.noise is not None
+
+        def volume_samples(volume: MRScan, sampling: Samples | None, step: Convergence) -> Tensor:
+            return solve(_mr_task(model, volume, sampling, options, measured), name, options, step)
+
+        passes = options.passes
+        drawn = each_volume(whitened(scan), volume_samples, track, name, passes)
+        return summarised(drawn, scan.ndim)
+
+    recipe.__doc__ = SUMMARIES[name] + "; ESPIRiT maps, any sampling."
+    return recipe
+
+
+def _mr_task(
+    model: EDMDenoiser,
+    volume: MRScan,
+    sampling: Samples | None,
+    options: MrPriorOptions,
+    measured: bool,
+) -> Task:
+    """Encoding, noise and a compressed-sensing image to start from."""
+    A = encoding(volume, options.calibration, sampling)
+    y, weighted = volume.kspace, A
+    if sampling is not None:  # FISTA is slow at the edge of k-space without weights
+        weighted = encoding(volume, options.calibration, sampling, weighted=True)
+        y = sampling.density().sqrt() * y
+    initial = wavelet_sense(weighted, y, iterations=WARM_ITERATIONS)
+    if options.noise == "auto":  # of complex samples, half of the variance in either part
+        noise = float(noise_of(volume, measured).square().mean().sqrt()) / math.sqrt(2)
+    else:
+        noise = float(options.noise)
+    scale = float(item_scale(initial, volume.ndim))
+    return Task(model, A, volume.kspace, noise, initial, scale)
+
+
+def _ct(name: str) -> Recipe:
+    def recipe(scan: CTScan, options: PriorOptions, track: Track) -> Image:
+        model = _prior(options.prior, "ct", scan, name).to(scan.sinogram.device)
+        P = XRayTransform(scan.geometry, scan.grid)
+        stack = scan.sinogram.reshape(-1, *scan.geometry.shape)
+        drawn, records = [], []
+        with track(name, options.passes * len(stack)) as step:
+            for sinogram in stack:
+                records.append(Convergence(step))
+                task = _ct_task(model, P, sinogram, options)
+                drawn.append(solve(task, name, options, records[-1]).clamp_min(0))
+        data = torch.stack(drawn).reshape(*scan.batch_shape, *drawn[0].shape)
+        axis = data.ndim - len(P.domain_shape) - 1
+        image = ct_image(scan, data.select(axis, 0))
+        figures = [record.summary() for record in records]
+        image = dataclasses.replace(
+            image, metadata={"convergence": figures[0] if len(figures) == 1 else figures}
+        )
+        return _with_samples(image, data.movedim(axis, 0))
+
+    recipe.__doc__ = SUMMARIES[name] + "; any geometry."
+    return recipe
+
+
+def _ct_task(model: EDMDenoiser, P: XRayTransform, sinogram: Tensor, options: PriorOptions) -> Task:
+    """Projection and data weighted to white noise, and a total-variation image to start from."""
+    photons = apparent_photons(sinogram)
+    root = torch.exp(-sinogram.clamp_min(0) / 2)
+    noise = 1 / math.sqrt(photons) if options.noise == "auto" else float(options.noise)
+    initial = ct_tv(P, sinogram, iterations=WARM_ITERATIONS)
+    return Task(model, Weighted(root) @ P, root * sinogram, noise, initial, WATER)
+
+
+class Weighted(Diagonal):
+    """Real weights of real data."""
+
+    dtype = torch.float32
+
+
+def summarised(image: Image, ndim: int) -> Image:
+    """Samples ``(*batch, sample, [z,] y, x)`` as their mean, deviation and themselves."""
+    axis = image.data.ndim - ndim - 1
+    samples = image.data.movedim(axis, 0)
+    return _with_samples(image, samples)
+
+
+def _with_samples(image: Image, samples: Tensor) -> Image:
+    mean, deviation = statistics(samples)
+    if len(samples) == 1:
+        return dataclasses.replace(image, data=mean)
+    return dataclasses.replace(image, data=mean, deviation=deviation, samples=samples)
+
+
+def _prior(weights: str, modality: str, scan: MRScan | CTScan, name: str) -> EDMDenoiser:
+    model = cast(
+        EDMDenoiser, network(weights or shipped("prior", modality), (EDMDenoiser,), name)
+    )  # fmt: skip
+    warn_of_unlike(model.training_facts, scan)
+    return model
+
+
+for _name in SUMMARIES:
+    method(_name, "mri")(_mr(_name))
+    method(_name, "ct")(_ct(_name))

@@ -1,0 +1,158 @@
+"""Intervals that hold what they promise, calibrated on images whose truth is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..image import Image
+
+FLOOR = 0.05  # least deviation, in units of the median inside the object of the calibration
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Half widths of intervals in units of an image's own standard deviation.
+
+    Parameters
+    ----------
+    level
+        Part of the pixels that the intervals are to hold.
+    factor
+        Half width over the standard deviation.
+    floor
+        Least standard deviation, in the images' unit.
+    """
+
+    level: float
+    factor: float
+    floor: float
+
+    def interval(self, image: Image | Tensor, deviation: Tensor | None = None) -> Intervals:
+        """Lower and upper bound of the magnitude in each pixel (of the value, where it is real).
+
+        Parameters
+        ----------
+        image
+            An `Image` with `deviation`, or its values ``(*batch, [z,] y, x)``.
+        deviation
+            Of values: shaped alike.
+        """
+        value, spread = _value_and_deviation(image, deviation)
+        half = self.factor * spread.clamp_min(self.floor)
+        lower = value - half
+        complex_image = image.data.is_complex() if isinstance(image, Image) else image.is_complex()
+        return (lower.clamp_min(0) if complex_image else lower), value + half
+
+
+Intervals = tuple[Tensor, Tensor]
+
+
+def calibrate(
+    images: Sequence[Image | tuple[Tensor, Tensor]],
+    targets: Sequence[Tensor],
+    *,
+    level: float = 0.9,
+    masks: Sequence[Tensor] | None = None,
+) -> Calibration:
+    """Find the factor by which standard deviations become intervals of a stated coverage.
+
+    Split conformal prediction with the error over the standard deviation as the score: of pixels
+    from images like those given, at least the part `level` will lie in their intervals, whatever
+    the method and its errors. Pixels of one image are not independent: give images of several
+    subjects, none of which is judged later.
+
+    Parameters
+    ----------
+    images
+        Held-out images with their standard deviations: `Image`, or pairs (value, deviation).
+    targets
+        True images, of the same shapes; magnitudes where images are complex.
+    level
+        Coverage, between 0 and 1.
+    masks
+        Bool, of the same shapes: pixels that count. Default: all.
+
+    Raises
+    ------
+    ValueError
+        No image, lengths or shapes that differ, a level out of range or beyond what so few pixels
+        can tell, images without a standard deviation.
+
+    References
+    ----------
+    V. Vovk et al., Algorithmic Learning in a Random World (2005); A. N. Angelopoulos et al.,
+    Image-to-image regression with distribution-free uncertainty quantification, ICML (2022).
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    if not images or len(images) != len(targets) or (masks and len(masks) != len(images)):
+        raise ValueError(
+            f"calibrate needs one target (and mask) an image, got {len(images)} images, "
+            f"{len(targets)} targets"
+        )
+    errors, deviations = [], []
+    for index, (image, target) in enumerate(zip(images, targets, strict=True)):
+        pair = (image, None) if isinstance(image, Image) else image
+        value, spread = _value_and_deviation(*pair)
+        if tuple(target.shape) != tuple(value.shape):
+            raise ValueError(
+                f"target {index} has shape {tuple(target.shape)}, its image {tuple(value.shape)}"
+            )
+        inside = slice(None) if masks is None else masks[index].flatten()
+        errors.append((target - value).abs().flatten()[inside])
+        deviations.append(spread.flatten()[inside])
+    error, deviation = torch.cat(errors).double(), torch.cat(deviations).double()
+    floor = FLOOR * float(deviation.median())
+    scores = error / deviation.clamp_min(max(floor, torch.finfo(torch.float64).tiny))
+    rank = math.ceil((len(scores) + 1) * level)
+    if rank > len(scores):
+        raise ValueError(f"{len(scores)} pixels cannot calibrate intervals of {level:.0%}")
+    return Calibration(level, float(scores.kthvalue(rank).values), floor)
+
+
+def coverage(target: Tensor, interval: Intervals, mask: Tensor | None = None) -> dict[str, float]:
+    """Part of the pixels whose interval holds the target, and the intervals' mean width.
+
+    Parameters
+    ----------
+    target
+        True image.
+    interval
+        Lower and upper bound, shaped alike, from `Calibration.interval`.
+    mask
+        Pixels that count; default: all.
+
+    Returns
+    -------
+    dict
+        ``coverage`` (0 to 1) and ``width`` in the target's unit.
+    """
+    lower, upper = interval
+    if lower.shape != target.shape or upper.shape != target.shape:
+        raise ValueError(f"intervals are {tuple(lower.shape)}, the target {tuple(target.shape)}")
+    inside = torch.ones_like(target, dtype=torch.bool) if mask is None else mask
+    held = (target >= lower) & (target <= upper)
+    return {
+        "coverage": float(held[inside].double().mean()),
+        "width": float((upper - lower)[inside].double().mean()),
+    }
+
+
+def _value_and_deviation(image: Image | Tensor, deviation: Tensor | None) -> tuple[Tensor, Tensor]:
+    if isinstance(image, Image):
+        if image.deviation is None:
+            raise ValueError(
+                f"{image} has no standard deviation: reconstruct it with samples=8, or an ensemble"
+            )
+        data, deviation = image.data, image.deviation
+    else:
+        data = image
+    if deviation is None or deviation.shape != data.shape:
+        found = None if deviation is None else tuple(deviation.shape)
+        raise ValueError(f"values of shape {tuple(data.shape)} have deviations of shape {found}")
+    return (data.abs() if data.is_complex() else data), deviation

@@ -1,0 +1,84 @@
+"""Samples of networks' answers: ensembles and Monte-Carlo dropout, judged as posterior samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+DROPOUT = nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout
+
+
+def statistics(samples: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of samples, and standard deviation of their magnitude (of the value, if real).
+
+    Parameters
+    ----------
+    samples
+        ``(sample, ...)``; the deviation of a single one is zero.
+    """
+    values = samples.abs() if samples.is_complex() else samples
+    return samples.mean(0), values.std(0, correction=min(1, len(samples) - 1))
+
+
+def ensemble_samples(networks: Sequence[Callable[..., Tensor]], *inputs: Any) -> Tensor:
+    """Answers ``(network, ...)`` of several networks to the same input.
+
+    Parameters
+    ----------
+    networks
+        Trained apart, such as by other seeds of ``spinray train``: two or more.
+    inputs
+        What each is called with: ``A, y`` for unrolled networks.
+
+    References
+    ----------
+    B. Lakshminarayanan et al., NeurIPS (2017).
+    """
+    if len(networks) < 2:
+        raise ValueError(f"an ensemble needs two networks or more, got {len(networks)}")
+    with torch.no_grad():
+        return torch.stack([network(*inputs) for network in networks])
+
+
+def dropout_samples(network: nn.Module, *inputs: Any, samples: int = 8, seed: int = 0) -> Tensor:
+    """Answers ``(sample, ...)`` of one network whose dropout stays on.
+
+    Parameters
+    ----------
+    network
+        With dropout layers of a probability above zero.
+    inputs
+        What it is called with.
+    samples
+        How many answers.
+    seed
+        Of what is dropped.
+
+    Raises
+    ------
+    ValueError
+        A network without dropout.
+
+    References
+    ----------
+    Y. Gal, Z. Ghahramani, ICML (2016).
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, DROPOUT) and layer.p > 0]
+    if not layers:
+        raise ValueError(
+            f"{type(network).__name__} has no dropout: make it with drop_prob above 0 and train it "
+            "so, or use an ensemble"
+        )
+    before = [layer.training for layer in layers]
+    try:
+        for layer in layers:
+            layer.train()
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return torch.stack([network(*inputs) for _ in range(samples)])
+    finally:
+        for layer, mode in zip(layers, before, strict=True):
+            layer.train(mode)

@@ -1,0 +1,104 @@
+"""ZS-SSL: an unrolled network trained on the very scan that it reconstructs."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from ..models import MoDL
+from ..operators import LinearOperator
+from ..solvers.common import Callback
+from .splitting import held_back, restricted
+
+VALIDATION, LOSS = 0.2, 0.4  # parts of the samples: to stop by, and of the rest to learn from
+SPLITS = 10  # of the samples that the network learns from
+PATIENCE = 8  # rounds without gain
+CENTRE = 4  # samples a side that are always given to the network
+RATE = 1e-3
+
+
+def zs_ssl(
+    A: LinearOperator,
+    y: Tensor,
+    measured: Tensor,
+    *,
+    rounds: int = 40,
+    network: MoDL | None = None,
+    centre: Tensor | None = None,
+    seed: int = 0,
+    callback: Callback | None = None,
+) -> Tensor:
+    """Reconstruct by a `MoDL` that is trained on this scan alone.
+
+    A fifth of the samples decides when to stop. Of the others, several random splits each give one
+    part to the network and compare its prediction with the other.
+
+    Parameters
+    ----------
+    A
+        Image ``(y, x)`` to complex data, such as `Sense`.
+    y
+        Data of one scan, ``A.range_shape``.
+    measured
+        Bool, broadcasting to the data: which samples were measured. Coils share it.
+    rounds
+        At most so many; a round takes one step on each of 10 splits.
+    network
+        To start from: a trained one is adapted to the scan. Default: a new one.
+    centre
+        Samples that the network always sees, shaped as `measured`. Default: none.
+    seed
+        Of splits and weights.
+    callback
+        ``callback(step, image, loss)`` after each step.
+
+    Returns
+    -------
+    Tensor
+        Complex ``(y, x)``.
+
+    References
+    ----------
+    B. Yaman et al., Zero-shot self-supervised learning for MRI reconstruction, ICLR (2022).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = copy.deepcopy(network) if network else MoDL(5, 6, (24, 48, 64), 2, y.is_complex())
+    model = model.to(y.device).train()
+    given, judge = held_back(measured, VALIDATION, generator, keep=centre)
+    splits = [held_back(given, LOSS, generator, keep=centre) for _ in range(SPLITS)]
+    learn = [(restricted(A, stay), stay, held) for stay, held in splits]
+    check = restricted(A, given)
+    optimizer = torch.optim.Adam(model.parameters(), RATE)
+    best, state, waited, count = float("inf"), copy.deepcopy(model.state_dict()), 0, 0
+    for _ in range(rounds):
+        for B, stay, held in learn:
+            x = model(B, y * stay)
+            loss = relative_misfit(A(x) * held, y * held)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            if callback is not None:
+                callback(count, x.detach(), float(loss.detach()))
+            count += 1
+        with torch.no_grad():
+            score = float(relative_misfit(A(model(check, y * given)) * judge, y * judge))
+        waited = 0 if score < best else waited + 1
+        if score < best:
+            best, state = score, copy.deepcopy(model.state_dict())
+        if waited == PATIENCE:
+            break
+    model.load_state_dict(state)
+    with torch.no_grad():
+        return model.eval()(restricted(A, measured), y * measured)
+
+
+def relative_misfit(predicted: Tensor, y: Tensor) -> Tensor:
+    """Sum of the relative l2 and l1 errors of data, as the paper's loss."""
+    error, size = predicted - y, y.abs()
+    l2: Tensor = torch.linalg.vector_norm(error) / torch.linalg.vector_norm(y)
+    return l2 + error.abs().sum() / size.sum()

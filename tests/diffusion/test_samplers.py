@@ -1,0 +1,198 @@
+"""Samplers against a Gaussian posterior, whose mean and covariance are known in closed form."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+import spinray as sr
+from spinray.recon.diffusion import draw, noise_levels, plug_and_play, sample
+from spinray.recon.diffusion.samplers import Draws, ancestral, fitting_memory
+
+SHAPE = 8, 6
+DEVIATION, NOISE = 0.5, 0.2
+COUNT = 400
+
+
+class WhiteGaussian:
+    """Images ``mean + DEVIATION noise``, of which the best denoiser is known."""
+
+    def __init__(self, mean: Tensor) -> None:
+        self.mean, self.passes = mean, 0
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        self.passes += 1
+        share = DEVIATION**2 / (DEVIATION**2 + sigma**2)
+        return share * x + (1 - share) * self.mean
+
+    def deviation(self, sigma: float) -> float:
+        return sigma * DEVIATION / math.hypot(sigma, DEVIATION)
+
+
+class Case:
+    """Half of k-space of an image from the prior, or every other row of a real one."""
+
+    def __init__(self, complex_images: bool) -> None:
+        generator = torch.Generator().manual_seed(1)
+        dtype = torch.complex64 if complex_images else torch.float32
+        factor = math.sqrt(2) if complex_images else 1
+        self.mean = torch.randn(SHAPE, dtype=dtype, generator=generator)
+        self.mask = torch.rand(SHAPE, generator=generator) < 0.5
+        mask = sr.Sampling(self.mask)
+        # a factor of 3: samplers must find the operator's norm
+        self.A = 3 * (mask @ sr.Fourier(SHAPE) if complex_images else mask)
+        self.A.dtype = dtype
+        noise = [factor * torch.randn(SHAPE, dtype=dtype, generator=generator) for _ in range(2)]
+        self.truth = self.mean + DEVIATION * noise[0]
+        self.y = self.A(self.truth) + NOISE * (noise[1] * self.mask)
+        # of the measured coefficients, in which the posterior is independent
+        precision = 1 / DEVIATION**2 + 9 / NOISE**2
+        self.posterior = (
+            self.coefficients(self.mean) / DEVIATION**2 + 3 * self.y / NOISE**2
+        ) / precision
+        self.posterior = torch.where(self.mask, self.posterior, self.coefficients(self.mean))
+        self.deviations = torch.where(self.mask, precision**-0.5, DEVIATION)
+        self.parts = 2 if complex_images else 1
+
+    def coefficients(self, x: Tensor) -> Tensor:
+        return sr.Fourier(SHAPE)(x) if x.is_complex() else x
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["complex", "real"])
+def case(request: pytest.FixtureRequest) -> Case:
+    return Case(request.param)
+
+
+def _statistics(case: Case, images: Tensor) -> tuple[float, float, float]:
+    """Root mean square of the error of the mean in standard errors; deviations over the true."""
+    c = case.coefficients(images)
+    error = (c.mean(0) - case.posterior).abs() / (case.deviations * math.sqrt(case.parts / len(c)))
+    ratio = (c.var(0) / case.parts).sqrt() / case.deviations
+    inside, outside = ratio[case.mask], ratio[~case.mask]
+    rms = [float(v.square().mean().sqrt()) for v in (error, inside, outside)]
+    return rms[0], rms[1], rms[2]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "passes", "eta"),
+    [("dds", 400, 1), ("dds", 400, 0.5), ("dds", 400, 0), ("dps", 400, 1), ("daps", 60, 1),
+     ("langevin", 600, 1)],
+)  # fmt: skip
+def test_mean_and_covariance_are_the_posteriors(
+    case: Case, sampler: str, passes: int, eta: float
+) -> None:
+    prior = WhiteGaussian(case.mean)
+    images = sample(
+        prior, case.A, case.y, sampler=sampler, samples=COUNT, passes=passes, noise=NOISE,
+        eta=eta, start=50.0, seed=2,
+    )  # fmt: skip
+    assert images.shape == (COUNT, *SHAPE)
+    assert prior.passes <= passes + 1
+    error, inside, outside = _statistics(case, images)
+    assert error < 1.5
+    assert inside == pytest.approx(1, abs=0.07)
+    assert outside == pytest.approx(1, abs=0.07)
+
+
+def test_diffpir_finds_the_mean(case: Case) -> None:
+    """Its spread is not the posterior's: the images stand around the right mean all the same."""
+    images = sample(
+        WhiteGaussian(case.mean), case.A, case.y, sampler="diffpir", samples=COUNT, passes=100,
+        noise=NOISE, start=50.0,
+    )  # fmt: skip
+    distance = (case.coefficients(images).mean(0) - case.posterior).abs()
+    assert float(distance[case.mask].max()) < 0.1
+    assert float(distance.max()) < 0.2
+
+
+def test_few_passes_find_the_mean_too(case: Case) -> None:
+    for sampler in ("dds", "dps", "diffpir", "daps"):
+        images = sample(
+            WhiteGaussian(case.mean), case.A, case.y, sampler=sampler, samples=COUNT, passes=12,
+            noise=NOISE,
+        )  # fmt: skip
+        distance = (case.coefficients(images).mean(0) - case.posterior).abs()
+        assert float(distance.max()) < 0.25, sampler
+
+
+def test_plug_and_play_finds_the_most_likely_image(case: Case) -> None:
+    image = plug_and_play(
+        WhiteGaussian(case.mean), case.A, case.y, noise=NOISE, iterations=30, start=20.0
+    )
+    distance = (case.coefficients(image) - case.posterior).abs()
+    assert float(distance.max()) < 0.15
+
+
+def test_samples_repeat_and_do_not_depend_on_each_other(case: Case) -> None:
+    prior = WhiteGaussian(case.mean)
+    options = {"passes": 5, "noise": NOISE, "seed": 7}
+    many = sample(prior, case.A, case.y, samples=3, **options)
+    torch.testing.assert_close(sample(prior, case.A, case.y, samples=1, **options), many[:1])
+    assert not torch.allclose(many[0], many[1])
+    other = sample(prior, case.A, case.y, samples=1, **{**options, "seed": 8})
+    assert not torch.allclose(other, many[:1])
+
+
+def test_a_good_initial_image_is_kept_and_the_scale_has_no_effect(case: Case) -> None:
+    prior = WhiteGaussian(case.mean)
+    options = {"passes": 5, "noise": NOISE, "samples": 2}
+    near = sample(prior, case.A, case.y, initial=case.truth, start=1e-3, weight=1e-6, **options)
+    torch.testing.assert_close(near, case.truth.expand(2, *SHAPE), atol=0.02, rtol=0)
+    plain = sample(prior, case.A, case.y, **options)
+    options["noise"] *= 1e-3
+    small = sample(prior, case.A, 1e-3 * case.y, scale=1e-3, **options)
+    torch.testing.assert_close(1e3 * small, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_the_prior_alone_gives_the_prior(case: Case) -> None:
+    complex_images = case.parts == 2
+    images = draw(
+        WhiteGaussian(case.mean), SHAPE, samples=COUNT, passes=200, complex_images=complex_images
+    )
+    spread = (images - case.mean).abs().square().mean() / case.parts
+    assert float(spread.sqrt()) == pytest.approx(DEVIATION, rel=0.05)
+
+
+def test_short_memory_means_fewer_at_a_time() -> None:
+    sizes = []
+
+    def run(draws: Draws) -> Tensor:
+        drawn = draws(torch.zeros(2))
+        sizes.append(len(drawn))
+        if len(drawn) > 2:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return drawn
+
+    with pytest.warns(UserWarning, match="going on with 2 samples at a time"):
+        found = fitting_memory(run, [5, 6, 7, 8, 9])
+    assert sizes == [5, 3, 2, 2, 1]
+    torch.testing.assert_close(found, Draws([5, 6, 7, 8, 9])(torch.zeros(2)))
+    with pytest.raises(RuntimeError, match="another"):
+        fitting_memory(lambda draws: (_ for _ in ()).throw(RuntimeError("another")), [1])
+
+
+def test_levels_fall_and_the_last_noise_is_none() -> None:
+    levels = noise_levels(10, 3.0, 0.02)
+    assert levels[0] == pytest.approx(3)
+    assert levels[-1] == pytest.approx(0.02)
+    assert all(a > b for a, b in itertools.pairwise(levels))
+    x, clean = torch.randn(2, 4), torch.randn(2, 4)
+    torch.testing.assert_close(ancestral(x, clean, 0.1, 0.0, 1.0, Draws([1, 2])), clean)
+
+
+def test_what_does_not_fit_is_said(case: Case) -> None:
+    prior = WhiteGaussian(case.mean)
+    with pytest.raises(ValueError, match="sampler must be one of dds, dps"):
+        sample(prior, case.A, case.y, sampler="ddpm")
+    with pytest.raises(ValueError, match="samples and passes must be 1 or more"):
+        sample(prior, case.A, case.y, passes=0)
+    with pytest.raises(ValueError, match="one scan at a time"):
+        sample(prior, case.A, case.y[None].expand(2, *SHAPE))
+    with pytest.raises(ValueError, match="is zero: no ray or sample"):
+        sample(prior, 0 * sr.Sampling(torch.ones(SHAPE, dtype=torch.bool)), case.y, noise=0.1)
+    with pytest.raises(ValueError, match="noise and scale must be positive"):
+        sample(prior, case.A, case.y, noise=-1.0)

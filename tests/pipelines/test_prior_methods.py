@@ -1,0 +1,150 @@
+"""Methods with a prior on small scans: every sampler, any geometry, and what is said of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import spinray as sr
+from spinray.recon.ct.noise import apparent_photons
+from spinray.recon.models import DRUNet, EDMDenoiser
+
+SMALL = {"chans": (4, 6), "blocks": 1, "patch": 32}
+ERRORS = {"denoising": [[0.01, 0.008, 0.1], [0.1, 0.05, 0.1], [1.0, 0.2, 0.1], [5.0, 0.3, 0.1]]}
+NAMES = ("dds", "dps", "diffpir", "daps", "langevin", "pnp")
+
+
+def _saved(folder: Path, complex_images: bool, **figures: object) -> str:
+    """An untrained network: the best linear estimate of white images, which is a prior as well."""
+    torch.manual_seed(0)
+    network = EDMDenoiser(complex_images, **SMALL)
+    torch.nn.init.zeros_(network.tail.weight)
+    torch.nn.init.zeros_(network.tail.bias)
+    facts = {"modality": "mri" if complex_images else "ct", "figures": figures}
+    return str(sr.save_model(network, folder / f"p{complex_images}.safetensors", training=facts))
+
+
+@pytest.fixture(scope="module")
+def mr_prior(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return _saved(tmp_path_factory.mktemp("prior"), True)
+
+
+@pytest.fixture(scope="module")
+def ct_prior(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return _saved(tmp_path_factory.mktemp("prior"), False)
+
+
+@pytest.fixture(scope="module")
+def scan() -> sr.MRScan:
+    return sr.datasets.simulate_mr(
+        "head", matrix=(40, 32), coils=4, acceleration=2, calibration=12, snr=50, seed=3
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_sampler_on_cartesian_data(scan: sr.MRScan, mr_prior: str, name: str) -> None:
+    image = sr.reconstruct(scan, name, prior=mr_prior, passes=6, samples=3)
+    assert image.data.shape == (40, 32)
+    assert image.data.is_complex()
+    figures = image.metadata["convergence"]
+    assert figures["residual_verdict"] in ("consistent", "misfit", "overfit")
+    assert figures["signal"] if "signal" in figures else figures["noise"] > 0
+    assert 0 <= figures["added_by_prior"] < 0.2
+    if name == "pnp":
+        assert image.samples is None
+    else:
+        assert image.samples.shape == (3, 40, 32)
+        assert image.deviation.shape == (40, 32)
+        torch.testing.assert_close(image.samples.mean(0), image.data)
+    reference = sr.reconstruct(scan, "sense")
+    error = (image.data - reference.data).norm() / reference.data.norm()
+    assert float(error) < 0.35
+
+
+def test_slices_trajectories_and_files(scan: sr.MRScan, mr_prior: str, tmp_path: Path) -> None:
+    two = torch.stack([scan.kspace, 2 * scan.kspace])
+    stack = scan.replace(kspace=two, batch_axes=("slice",), noise=None)
+    image = sr.reconstruct(stack, "dds", prior=mr_prior, passes=3, samples=2)
+    assert image.data.shape == (2, 40, 32)
+    assert image.samples.shape == (2, 2, 40, 32)
+    # intensity has no influence
+    torch.testing.assert_close(image.data[1], 2 * image.data[0], rtol=2e-2, atol=1e-3)
+    image.save(tmp_path / "image.h5")
+    again = sr.load_image(tmp_path / "image.h5")
+    torch.testing.assert_close(again.samples, image.samples)
+    torch.testing.assert_close(again.deviation, image.deviation)
+    with h5py.File(tmp_path / "image.h5") as file:
+        assert set(file["image"]) == {"data", "deviation", "samples"}
+    radial = sr.datasets.simulate_mr(
+        "head", matrix=(32, 32), coils=4, trajectory="radial", acceleration=1, snr=50
+    )
+    image = sr.reconstruct(radial, "dds", prior=mr_prior, passes=3, samples=2, start=0)
+    assert image.samples.shape == (2, 32, 32)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_sampler_on_fan_beam(ct_prior: str, name: str) -> None:
+    scan = sr.datasets.simulate_ct(views=40, columns=64, photons=1e4)
+    grid = sr.VolumeGrid((24, 24), 10.0)
+    image = sr.reconstruct(scan, name, prior=ct_prior, passes=6, samples=2, volume=grid)
+    assert image.data.shape == (24, 24)
+    assert bool((image.data >= 0).all())
+    reference = sr.reconstruct(scan, "fbp", volume=grid).data
+    assert float((image.data - reference).norm() / reference.norm()) < 0.5
+
+
+def test_stacks_parallel_and_cone_beams(ct_prior: str) -> None:
+    geometry = sr.ParallelBeam(np.arange(30) * np.pi / 30, 48, 6.0)
+    scan = sr.datasets.simulate_ct(geometry=geometry, photons=1e5)
+    stack = sr.CTScan(torch.stack([scan.sinogram, scan.sinogram]), geometry)
+    grid = sr.VolumeGrid((24, 24), 10.0)
+    image = sr.reconstruct(stack, "dds", prior=ct_prior, passes=3, samples=2, volume=grid)
+    assert image.data.shape == (2, 24, 24)
+    assert image.samples.shape == (2, 2, 24, 24)
+    assert len(image.metadata["convergence"]) == 2
+    cone = sr.datasets.simulate_ct(
+        geometry=sr.ConeBeam(np.arange(12) * np.pi / 6, 8, 32, 20.0, 16.0, 595.0, 1085.6),
+        photons=1e5,
+    )  # fmt: skip
+    grid3 = sr.VolumeGrid((4, 16, 16), 14.0)
+    image = sr.reconstruct(cone, "dds", prior=ct_prior, passes=3, samples=2, volume=grid3)
+    assert image.samples.shape == (2, 4, 16, 16)
+
+
+def test_the_photons_of_a_sinogram() -> None:
+    scan = sr.datasets.simulate_ct(views=200, columns=400, photons=2e4)
+    assert apparent_photons(scan.sinogram) == pytest.approx(2e4, rel=0.15)
+
+
+def test_noise_is_said_to_be_noise(mr_prior: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn((4, 128, 96), dtype=torch.complex64, generator=generator)
+    empty = sr.MRScan(kspace=noise)
+    with pytest.warns(UserWarning, match="nothing but noise"):
+        image = sr.reconstruct(empty, "dds", prior=mr_prior, passes=3, samples=2)
+    assert image.metadata["convergence"]["residual_verdict"] == "noise"
+
+
+def test_unlike_images_are_warned_of(scan: sr.MRScan, tmp_path: Path) -> None:
+    """A network that claims far smaller errors than it makes here, as one of other anatomy does."""
+    rows = [[level, error / 100, 0.1] for level, error, _ in ERRORS["denoising"]]
+    path = _saved(tmp_path, True, denoising=rows)
+    with pytest.warns(UserWarning, match="another anatomy or contrast"):
+        image = sr.reconstruct(scan, "pnp", prior=path, passes=2)
+    assert image.metadata["convergence"]["novelty"] > 2
+
+
+def test_what_does_not_fit_is_said(
+    scan: sr.MRScan, mr_prior: str, ct_prior: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="of a ct network, the scan is mri"):
+        sr.reconstruct(scan, "dds", prior=ct_prior)
+    other = str(sr.save_model(DRUNet(chans=(2, 4), blocks=1), tmp_path / "w.safetensors"))
+    with pytest.raises(ValueError, match="is a DRUNet, method dds takes EDMDenoiser"):
+        sr.reconstruct(scan, "dds", prior=other)
+    with pytest.raises(ValueError, match="passes must be 1 or more"):
+        sr.reconstruct(scan, "dds", prior=mr_prior, passes=0)

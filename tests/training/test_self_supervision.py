@@ -1,0 +1,83 @@
+"""Training without targets: SSDU's weights are unbiased, both losses train MoDL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import spinray as sr
+
+pl = pytest.importorskip("pytorch_lightning", reason="pytorch-lightning is not installed")
+
+from spinray.datasets import DataModule  # noqa: E402
+from spinray.recon.models import MoDL, VarNet  # noqa: E402
+from spinray.recon.training import MRTraining  # noqa: E402
+from spinray.recon.training.self_supervision import (  # noqa: E402
+    HELD,
+    equivariance_loss,
+    ssdu_weight,
+)
+
+
+def test_weights_make_the_mean_that_of_all_of_kspace() -> None:
+    """The expected weighted sum over held samples is the sum over those that are not given."""
+    generator = torch.Generator().manual_seed(0)
+    p = torch.linspace(0.2, 0.8, 64)[:, None].expand(64, 64)
+    values = torch.rand(64, 64, generator=generator)
+    sums = [0.0, 0.0]
+    for _ in range(60):
+        mask = torch.rand(64, 64, generator=generator) < p
+        held = mask & (torch.rand(64, 64, generator=generator) < HELD)
+        given = mask & ~held
+        weight = ssdu_weight(mask[None])[0]
+        sums[0] += float((values * weight)[held].sum())
+        sums[1] += float(values[~given].sum())
+    assert sums[0] / sums[1] == pytest.approx(1, abs=0.05)
+
+
+def test_a_perfect_network_has_no_equivariance_loss() -> None:
+    maps = torch.ones(1, 1, 16, 16, dtype=torch.complex64)
+    A = sr.Sense(maps)  # all of k-space: least squares is exact
+    image = torch.randn(1, 16, 16, dtype=torch.complex64)
+
+    class Inverse(MoDL):
+        def forward(self, A: sr.LinearOperator, y: torch.Tensor) -> torch.Tensor:
+            return A.adjoint(y)
+
+    loss = equivariance_loss(Inverse(1, 1, (2, 4), 1), A, image)
+    assert float(loss) < 1e-10
+    half = sr.Sense(maps, mask=torch.rand(1, 16, 16) < 0.5)
+    assert float(equivariance_loss(Inverse(1, 1, (2, 4), 1), half, image)) > 0.1
+
+
+@pytest.mark.parametrize("options", [{"supervision": "ssdu"}, {"equivariance": 0.5}])
+def test_modl_learns_without_targets(tmp_path: Path, options: dict[str, object]) -> None:
+    random = np.random.default_rng(0)
+    blocks = np.kron(random.random((3, 4, 4)), np.ones((1, 8, 8)))
+    np.save(tmp_path / "a.npy", blocks.astype(np.float32))
+    mask = sr.datasets.PoissonMask((3.0,), 8)
+    data = DataModule(
+        sr.datasets.SimulatedMR(tmp_path, mask=mask, coils=3, maps="true"),
+        sr.datasets.SimulatedMR(tmp_path, mask=mask, coils=3, maps="true", fixed=True),
+    )
+    pl.seed_everything(0)
+    model = MoDL(2, 4, (6, 8), 1)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    module = MRTraining(model, warmup=1, **options)
+    pl.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, max_steps=6,
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    ).fit(module, data)  # fmt: skip
+    assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+    assert any(not torch.equal(p, before[name]) for name, p in model.named_parameters())
+    assert module.facts.as_json()["masks"] == ["2D"]
+
+
+def test_what_does_not_fit_is_said() -> None:
+    network = VarNet(num_cascades=1, sens_chans=2, sens_pools=2, chans=2, pools=2)
+    with pytest.raises(ValueError, match="ssdu and equivariance are for MoDL, got VarNet"):
+        MRTraining(network, supervision="ssdu")

@@ -1,0 +1,124 @@
+"""Learning from one scan: better than what it starts from, stopped by samples it does not see."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+import spinray as sr
+from spinray.recon.models import MoDL
+from spinray.recon.zero_shot import (
+    deep_image_prior,
+    held_back,
+    noise2inverse,
+    restricted,
+    zs_ssl,
+)
+from spinray.recon.zero_shot import self_supervised as module
+
+
+def _scan() -> sr.MRScan:
+    return sr.datasets.simulate_mr(
+        "head", matrix=(40, 32), coils=4, acceleration=3, calibration=8, snr=20, seed=3
+    )
+
+
+def _encoding(scan: sr.MRScan) -> tuple[sr.Sense, torch.Tensor, torch.Tensor]:
+    full = sr.datasets.simulate_mr("head", matrix=(40, 32), coils=4)
+    images = sr.Fourier((40, 32)).adjoint(full.kspace)
+    truth = torch.linalg.vector_norm(images, dim=0)
+    maps = images / truth.clamp_min(1e-3 * truth.max())
+    return sr.Sense(maps, mask=scan.mask), truth, scan.mask
+
+
+def _error(image: torch.Tensor, truth: torch.Tensor) -> float:
+    return float((image.abs() - truth).norm() / truth.norm())
+
+
+def test_samples_are_held_back_once_and_the_centre_never() -> None:
+    generator = torch.Generator().manual_seed(0)
+    measured = torch.rand(60, 50, generator=generator) < 0.5
+    keep = torch.zeros_like(measured)
+    keep[28:32, 23:27] = True
+    stay, held = held_back(measured, 0.3, generator, keep=keep)
+    assert not bool((stay & held).any())
+    assert torch.equal(stay | held, measured)
+    assert not bool((held & keep).any())
+    assert float(held.sum() / measured.sum()) == pytest.approx(0.3, abs=0.04)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        held_back(measured, 1.0, generator)
+    with pytest.raises(ValueError, match="too few to hold some back"):
+        held_back(keep, 0.5, generator, keep=keep)
+    scan = _scan()
+    A, truth, mask = _encoding(scan)
+    B = restricted(A, mask & (torch.arange(32) < 16))
+    assert not bool(B(truth + 0j)[..., 16:].any())
+    torch.testing.assert_close(B(truth + 0j)[..., :16], A(truth + 0j)[..., :16])
+
+
+def test_zs_ssl_learns_from_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SPLITS", 4)
+    scan = _scan()
+    A, truth, mask = _encoding(scan)
+    torch.manual_seed(0)
+    start = MoDL(3, 5, (8, 12), 1)
+    before = _error(start(A, scan.kspace).detach(), truth)
+    losses = []
+    image = zs_ssl(
+        A, scan.kspace, mask, rounds=12, network=start,
+        callback=lambda step, x, loss: losses.append(loss),
+    )  # fmt: skip
+    assert len(losses) == 48
+    assert sum(losses[-4:]) < 0.97 * sum(losses[:4])
+    assert _error(image, truth) < 0.95 * before
+    again = zs_ssl(A, scan.kspace, mask, rounds=1, network=start)
+    torch.testing.assert_close(again, zs_ssl(A, scan.kspace, mask, rounds=1, network=start))
+
+
+def test_zs_ssl_stops_when_the_held_out_samples_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SPLITS", 2)
+    monkeypatch.setattr(module, "PATIENCE", 2)
+    monkeypatch.setattr(module, "RATE", 1.0)  # ruins the network in one step
+    scan = _scan()
+    A, _truth, mask = _encoding(scan)
+    steps = []
+    zs_ssl(
+        A, scan.kspace, mask, rounds=20, network=MoDL(2, 4, (4, 6), 1),
+        callback=lambda step, x, loss: steps.append(step),
+    )  # fmt: skip
+    assert len(steps) < 20
+
+
+def test_dip_fits_a_scan_better_than_zero_filling() -> None:
+    truth = torch.as_tensor(sr.datasets.phantom("head").image(sr.VolumeGrid((48, 48), 5.0))).float()
+    truth /= truth.max()
+    mask = torch.rand(48, 48, generator=torch.Generator().manual_seed(1)) < 0.4
+    mask[22:27, 22:27] = True
+    A = sr.Sampling(mask) @ sr.Fourier((48, 48))
+    y = A(truth + 0j)
+    image = deep_image_prior(A, y, mask, iterations=400)
+    assert image.shape == truth.shape
+    assert _error(image, truth) < 0.9 * _error(A.adjoint(y), truth)
+    with pytest.raises(ValueError, match="dip reconstructs slices"):
+        deep_image_prior(sr.Fourier((4, 4, 4)), torch.zeros(4, 4, 4, dtype=torch.complex64), mask)
+
+
+def test_noise2inverse_denoises_without_a_target() -> None:
+    geometry = sr.FanBeam(
+        torch.arange(128) * 2 * math.pi / 128, 96, 4.0, source_to_isocenter=595.0,
+        source_to_detector=1085.6,
+    )  # fmt: skip
+    volume = sr.VolumeGrid((64, 64), 2.5)
+    truth = sr.datasets.phantom("head").image(volume)
+    truth = torch.as_tensor(truth).float()
+    clean = sr.XRayTransform(geometry, volume)(truth)
+    counts = sr.ct.simulate_counts(clean, 300.0, seed=1)
+    noisy = sr.ct.line_integrals(counts, 300.0)
+    noise = _error(sr.ct.fbp(noisy, geometry, volume), truth)
+    image = noise2inverse(noisy, geometry, volume, steps=250, chans=8)
+    assert image.shape == (64, 64)
+    assert _error(image, truth) < 0.6 * noise
+    with pytest.raises(ValueError, match="needs 32 views or more, got 16"):
+        noise2inverse(noisy[::8], geometry[::8], volume)

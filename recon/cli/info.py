@@ -99,6 +99,7 @@ def scan_facts(scan: MRScan | CTScan) -> dict[str, Any]:
             "field of view (mm)": list(scan.field_of_view),
             "trajectory": scan.trajectory_kind,
             "acceleration": round(scan.acceleration, 3),
+            "undersampled along": _sampling(scan),
             "noise samples": 0 if scan.noise is None else scan.noise.shape[-1],
         }
     else:
@@ -114,6 +115,16 @@ def scan_facts(scan: MRScan | CTScan) -> dict[str, Any]:
     facts |= {k: v for k, v in said.items() if k not in facts and k != "xml"}
     facts["method auto"] = f"{method} ({reason})"
     return facts
+
+
+def _sampling(scan: MRScan) -> str:
+    """Which axes lack samples, and what gaps within readouts mean."""
+    axes = " and ".join(scan.undersampled_axes) or "no axis"
+    if scan.mask is None or scan.ndim != 2 or axes != "ky and kx":
+        return axes if scan.is_cartesian else "the trajectory"
+    starts = scan.mask[..., 1:] & ~scan.mask[..., :-1]
+    gaps = bool((starts.sum(-1) + scan.mask[..., 0] > 1).any())
+    return axes + " (both phase encoded: a slice of a 3D scan)" * gaps
 
 
 def system_facts() -> dict[str, Any]:

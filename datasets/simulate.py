@@ -53,8 +53,8 @@ def simulate_mr(
     coils: int = 8,
     trajectory: str = "cartesian",
     acceleration: float = 1.0,
-    mask: str | Tensor = "poisson",
-    calibration: int = 24,
+    mask: str | Tensor | None = None,
+    calibration: int | None = None,
     snr: float | None = None,
     noise_correlation: float = 0.0,
     seed: int = 0,
@@ -79,9 +79,12 @@ def simulate_mr(
     acceleration
         1 is Nyquist: all samples, pi/2 N spokes (pi/2 N^2 in 3D), or N/2 turns of spiral in all.
     mask
-        Cartesian undersampling: "poisson", "equispaced", "random", or a bool ``([kz,] ky, kx)``.
+        Cartesian undersampling: "random" or "equispaced" lines, "poisson" (of the last two phase
+        encodings; a 2D one is a slice of a 3D scan, whose readout lies across), or a bool
+        ``([kz,] ky, kx)``. Default: what a scanner does, lines in 2D and Poisson in 3D.
     calibration
-        Fully sampled lines in the centre of an undersampled mask.
+        Fully sampled lines in the centre of an undersampled mask. Default: 24, or half of the lines
+        that the acceleration leaves of a small matrix.
     snr
         Mean of the object over the standard deviation of the real part of the noise in every
         sample (the transform is orthonormal: in every pixel of a full scan too). The noise scan
@@ -262,12 +265,21 @@ def _kspace(
 
 
 def _mask(
-    mask: str | Tensor, shape: tuple[int, ...], acceleration: float, calibration: int, seed: int
+    mask: str | Tensor | None,
+    shape: tuple[int, ...],
+    acceleration: float,
+    calibration: int | None,
+    seed: int,
 ) -> Tensor:
     if isinstance(mask, Tensor):
         return mask
     if acceleration == 1:
         return masks.full(shape)
+    if mask is None:
+        mask = "random" if len(shape) == 2 else "poisson"
+    if calibration is None:
+        room = shape[-2] / max(acceleration, 1) / 2
+        calibration = 24 if mask == "poisson" else min(24, max(1, round(room)))
     if mask == "poisson":
         return masks.poisson(shape, acceleration, calibration=calibration, seed=seed)
     if mask == "equispaced":

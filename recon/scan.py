@@ -233,11 +233,25 @@ class MRScan(_Scan):
             return found
         return 1 / max(self.samples_per_pixel, 1e-12)
 
+    @property
+    def undersampled_axes(self) -> tuple[str, ...]:
+        """Names of the axes of Cartesian k-space along which something is missing."""
+        if self.mask is None:
+            return ()
+        names = ("kz", "ky", "kx")[-self.ndim :]
+        places = range(self.mask.ndim - self.ndim, self.mask.ndim)
+        return tuple(
+            name
+            for name, axis in zip(names, places, strict=True)
+            if bool((self.mask != self.mask.any(axis, keepdim=True)).any())
+        )
+
     def __repr__(self) -> str:
         batch = _batch_text(self.batch_shape, self.batch_axes)
         fov = " x ".join(f"{f:.4g}" for f in self.field_of_view)
         if self.is_cartesian:
-            kind = f"Cartesian, {self.acceleration:.2f}x undersampled"
+            axes = " and ".join(self.undersampled_axes)
+            kind = f"Cartesian, {self.acceleration:.2f}x undersampled along {axes}"
             if self.acceleration < 1.005:
                 kind = "Cartesian, fully sampled"
         else:

@@ -19,7 +19,9 @@ from .examples import PatchExample as PatchExample
 from .examples import collate as collate
 from .fastmri import FastMRI as FastMRI
 from .image_folders import ScanFolder as ScanFolder
+from .line_masks import CaipirinhaMask as CaipirinhaMask
 from .line_masks import LineMask as LineMask
+from .line_masks import MaskMixture as MaskMixture
 from .line_masks import MaskSampler as MaskSampler
 from .line_masks import PoissonMask as PoissonMask
 from .lodopab import LoDoPaB as LoDoPaB
@@ -55,6 +57,7 @@ __all__ = [
     "SAMPLES",
     "SOURCES",
     "CTExample",
+    "CaipirinhaMask",
     "CalgaryCampinas",
     "CoilSeries",
     "DataModule",
@@ -71,6 +74,7 @@ __all__ = [
     "LineMask",
     "LoDoPaB",
     "MRExample",
+    "MaskMixture",
     "MaskSampler",
     "MayoImages",
     "PatchExample",

@@ -37,7 +37,7 @@ class Finding:
     ----------
     crime
         Its name: "zero-padded k-space", "interpolated", "Hermitian k-space", "8-bit image",
-        "JPEG image", "same subject", "same image".
+        "JPEG image", "same subject", "same image", "k-space simulated from images".
     where
         Volume, or pair of volumes.
     detail

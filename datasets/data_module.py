@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from torch import distributed
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 try:
@@ -19,15 +18,17 @@ except ModuleNotFoundError as error:
         "DataModule needs pytorch-lightning: pip install 'spinray[train]'", name=error.name
     ) from error
 
-from .examples import collate
+from .loaders import Broken, Loader, Order, ResumableLoader, rank_and_size
 from .slices import SliceDataset
 
 
 class DataModule(LightningDataModule):
     """Training, validation and test datasets with their loaders.
 
-    Validation and test go through whole volumes, also on several processes, so that figures of a
-    volume can be computed where its slices are.
+    The training loader resumes at the step of a checkpoint, with the same slices and draws.
+    Validation and test go through whole volumes, each on one process; with fewer volumes than
+    processes they share out slices. In the place of a slice that cannot be read the next one
+    stands, and `left_out` lists it.
 
     Parameters
     ----------
@@ -37,6 +38,13 @@ class DataModule(LightningDataModule):
         Slices a training step and process. Volumes whose k-space differs in size need 1.
     workers
         Processes that read data, each for one process of training.
+    seed
+        Of the training's order, and of all that is drawn for it.
+
+    Notes
+    -----
+    On several processes the trainer needs ``use_distributed_sampler=False``, as ``spinray train``
+    has it: the training data are shared out here.
     """
 
     def __init__(
@@ -48,6 +56,7 @@ class DataModule(LightningDataModule):
         *,
         batch_size: int = 1,
         workers: int = 0,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         if batch_size < 1 or workers < 0:
@@ -55,35 +64,48 @@ class DataModule(LightningDataModule):
                 f"batch_size and workers must be 1 and 0 or more: {batch_size}, {workers}"
             )
         self.train, self.val, self.test = train, val, test
-        self.batch_size, self.workers = batch_size, workers
+        self.batch_size, self.workers, self.seed = batch_size, workers, seed
+        self._loaders: list[Loader] = []
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled slices."""
-        return self._loader("train", batch_size=self.batch_size, shuffle=True, drop_last=False)
+        """Shuffled slices, each process its share."""
+        dataset = self._dataset("train")
+        order = Order(len(dataset), self.batch_size, self.seed)  # type: ignore[arg-type]
+        return self._kept(ResumableLoader(dataset, order, self.workers))
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         """Slices in order, one at a time; nothing without a validation set."""
-        return [] if self.val is None else self._loader("val", sampler=_in_order(self.val))
+        return [] if self.val is None else self._in_order("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Slices in order, one at a time."""
-        return self._loader("test", sampler=_in_order(self.test))
+        return self._in_order("test")
 
-    def _loader(self, name: str, **options: Any) -> DataLoader[Any]:
-        dataset = getattr(self, name)
+    @property
+    def left_out(self) -> Broken:
+        """Files and slices that could not be read so far in this process, and why."""
+        parts = [p for p in (self.train, self.val, self.test) if isinstance(p, SliceDataset)]
+        files = {path.name: reason for part in parts for path, reason in part.skipped}
+        return files | {k: v for loader in self._loaders for k, v in loader.broken.items()}
+
+    def _in_order(self, name: str) -> DataLoader[Any]:
+        dataset = self._dataset(name)
+        sampler = VolumeSampler(dataset) if isinstance(dataset, SliceDataset) else None
+        return self._kept(Loader(dataset, self.workers, sampler=sampler))
+
+    def _dataset(self, name: str) -> Dataset[Any]:
+        dataset: Dataset[Any] | None = getattr(self, name)
         if dataset is None:
             raise ValueError(f"this DataModule has no {name} dataset")
-        return DataLoader(
-            dataset,
-            collate_fn=collate,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            **options,
-        )
+        return dataset
+
+    def _kept(self, loader: Loader) -> Loader:
+        self._loaders.append(loader)
+        return loader
 
 
 class VolumeSampler(DistributedSampler[int]):
-    """Slices in order; with several processes each takes whole volumes.
+    """Slices in order; with several processes each takes whole volumes, if there are enough.
 
     A DistributedSampler, because Lightning would share out the slices of any other once more.
 
@@ -93,6 +115,11 @@ class VolumeSampler(DistributedSampler[int]):
         Whose `slices` say which volume each belongs to.
     process, processes
         This process's rank, and how many there are. Default: torch.distributed's.
+
+    Raises
+    ------
+    ValueError
+        Fewer slices than processes.
     """
 
     def __init__(
@@ -101,13 +128,17 @@ class VolumeSampler(DistributedSampler[int]):
         process: int | None = None,
         processes: int | None = None,
     ) -> None:
-        running = distributed.is_available() and distributed.is_initialized()
-        if process is None:
-            process = distributed.get_rank() if running else 0
-        if processes is None:
-            processes = distributed.get_world_size() if running else 1
+        rank, size = rank_and_size()
+        process = rank if process is None else process
+        processes = size if processes is None else processes
         super().__init__(dataset, num_replicas=processes, rank=process, shuffle=False)
-        mine = set(dataset.volumes[process::processes])
+        if len(dataset) < processes:
+            raise ValueError(f"{dataset.name}: {len(dataset)} slices for {processes} processes")
+        volumes = dataset.volumes
+        if len(volumes) < processes:  # a process without a batch would wait for the others' figures
+            self._indices = list(range(process, len(dataset), processes))
+            return
+        mine = set(volumes[process::processes])
         self._indices = [i for i, (path, _) in enumerate(dataset.slices) if path in mine]
 
     def __iter__(self) -> Iterator[int]:
@@ -115,7 +146,3 @@ class VolumeSampler(DistributedSampler[int]):
 
     def __len__(self) -> int:
         return len(self._indices)
-
-
-def _in_order(dataset: Dataset[Any] | None) -> VolumeSampler | None:
-    return VolumeSampler(dataset) if isinstance(dataset, SliceDataset) else None

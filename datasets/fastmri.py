@@ -189,6 +189,8 @@ def _read_facts(path: Path, target_name: str) -> _Volume:
             raise FormatError(
                 path, "kspace", f"has shape {kspace.shape}, expected (slice, [coil,] ky, kx)"
             )
+        if kspace.dtype.kind != "c":
+            raise FormatError(path, "kspace", f"must be complex, is {kspace.dtype}")
         rows, columns = kspace.shape[-2:]
         header = parse_header(read_text(file, "ismrmrd_header"))
         layout = header.encoding[0]

@@ -137,6 +137,61 @@ class LineMask(MaskSampler):
 
 
 @dataclass(frozen=True)
+class CaipirinhaMask(MaskSampler):
+    """`masks.caipirinha` with a lattice and a shift drawn for each mask.
+
+    Parameters
+    ----------
+    accelerations
+        Undersampling along (ky, kx); of several, one is drawn a mask.
+    calibration
+        Side of the fully sampled centre.
+    """
+
+    accelerations: tuple[tuple[int, int], ...] = ((2, 2),)
+    calibration: int = 24
+
+    def __call__(self, matrix: Sequence[int], seed: Seed) -> tuple[Tensor, int]:
+        """Mask ``(ky, kx)``, and the side of its centre."""
+        random = seed if isinstance(seed, RandomState) else RandomState(seed)
+        first, second = self.accelerations[random.randint(len(self.accelerations))]
+        lattice = masks.caipirinha(
+            matrix,
+            (first, second),
+            shift=int(random.randint(second)),
+            calibration=self.calibration,
+        )
+        return lattice, self.calibration
+
+
+class MaskMixture(MaskSampler):
+    """Draws one of several mask samplers for each mask.
+
+    Parameters
+    ----------
+    samplers
+        Such as `LineMask` and `PoissonMask`.
+    turned
+        Whether half of the masks are transposed, so that lines run along either axis.
+    """
+
+    def __init__(self, samplers: Sequence[MaskSampler], *, turned: bool = False) -> None:
+        if not samplers:
+            raise ValueError("a mixture needs at least one mask sampler")
+        self.samplers, self.turned = tuple(samplers), turned
+
+    def __call__(self, matrix: Sequence[int], seed: Seed) -> tuple[Tensor, int]:
+        """Mask ``(ky, kx)``, bool, and the number of lines of its centre."""
+        random = seed if isinstance(seed, RandomState) else RandomState(seed)
+        sampler = self.samplers[random.randint(len(self.samplers))]
+        shape = tuple(matrix)
+        turn = self.turned and bool(random.randint(2))
+        mask, lines = sampler(shape[::-1] if turn else shape, random)
+        mask = mask.expand(shape[::-1] if turn else shape)
+        return (mask.mT if turn else mask).contiguous(), lines
+
+
+@dataclass(frozen=True)
 class PoissonMask(MaskSampler):
     """`masks.poisson` with an acceleration and a seed drawn for each mask.
 

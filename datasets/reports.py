@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,6 +79,9 @@ def volume_findings(dataset: SliceDataset[Any], path: Path) -> list[Finding]:
     """Data crimes of one volume."""
     evidence = dataset.evidence(path)
     findings = []
+    if dataset.simulated:
+        detail = "figures on it do not stand for data of a scanner"
+        findings.append(Finding(f"{dataset.simulated} simulated from images", path.name, detail))
     if evidence.kspace is not None:
         findings += kspace_findings(evidence.kspace, evidence.mask, path.name)
     if evidence.image is not None:
@@ -106,6 +110,21 @@ def split_findings(
         for side in (first, second)
     ]
     return findings + twin_findings(*pictures)
+
+
+def subject_keys(dataset: SliceDataset[Any], volumes: Sequence[Path] | None = None) -> list[str]:
+    """Whom volumes (default: all) show, in digests: to be compared, not to be read.
+
+    A subject known by its file is known by the file's name and size, on any machine.
+    """
+    chosen = dataset.volumes if volumes is None else volumes
+    names = set[str]().union(*(dataset.subjects(path) for path in chosen))
+    keys = set()
+    for name in names:
+        path = Path(name)
+        known = f"{path.name} {path.stat().st_size}" if path.is_file() else name
+        keys.add(hashlib.sha256(known.encode()).hexdigest()[:16])
+    return sorted(keys)
 
 
 def crimes_in_words(findings: Sequence[Finding], checked: int) -> str:

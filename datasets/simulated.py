@@ -8,6 +8,7 @@ e2117203119, 2022).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ class SimulatedMR(SliceDataset[MRExample]):
         No readable image in it, options out of range.
     """
 
-    name = "simulated MR"
+    name, simulated = "simulated MR", "k-space"
 
     def __init__(
         self,
@@ -203,7 +204,7 @@ class SimulatedCT(SliceDataset[CTExample]):
         No readable image in it, a 3D geometry, options out of range.
     """
 
-    name, modality = "simulated CT", "CT"
+    name, modality, simulated = "simulated CT", "CT", "projections"
 
     def __init__(
         self,
@@ -213,13 +214,16 @@ class SimulatedCT(SliceDataset[CTExample]):
         shape: tuple[int, int] | None = None,
         spacing: float = 1.0,
         views: int = 984,
-        photons: float | tuple[float, float] = 1e4,
+        photons: float | Sequence[float] = 1e4,
         electronic_noise: float = 5.0,
         upsampling: int = 2,
         zoom: tuple[float, float] | None = None,
         fixed: bool = False,
     ) -> None:
-        low, high = photons if isinstance(photons, tuple) else (photons, photons)
+        doses = (photons, photons) if isinstance(photons, int | float) else tuple(photons)
+        if len(doses) != 2:
+            raise ValueError(f"photons must be a number or two, the smaller first, got {photons}")
+        low, high = doses
         if not 0 < low <= high or electronic_noise < 0 or upsampling < 1 or not spacing > 0:
             raise ValueError(
                 f"photons, spacing and upsampling must be positive, electronic_noise not negative: "

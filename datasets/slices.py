@@ -43,6 +43,8 @@ class SliceDataset(Dataset[Example], Generic[Example]):
     ----------
     name, modality
         Of the data set; "MR" or "CT".
+    simulated
+        What is made of images in place of the scanner's data, such as "k-space"; else empty.
     slices
         File and index of every slice, in order: a volume's slices follow each other.
     skipped
@@ -51,6 +53,7 @@ class SliceDataset(Dataset[Example], Generic[Example]):
 
     name: str = "data set"
     modality: str = "MR"
+    simulated: str = ""
 
     def __init__(self, files: Iterable[Path], *, needed: str) -> None:
         """Index the files; `needed` says what was expected where nothing is found."""

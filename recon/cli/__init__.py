@@ -1,1 +1,1 @@
-"""The command line: info, recon, simulate, methods, demo."""
+"""The command line: info, recon, simulate, evaluate, methods, train, demo."""

@@ -42,8 +42,12 @@ def evaluate(
     ] = None,
     acceleration: Annotated[int, typer.Option(help="Of --mask.")] = 4,
     center_fraction: Annotated[
-        float, typer.Option(help="Of --mask: part of the lines in the fully sampled centre.")
-    ] = 0.08,
+        float | None,
+        typer.Option(help="Of --mask: part of the lines in the fully sampled centre. [0.08]"),
+    ] = None,
+    part: Annotated[
+        str | None, typer.Option(help="lodopab: train, validation or test. Default: test.")
+    ] = None,
     challenge: Annotated[
         str | None, typer.Option(help="fastMRI: multicoil or singlecoil; found without.")
     ] = None,
@@ -91,6 +95,7 @@ def evaluate(
             raise ValueError(f"--method takes TARGETS alone, got {len(folders)} folders")
         data = _dataset(folders[0], dataset, _mask(mask, acceleration, center_fraction), {
             "challenge": challenge, "acquisitions": None if acquisition is None else [acquisition],
+            "part": part,
         })  # fmt: skip
         result = evaluate_method(
             data,
@@ -133,17 +138,23 @@ def _dataset(
     for name in ("fixed_masks", "fixed"):
         if name in known:
             wanted[name] = True
+    if "part" in known:
+        wanted.setdefault("part", "test")
     return open_dataset(folder, kind, **wanted)
 
 
-def _mask(name: str | None, acceleration: int, center: float) -> LineMask | PoissonMask | None:
+def _mask(
+    name: str | None, acceleration: int, center: float | None
+) -> LineMask | PoissonMask | None:
     from ...datasets import LineMask, PoissonMask
 
     if name is None:
         return None
     if name == "poisson":
+        if center is not None:
+            raise ValueError("--center-fraction is of line masks: poisson has 24 x 24 samples")
         return PoissonMask((float(acceleration),))
-    return LineMask(name, (center,), (acceleration,))  # type: ignore[arg-type]
+    return LineMask(name, (0.08 if center is None else center,), (acceleration,))  # type: ignore[arg-type]
 
 
 def _options(words: list[str]) -> dict[str, str]:

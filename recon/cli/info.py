@@ -21,6 +21,9 @@ def info(
         str | None,
         typer.Option(help="What the folder is: fastmri, lodopab, scans, mr-images, ct-images, ..."),
     ] = None,
+    part: Annotated[
+        str | None, typer.Option(help="lodopab: train, validation or test. Default: train.")
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option(help="The other side of a split: subjects and images that both have."),
@@ -33,7 +36,8 @@ def info(
 ) -> None:
     """Say what a raw file or a data set holds, with the data crimes found in it; or this machine.
 
-    Only headers are read, and the samples of one slice or repetition.
+    Only headers are read, and the samples of one slice or repetition. A data set of which files
+    cannot be read lists them; the exit code is then 1.
 
     Example: [bold]spinray info meas.h5[/bold], or
     [bold]spinray info multicoil_train --against multicoil_val[/bold]
@@ -41,7 +45,7 @@ def info(
     if system == (file is not None):
         raise ValueError("info takes a FILE, or --system")
     if file is not None and (dataset or against or _holds_many(file)):
-        _data_set(file, dataset or "auto", against, as_json)
+        _data_set(file, dataset or "auto", part, against, as_json)
         return
     if file is None:
         facts = system_facts()
@@ -69,23 +73,31 @@ def _holds_many(path: Path) -> bool:
     return len(entries) > 1
 
 
-def _data_set(folder: Path, kind: str, against: Path | None, as_json: bool) -> None:
+def _data_set(
+    folder: Path, kind: str, part: str | None, against: Path | None, as_json: bool
+) -> None:
     """Print the report of a data set, and what it shares with another one."""
     from ...datasets import open_dataset, report, split_findings
+    from ...datasets.opening import kind_of
     from ...datasets.reports import crimes_in_words
 
-    data = open_dataset(folder, kind)
+    options = {} if part is None else {"part": part}
+    if options and (kind_of(folder) if kind == "auto" else kind) != "lodopab":
+        raise ValueError("--part is for lodopab data")
+    data = open_dataset(folder, kind, **options)
     facts = report(data)
     shared = [] if against is None else split_findings(data, open_dataset(against, kind))
     if as_json:
         skipped = [{"file": str(path), "reason": reason} for path, reason in facts.skipped]
         told = {**vars(facts), "skipped": skipped, "shared": shared}
         typer.echo(json.dumps(told, indent=2, default=vars))
-        return
-    typer.echo(str(facts))
-    if against is not None:
-        none = f"no subject or image of {folder} found in {against}"
-        typer.echo(crimes_in_words(shared, 0) if shared else none)
+    else:
+        typer.echo(str(facts))
+        if against is not None:
+            none = f"no subject or image of {folder} found in {against}"
+            typer.echo(crimes_in_words(shared, 0) if shared else none)
+    if facts.skipped:
+        raise typer.Exit(1)
 
 
 def system_facts() -> dict[str, Any]:

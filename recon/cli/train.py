@@ -12,6 +12,9 @@ def train(context: typer.Context) -> None:
     the exact step of a checkpoint; [bold]--trainer.devices 4 --trainer.num_nodes 2[/bold] trains on
     several GPUs and machines, [bold]--trainer.precision bf16-mixed[/bold] in half precision.
 
+    Files and slices that cannot be read are passed over and listed at the end; the exit code is
+    then 1.
+
     Example: [bold]spinray train --config experiments/mr_unrolled.yaml[/bold]
     """
     try:
@@ -24,4 +27,8 @@ def train(context: typer.Context) -> None:
         raise
     if not context.args:
         raise ValueError("train needs --config FILE, such as experiments/mr_unrolled.yaml")
-    fit(context.args)
+    left_out = fit(context.args)
+    for name, reason in left_out.items():
+        typer.echo(f"spinray: left out: {name}: {reason}", err=True)
+    if left_out:
+        raise typer.Exit(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -32,11 +34,13 @@ def checked_input(kspace: Tensor, mask: Tensor, ndim: int) -> None:
         )
 
 
-def keep_centre(kspace: Tensor, mask: Tensor, lines: int | None = None) -> Tensor:
+def keep_centre(
+    kspace: Tensor, mask: Tensor, lines: int | Tensor | None = None, *, official: bool = False
+) -> Tensor:
     """Zero k-space outside the fully sampled centre of its mask.
 
-    The centre is symmetric about index ``n // 2`` on each axis that the mask undersamples, and
-    counted as fastMRI does it: the run of measured samples on the shorter side, twice.
+    The centre is symmetric about index ``n // 2`` on each axis that the mask undersamples: the run
+    of measured samples on the shorter side, twice.
 
     Parameters
     ----------
@@ -45,20 +49,22 @@ def keep_centre(kspace: Tensor, mask: Tensor, lines: int | None = None) -> Tenso
     mask
         Bool, as many axes as k-space; axes of length 1 broadcast.
     lines
-        Width of the centre on those axes, where it is known.
+        Width of the centre on those axes, where it is known: of all, or of each item ``(batch,)``;
+        0 is counted.
+    official
+        Count as fastMRI does, to which a side without a gap has a run of none: of a full k-space,
+        or one that is full on one side, a single line is left, and warned of.
     """
     undersampled = [axis for axis in (-2, -1) if _varies(mask, axis)] or [-1]
     for axis in undersampled:
         n = kspace.shape[axis]
         other = -1 if axis == -2 else -2
         row = mask.select(other, mask.shape[other] // 2).expand(*mask.shape[:-2], n)
-        if lines:
-            width = torch.full(row.shape[:-1], lines, device=mask.device)
-        else:
-            left, right = row[..., : n // 2].flip(-1), row[..., n // 2 :]
-            # argmin finds the first sample that is missing: 0 where none is, as in fastMRI
-            runs = [side.to(torch.int8).argmin(-1) for side in (left, right)]
-            width = (2 * torch.minimum(*runs)).clamp_min(1)
+        width = _centre_width(row, official)
+        if lines is not None:
+            known = torch.as_tensor(lines, device=mask.device)
+            known = known.reshape(-1, *[1] * (width.ndim - 1)).to(width.dtype)
+            width = torch.where(known > 0, known, width)
         first = ((n - width + 1) // 2)[..., None]
         index = torch.arange(n, device=mask.device)
         inside = (index >= first) & (index < first + width[..., None])
@@ -66,12 +72,59 @@ def keep_centre(kspace: Tensor, mask: Tensor, lines: int | None = None) -> Tenso
     return kspace
 
 
+def _centre_width(row: Tensor, official: bool) -> Tensor:
+    """How many samples in a row about the centre of ``(..., n)`` are measured."""
+    n = row.shape[-1]
+    runs = []
+    for side in (row[..., : n // 2].flip(-1), row[..., n // 2 :]):
+        run = side.to(torch.int8).argmin(-1)  # the first that is missing; 0 where none is
+        full = side.all(-1)
+        if not official:
+            run = torch.where(full, side.shape[-1], run)
+        elif bool(full.any()):
+            warnings.warn(
+                "one half of k-space has no gap: VarNet, like fastMRI's, then takes its coil maps "
+                "from a single line; num_low_frequencies tells it how many to take",
+                stacklevel=4,
+            )
+        runs.append(run)
+    whole = row.all(-1) & (not official)
+    return torch.where(whole, n, 2 * torch.minimum(*runs)).clamp_min(1)
+
+
 def _varies(mask: Tensor, axis: int) -> bool:
     return bool((mask != mask.narrow(axis, 0, 1)).any())
 
 
 def mask_kind(mask: Tensor) -> str:
-    """``"lines"`` where whole lines were measured, ``"2D"`` otherwise; ``(ky or 1, kx or 1)``."""
+    """How a mask ``(ky or 1, kx or 1)`` samples: a network trained on one kind may fail on another.
+
+    ``"regular"`` (equispaced, CAIPIRINHA: their aliasing is coherent) or ``"random"`` (Poisson
+    discs too), then ``"lines along ky"``, ``"lines along kx"`` or ``"2D"``; or ``"full"``.
+    """
+    mask = mask.cpu()
+    if bool(mask.all()):
+        return "full"
     rows = bool((mask == mask[:1]).all())
     columns = bool((mask == mask[:, :1]).all())
-    return "lines" if rows or columns else "2D"
+    if rows:
+        return f"{_regularity(mask[:1])} lines along ky"
+    if columns:
+        return f"{_regularity(mask[:, :1].T)} lines along kx"
+    return f"{_regularity(mask)} 2D"
+
+
+def _regularity(rows: Tensor) -> str:
+    """Whether samples of ``(row, n)`` are evenly spaced outside the centre, to rounding."""
+    spacings: set[int] = set()
+    middle = rows.shape[-1] // 2
+    for row in rows:
+        missing = torch.nonzero(~row).ravel()
+        before, after = missing[missing < middle], missing[missing >= middle]
+        dense = bool(row[middle])
+        first = int(before[-1]) + 1 if dense and len(before) else middle
+        last = int(after[0]) if dense and len(after) else middle
+        for side in (row[:first], row[last:]):
+            places = torch.nonzero(side).ravel()
+            spacings.update(places.diff().tolist())
+    return "regular" if not spacings or max(spacings) - min(spacings) <= 1 else "random"

@@ -48,7 +48,7 @@ class Padding:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """Channels innermost in memory on the CPU, where convolutions then take half the time.
+    """Channels innermost in memory on the CPU, where convolutions are faster so.
 
     Parameters
     ----------

@@ -11,9 +11,7 @@ from ..ct.hounsfield import WATER
 from ..operators import LinearOperator
 from .drunet import DRUNet
 from .network import Network
-from .start import start_image
-
-NORMAL_QUARTILE = 0.6745  # median of |x| of a standard normal variable
+from .start import NORMAL_QUARTILE, start_image
 
 
 class FBPUNet(Network):

@@ -19,8 +19,8 @@ class LearnedPrimalDual(Network):
     """Learned updates of an image and of its data in turn, joined by A and its transpose.
 
     For any CT geometry, or any real operator: A is scaled to unit norm and images are measured in
-    units of water, so that the same weights meet the same numbers on other geometries. The memory
-    starts as the analytic image.
+    units of water, so that the weights meet numbers of one size in other units and geometries. The
+    memory starts as the analytic image (as least squares where there is none, which differs).
 
     Parameters
     ----------

@@ -31,10 +31,21 @@ class PromptUNet(nn.Module):
         Learned patterns a level.
     remembers
         Whether a history comes in.
+    tells
+        Whether anybody reads the history that goes out: the last step keeps no weights for it,
+        which would have no gradient.
     """
 
     def __init__(
-        self, in_chans: int, out_chans: int, chans: int, levels: int, prompts: int, remembers: bool
+        self,
+        in_chans: int,
+        out_chans: int,
+        chans: int,
+        levels: int,
+        prompts: int,
+        *,
+        remembers: bool,
+        tells: bool,
     ) -> None:
         super().__init__()
         widths = [chans * (level + 2) // 2 for level in range(levels + 1)]
@@ -46,7 +57,8 @@ class PromptUNet(nn.Module):
         self.prompts = nn.ModuleList(Prompt(b, prompts) for _, b in pairs)
         self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in pairs)
         self.decoder = nn.ModuleList(ChannelAttention(width) for width in widths[:-1])
-        self.gather = nn.ModuleList(nn.Conv2d(2 * w, w, 1) for w in widths if remembers)
+        gathers = remembers and tells
+        self.gather = nn.ModuleList(nn.Conv2d(2 * w, w, 1) for w in widths if gathers)
         self.tail = nn.Conv2d(widths[0], out_chans, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(cast(Tensor, self.tail.bias))

@@ -60,9 +60,11 @@ class PromptVarNet(Network):
         if slices < 1 or slices % 2 == 0:
             raise ValueError(f"slices must be an odd number, got {slices}")
         self.slices = slices
-        self.sens_net = SensitivityNet(sens_chans, sens_pools, mask_center=True)
+        self.sens_net = SensitivityNet(sens_chans, sens_pools, True, official=False)
         self.cascades = nn.ModuleList(
-            PromptCascade(slices, chans, levels, prompts, remembers=index > 0)
+            PromptCascade(
+                slices, chans, levels, prompts, first=index == 0, last=index == num_cascades - 1
+            )
             for index in range(num_cascades)
         )
 
@@ -108,15 +110,20 @@ class PromptVarNet(Network):
 
 
 class PromptCascade(nn.Module):
-    """One step on images ``(batch, slice, y, x)``, all in the order of plain FFTs."""
+    """One step on images ``(batch, slice, y, x)``, all in the order of plain FFTs.
+
+    After the last one nobody reads maps and features: it has no weights for them.
+    """
 
     def __init__(
-        self, slices: int, chans: int, levels: int, prompts: int, *, remembers: bool
+        self, slices: int, chans: int, levels: int, prompts: int, *, first: bool, last: bool
     ) -> None:
         super().__init__()
-        self.denoiser = PromptUNet(8 * slices, 2 * slices, chans, levels, prompts, remembers)
+        self.denoiser = PromptUNet(
+            8 * slices, 2 * slices, chans, levels, prompts, remembers=not first, tells=not last
+        )
         self.weights = SamplingWeights()
-        self.refine = MapRefinement()
+        self.refine = None if last else MapRefinement()
 
     def forward(
         self,
@@ -142,7 +149,9 @@ class PromptCascade(nn.Module):
         found, history = self.denoiser(channels, history)
         removed = from_channels(torch.fft.ifftshift(found, dim=AXES))
         after = x - (maps.conj() * step).sum(2) - removed
-        return after, self.refine(maps, x[:, :, None].conj() * error), history
+        if self.refine is not None:
+            maps = self.refine(maps, x[:, :, None].conj() * error)
+        return after, maps, history
 
 
 class MapRefinement(nn.Module):

@@ -147,6 +147,7 @@ class NormUnet(nn.Module):
         x = to_channels(image)
         parts = x.reshape(len(x), 2, -1)
         mean, std = parts.mean(2)[..., None], parts.std(2)[..., None]
+        std = std.clamp_min(torch.finfo(std.dtype).tiny)  # a slice without signal
         padding = Padding(tuple(image.shape[-2:]), MULTIPLE)
         x = self.unet(padding.pad(((parts - mean) / std).reshape(x.shape)))
         parts = padding.crop(x).reshape(len(x), 2, -1)

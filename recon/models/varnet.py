@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, finfo, nn
 
 from ..mri import root_sum_of_squares
 from .cartesian import checked_input, keep_centre
@@ -46,11 +46,11 @@ class VarNet(Network):
         mask_center: bool = True,
     ) -> None:
         super().__init__()
-        self.sens_net = SensitivityNet(sens_chans, sens_pools, mask_center)
+        self.sens_net = SensitivityNet(sens_chans, sens_pools, mask_center, official=True)
         self.cascades = nn.ModuleList(Cascade(chans, pools) for _ in range(num_cascades))
 
     def forward(
-        self, kspace: Tensor, mask: Tensor, num_low_frequencies: int | None = None
+        self, kspace: Tensor, mask: Tensor, num_low_frequencies: int | Tensor | None = None
     ) -> Tensor:
         """Reconstruct.
 
@@ -61,7 +61,9 @@ class VarNet(Network):
         mask
             Bool ``(batch, 1, ky, kx)``, axes of length 1 broadcast; true where measured.
         num_low_frequencies
-            Fully sampled lines in the centre. Default: counted in the mask.
+            Fully sampled lines in the centre, of all or of each item ``(batch,)``. Default and 0:
+            counted in the mask as fastMRI does, which finds one line where all are measured (and
+            warns).
 
         Returns
         -------
@@ -82,20 +84,23 @@ class VarNet(Network):
 class SensitivityNet(nn.Module):
     """Coil maps from the centre of k-space: one U-Net for every coil image, then unit length."""
 
-    def __init__(self, chans: int, pools: int, mask_center: bool) -> None:
+    def __init__(self, chans: int, pools: int, mask_center: bool, *, official: bool) -> None:
         super().__init__()
-        self.mask_center = mask_center
+        self.mask_center, self.official = mask_center, official
         self.norm_unet = NormUnet(chans, pools)
 
-    def forward(self, kspace: Tensor, mask: Tensor, lines: int | None = None) -> Tensor:
+    def forward(self, kspace: Tensor, mask: Tensor, lines: int | Tensor | None = None) -> Tensor:
         """K-space ``(batch, coil, ky, kx)`` to complex maps of the same shape."""
-        centre = keep_centre(kspace, mask, lines) if self.mask_center else kspace
+        centre = kspace
+        if self.mask_center:
+            centre = keep_centre(kspace, mask, lines, official=self.official)
         shifted = torch.fft.ifftshift(centre, dim=AXES)
         images = torch.fft.fftshift(torch.fft.ifftn(shifted, dim=AXES, norm="ortho"), dim=AXES)
         maps = self.norm_unet(images.flatten(0, 1)[:, None]).reshape(images.shape)
         parts = torch.view_as_real(maps)
-        length = parts.square().sum((1, -1), keepdim=True).sqrt()
-        return torch.view_as_complex(parts / length)
+        squared = parts.square().sum((1, -1), keepdim=True)
+        # a slice without signal has maps of zeros, no NaN
+        return torch.view_as_complex(parts / squared.clamp_min(finfo(squared.dtype).tiny).sqrt())
 
 
 class Cascade(nn.Module):

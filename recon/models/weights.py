@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -41,8 +42,9 @@ def save_model(
     training
         What the network was trained on, of JSON's types. `reconstruct` warns for scans unlike it:
         ``modality`` ("mri" or "ct"), ranges ``[least, most]`` of ``coils``, ``matrix``,
-        ``acceleration``, ``views``, and ``masks``, a list of "lines" and "2D". Default: the
-        model's `training_facts`.
+        ``acceleration``, ``views``, ``pixel size`` (mm) and ``noise`` (of line integrals), and
+        lists: ``masks``, kinds of `cartesian.mask_kind` or words of them such as "lines", and
+        ``geometry``, names of classes. Default: the model's `training_facts`.
     half
         Write half precision: half the size. Networks are loaded in single precision all the same.
 
@@ -112,10 +114,12 @@ def load_model(
         Weights of another architecture (the first key that differs is named), an unknown
         architecture, or a checkpoint that needs code to be run.
     """
-    path = _path(source)
+    path = find_weights(source)
     header: dict[str, Any] = {}
     if path.suffix in PICKLED:
         state, header = _read_checkpoint(path, allow_pickle)
+        if _recognise(state)[0] is None and _recognise(_unprefixed(state))[0]:
+            state = _unprefixed(state)
     else:
         state, header = _read_safetensors(path)
     recognised, shapes = _recognise(state)
@@ -135,6 +139,8 @@ def load_model(
         model = architectures()[name](**{**told, **hyperparameters})
     except TypeError as error:
         raise ValueError(f"{path}: {name} cannot be made of its hyperparameters: {error}") from None
+    if path.suffix in PICKLED and model.state_dict().keys() == _unprefixed(state).keys():
+        state = _unprefixed(state)
     check_state(model.state_dict(), state, path)
     model.load_state_dict(state)
     model.training_facts = header.get("training", {})
@@ -176,7 +182,8 @@ def check_state(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], pat
             raise ValueError(f"{path}: weights of another architecture: {name} is not expected")
 
 
-def _path(source: str | PathLike[str]) -> Path:
+def find_weights(source: str | PathLike[str]) -> Path:
+    """File of a shipped name or a path; a `FileNotFoundError` where it is neither."""
     shipped = SHIPPED / f"{source}.safetensors"
     if isinstance(source, str) and shipped.exists() and shipped.parent == SHIPPED:
         return shipped
@@ -202,27 +209,57 @@ def _read_safetensors(path: Path) -> tuple[State, dict[str, Any]]:
 
 
 def _read_checkpoint(path: Path, allow_pickle: bool) -> tuple[State, dict[str, Any]]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
-    except pickle.UnpicklingError as error:
-        if allow_pickle:
-            raise FormatError(path, "", f"is no torch checkpoint: {error}") from error
-        raise ValueError(
-            f"{path}: this checkpoint runs code when it is opened; allow_pickle=True loads it, if "
-            "you trust its source"
-        ) from None
-    except (RuntimeError, EOFError, KeyError) as error:
-        raise FormatError(path, "", f"is no torch checkpoint: {error}") from error
+    content = read_checkpoint(path, allow_pickle)
     header = content.get(KEY, {}) if isinstance(content, dict) else {}
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
+    nested = isinstance(content, dict) and "state_dict" in content
+    state = content["state_dict"] if nested else content
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise FormatError(path, "", "holds no state dict of tensors")
-    # Lightning puts the name of the module's attribute before every key, and losses beside it
-    for prefix in ("model.", "varnet.", "unet."):
+    return (_unprefixed(state) if nested else dict(state)), header
+
+
+def read_checkpoint(path: Path, allow_pickle: bool = False) -> Any:
+    """What torch saved: tensors and plain values alone, unless code may be run.
+
+    Raises
+    ------
+    FormatError
+        No torch checkpoint, or a truncated one.
+    ValueError
+        A checkpoint that needs code to be run.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=not allow_pickle)
+    except FileNotFoundError:
+        raise
+    except pickle.UnpicklingError as error:
+        if allow_pickle or not _is_pickle(path):
+            raise FormatError(path, "", "is no torch checkpoint") from error
+        raise ValueError(
+            f"{path}: this checkpoint runs code when it is opened; if you trust its source, "
+            "spinray.load_model(path, allow_pickle=True) loads it in Python, and save_model writes "
+            "it without code"
+        ) from None
+    except (RuntimeError, EOFError, KeyError, OSError) as error:
+        raise FormatError(
+            path, "", f"is no torch checkpoint, or a truncated one: {error}"
+        ) from error
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file is of torch's zip format, or begins as pickles do."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    return zipfile.is_zipfile(path) or (start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5")
+
+
+def _unprefixed(state: State) -> State:
+    """Without what Lightning puts before every key, the module's attribute, and losses beside."""
+    for prefix in ("model.", "varnet.", "unet.", "module."):
         inner = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         if inner:
-            return inner, header
-    return dict(state), header
+            return inner
+    return dict(state)
 
 
 def _recognise(state: State) -> tuple[str | None, dict[str, Any]]:

@@ -22,7 +22,7 @@ from torch import Tensor
 from ...datasets import Finding, MRExample, SliceDataset, image_findings
 from ...datasets.fastmri import TARGETS, FastMRI
 from ...datasets.image_folders import image_files, read_volume
-from ...datasets.reports import volume_findings
+from ...datasets.reports import subject_keys, volume_findings
 from ...datasets.sources import require_folder
 from ..io import FormatError
 from ..io.atomic import atomic, require_writable
@@ -37,6 +37,7 @@ from ..metrics import (
 )
 from ..scan import CTScan, MRScan
 from .dispatch import reconstruct
+from .learned import training_facts
 
 Protocol = Literal["fastmri", "lodopab"]
 UNITS = {"psnr": "dB", "psnr_object": "dB", "psnr_fr": "dB"}
@@ -234,19 +235,22 @@ def evaluate_method(
     """
     chosen = protocol or ("lodopab" if dataset.modality == "CT" else "fastmri")
     result = Evaluation(skipped=[(path.name, reason) for path, reason in dataset.skipped])
+    trained = training_facts(method, dict(options or {}), dataset.modality).get("subjects", ())
     for path, members in groupby(enumerate(dataset.slices), key=lambda entry: entry[1][0]):
         numbers = [index for index, _ in members]
-        contrast, targets, images = "", [], []
         try:
-            for number in numbers:
-                example = dataset[number]
-                if example.target is None:
-                    raise FormatError(path, "", "has no target: test data cannot be evaluated")
-                contrast = getattr(example, "acquisition", "")
-                images.append(_reconstructed(dataset, example, method, dict(options or {})))
-                targets.append(example.target)
-            figures = figures_of(torch.stack(targets), torch.stack(images), chosen)
+            examples = [dataset[number] for number in numbers]
+            if any(example.target is None for example in examples):
+                raise FormatError(path, "", "has no target: test data cannot be evaluated")
+            contrast = getattr(examples[0], "acquisition", "")
+            image = _reconstructed(dataset, examples, method, dict(options or {}))
+            figures = figures_of(torch.stack([e.target for e in examples]), image, chosen)
             findings = volume_findings(dataset, path)
+            findings += [
+                Finding("same subject", path.name, "the network was trained on this subject")
+                for key in subject_keys(dataset, [path])
+                if key in trained
+            ]
         except (ValueError, TypeError, OSError) as error:
             result.skipped.append((path.name, _without(str(path), error)))
             continue
@@ -286,22 +290,32 @@ def _add(
 
 
 def _reconstructed(
-    dataset: SliceDataset[Any], example: Any, method: str, options: dict[str, Any]
+    dataset: SliceDataset[Any], examples: Sequence[Any], method: str, options: dict[str, Any]
 ) -> Tensor:
-    """Magnitude of an MR slice on its k-space matrix; attenuation of a CT slice."""
-    if isinstance(example, MRExample):
-        if example.kspace.ndim > 3 and example.trajectory is None:
-            raise ValueError("methods take one slice at a time: open the dataset with adjacent=0")
-        mask = None if example.mask is None else example.mask[0]
-        shape = example.crop_size if example.trajectory is not None else ()
+    """A volume as one scan: magnitude on MR's k-space matrix, CT's attenuation, ``(slice, y, x)``.
+
+    Methods see that the slices are neighbours, and make operators once.
+    """
+    first = examples[0]
+    if isinstance(first, MRExample):
+        if first.kspace.ndim > 3 and first.trajectory is None:
+            raise ValueError("methods find the neighbours: open the dataset with adjacent=0")
+        mask = None
+        if first.mask is not None:
+            masks = torch.stack([e.mask[0].expand(e.kspace.shape[-2:]) for e in examples])
+            mask = masks[0] if bool((masks == masks[0]).all()) else masks
         scan: MRScan | CTScan = MRScan(
-            example.kspace, mask=mask, trajectory=example.trajectory, image_shape=shape
+            torch.stack([example.kspace for example in examples]),
+            mask=mask,
+            trajectory=first.trajectory,
+            image_shape=first.crop_size if first.trajectory is not None else (),
+            batch_axes=("slice",),
         )
         return reconstruct(scan, method, progress=False, **options).data.abs()
-    if example.sinogram is None:
+    if first.sinogram is None:
         raise ValueError(f"{dataset.name} has images, no projections to reconstruct from")
     scan = CTScan(
-        example.sinogram,
+        torch.stack([example.sinogram for example in examples]),
         dataset.geometry,  # type: ignore[attr-defined]
         volume=dataset.volume,  # type: ignore[attr-defined]
     )

@@ -5,15 +5,26 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..image import Image
-from ..models import MoDL, Network, PromptVarNet, VarNet, load_model
+from ..models import (
+    FBPUNet,
+    ItNet,
+    LearnedPrimalDual,
+    MoDL,
+    Network,
+    PromptVarNet,
+    VarNet,
+    load_model,
+)
 from ..models.cartesian import mask_kind
-from ..models.weights import shipped_models
+from ..models.start import data_noise
+from ..models.weights import find_weights, shipped_models
 from ..operators import XRayTransform
 from ..scan import CTScan, MRScan
 from ..solvers.common import Callback
@@ -23,6 +34,7 @@ from .mr_volumes import each_volume, mr_image
 from .raw_chain import RawOptions
 from .registry import Track, method, option
 
+CT_NETWORKS = LearnedPrimalDual, ItNet, FBPUNet, MoDL
 TOLERANCE = 1.1  # a range may be left by a tenth without a word
 
 
@@ -100,9 +112,8 @@ class UnrolledCtOptions:
 @method("unrolled", "ct")
 def unrolled_ct(scan: CTScan, options: UnrolledCtOptions, track: Track) -> Image:
     """Trained CT network (Learned Primal-Dual, ItNet, MoDL, FBP and U-Net), any geometry."""
-    model = network(options.weights or shipped("unrolled", "ct"), (), "unrolled").to(
-        scan.sinogram.device
-    )
+    weights = options.weights or shipped("unrolled", "ct")
+    model = network(weights, CT_NETWORKS, "unrolled").to(scan.sinogram.device)
     warn_of_unlike(model.training_facts, scan)
     A = XRayTransform(scan.geometry, scan.grid)
     stack = scan.sinogram.reshape(-1, *scan.geometry.shape)
@@ -140,15 +151,28 @@ def warn_of_unlike(facts: Mapping[str, Any], scan: MRScan | CTScan) -> None:
         if scan.mask is not None:
             found["acceleration"] = (scan.acceleration,)
             kind = mask_kind(scan.mask.reshape(-1, *scan.mask.shape[-2:])[0])
-        if "masks" in facts and kind not in facts["masks"]:
+        if not any(_covers(trained, kind) for trained in facts.get("masks", (kind,))):
             _warn(f"sampling by {kind}", f"{' and '.join(facts['masks'])}")
     else:
-        found = {"views": (scan.geometry.shape[0],), "matrix": tuple(scan.grid.shape[-2:])}
+        found = {
+            "views": (scan.geometry.shape[0],),
+            "matrix": tuple(scan.grid.shape[-2:]),
+            "pixel size": tuple(scan.grid.spacing[-2:]),
+            "noise": (data_noise(scan.sinogram),),
+        }
+        beam = type(scan.geometry).__name__
+        if beam not in facts.get("geometry", (beam,)):
+            _warn(beam, " and ".join(facts["geometry"]))
     for name, values in found.items():
         low, high = facts.get(name, (0.0, float("inf")))
         if min(values) * TOLERANCE < low or max(values) > high * TOLERANCE:
             shown = " x ".join(f"{v:.4g}" for v in values)
             _warn(f"{name} {shown}", f"{low:g} to {high:g}")
+
+
+def _covers(trained: str, kind: str) -> bool:
+    """Whether a kind of masks is meant: "lines" are regular and random, along any axis."""
+    return kind == "full" or set(trained.split()) <= set(kind.split())
 
 
 def _warn(found: str, trained: str) -> None:
@@ -158,11 +182,29 @@ def _warn(found: str, trained: str) -> None:
     )
 
 
+def training_facts(method: str, options: Mapping[str, Any], modality: str) -> Mapping[str, Any]:
+    """What the network behind a method was trained on; nothing for methods without one."""
+    kinds = (VarNet, PromptVarNet) if method == "varnet" else (MoDL, *CT_NETWORKS)
+    weights = options.get("weights", "")
+    if method == "unrolled" and not weights:
+        weights = shipped(method, "ct" if modality == "CT" else "mri")
+    if method not in ("varnet", "unrolled") or not weights:
+        return {}
+    return network(weights, kinds, method).training_facts
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: str, changed: int) -> Network:
+    """Read once, and again when the file has changed."""
+    return load_model(path)
+
+
 def network(weights: str, kinds: tuple[type[Network], ...], name: str) -> Network:
     """Load the weights of a method, which takes some kinds of networks (none named: all)."""
     if not weights:
         raise ValueError(f"method {name} needs weights: --weights FILE")
-    model = load_model(weights)
+    path = find_weights(weights)
+    model = _loaded(str(path), path.stat().st_mtime_ns)
     if kinds and not isinstance(model, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise ValueError(f"{weights}: is a {type(model).__name__}, method {name} takes {wanted}")

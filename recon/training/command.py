@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
-from pytorch_lightning.cli import LightningCLI
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
+from ..io import FormatError
+from ..models.weights import KEY, check_state, read_checkpoint
 from .modules import Training
 
-TRAINER = {"use_distributed_sampler": False}  # TrainingData shares out the slices itself
+TRAINER = {"use_distributed_sampler": False}  # DataModule shares out the slices itself
 
 
-def train(arguments: Sequence[str]) -> LightningCLI:
+def train(arguments: Sequence[str]) -> Mapping[str, str]:
     """Fit the model of a configuration.
 
     Parameters
@@ -22,18 +26,75 @@ def train(arguments: Sequence[str]) -> LightningCLI:
     arguments
         Of LightningCLI's ``fit``: ``--config FILE``, ``--ckpt_path FILE`` to resume, and any field
         of the configuration, such as ``--trainer.max_steps 100``.
+
+    Returns
+    -------
+    Mapping
+        Files and slices that could not be read, and why.
+
+    Raises
+    ------
+    FileNotFoundError, FormatError, ValueError
+        A checkpoint to resume from that is missing, broken, none of a training, of another network
+        than the configuration's, or needs code to be run; data without a readable file.
     """
     # Lightning calls what jsonargparse has deprecated; users can do nothing about it
-    warnings.filterwarnings("ignore", module=r"pytorch_lightning\.cli")
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     torch.set_float32_matmul_precision("high")
-    return LightningCLI(
-        Training,
-        LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        trainer_defaults=TRAINER,
-        seed_everything_default=0,
-        save_config_kwargs={"overwrite": True},
-        parser_kwargs={"parser_mode": "omegaconf", "fit": {"prog": "spinray train"}},
-        args=["fit", *arguments],
-    )
+    try:
+        command = _Command(
+            Training,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            trainer_defaults=TRAINER,
+            seed_everything_default=0,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"parser_mode": "omegaconf", "fit": {"prog": "spinray train"}},
+            args=["fit", *arguments],
+        )
+    except ValueError as error:
+        # jsonargparse lists all types that a field may have, and buries why the named one failed
+        if not str(error).startswith("Does not validate against any"):
+            raise
+        raise _innermost(error) from error
+    return getattr(command.datamodule, "left_out", {})
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Where a chain of errors began."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+class _Command(LightningCLI):
+    """Looks at the checkpoint before Lightning does, which fails without naming it."""
+
+    _checkpoint: Mapping[str, Any] | None = None
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Read the checkpoint to resume from."""
+        super().parse_arguments(parser, args)
+        path = self.config["fit"].get("ckpt_path")
+        if path in (None, "last", "best", "hpc", "registry"):  # Lightning's own words
+            return
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"--ckpt_path {path}: no such file")
+        self._path = Path(path)
+        content = read_checkpoint(self._path)
+        if not isinstance(content, dict) or not {"state_dict", "loops", KEY} <= content.keys():
+            raise FormatError(self._path, "", "is no checkpoint of spinray train")
+        self._checkpoint = content
+
+    def before_fit(self) -> None:
+        """Compare the checkpoint's network with the configuration's."""
+        if self._checkpoint is None:
+            return
+        told, made = self._checkpoint[KEY]["architecture"], type(self.model.model).__name__
+        if told != made:
+            raise ValueError(
+                f"{self._path}: is the training of a {told}, the configuration's is a {made}"
+            )
+        check_state(self.model.state_dict(), self._checkpoint["state_dict"], self._path)
+        self._checkpoint = None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,14 +19,17 @@ except ModuleNotFoundError as error:
         "training needs pytorch-lightning: pip install 'spinray[train]'", name=error.name
     ) from error
 
-from ...datasets import CTExample, MRExample
-from ..models import MoDL, Network
+from ...datasets import CTExample, MRExample, SliceDataset, report, split_findings
+from ...datasets.reports import crimes_in_words, subject_keys
+from ..models import MoDL, Network, VarNet
 from ..models.weights import KEY, check_state, header_of, load_model, save_model
 from ..mri import resize
 from ..operators import Sense, XRayTransform
 from .facts import Facts
 from .losses import nmse, psnr, ssim, training_loss
 from .self_supervision import equivariance_loss, ssdu_loss
+
+VOLUMES = 20  # of either side of a split, whose images are compared
 
 
 class Training(LightningModule):
@@ -41,7 +46,7 @@ class Training(LightningModule):
     warmup
         Steps over which the learning rate rises.
     checkpointing
-        Recompute stages in the backward pass: less memory, a third more time.
+        Recompute stages in the backward pass: less memory, more time.
     """
 
     modality: str
@@ -63,11 +68,11 @@ class Training(LightningModule):
         self._random: Tensor | None = None
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a schedule over the trainer's steps."""
+        """AdamW with a schedule over the trainer's steps; without an end the rate stays."""
         optimizer = torch.optim.AdamW(
             self.model.parameters(), self.learning_rate, weight_decay=self.weight_decay
         )
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        steps = max(1.0, float(self.trainer.estimated_stepping_batches))
 
         def factor(step: int) -> float:
             rise = min(1.0, (step + 1) / max(1, self.warmup))
@@ -79,6 +84,18 @@ class Training(LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def on_fit_start(self) -> None:
+        """Look for data crimes and leaks; they are warned of, and kept with the weights."""
+        data = getattr(self.trainer, "datamodule", None)
+        train, val = getattr(data, "train", None), getattr(data, "val", None)
+        if self.trainer.is_global_zero and isinstance(train, SliceDataset):
+            findings = list(report(train).findings)
+            if isinstance(val, SliceDataset):
+                findings += split_findings(train, val, limit=VOLUMES)
+            self.facts.see_data(subject_keys(train), findings)
+            if findings:
+                warnings.warn(crimes_in_words(findings, len(train.volumes)), stacklevel=2)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the network's header and the random state."""
         checkpoint[KEY] = header_of(self.model, self.facts.as_json())
@@ -86,7 +103,7 @@ class Training(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take both back."""
-        self.facts.restore(checkpoint[KEY]["training"])
+        self.facts.merge(checkpoint[KEY]["training"])
         self._random = checkpoint["random_state"]
 
     def on_train_start(self) -> None:
@@ -96,6 +113,7 @@ class Training(LightningModule):
 
     def on_fit_end(self) -> None:
         """Write ``network.safetensors`` beside the logs."""
+        self.facts.gather()
         folder = self.trainer.log_dir  # asks all processes
         if self.trainer.is_global_zero and self.trainer.logger and folder:
             path = f"{folder}/network.safetensors"
@@ -104,6 +122,9 @@ class Training(LightningModule):
 
 class ReconstructionTraining(Training):
     """Trains a network that makes images of measured data, against target images.
+
+    The figures of the validation are means over slices; those of volumes, as published, come from
+    ``spinray evaluate``.
 
     Parameters
     ----------
@@ -211,6 +232,8 @@ class MRTraining(ReconstructionTraining):
             image = self.model(self._operator(batch), batch.kspace)
         elif batch.mask is None:
             raise ValueError(f"{type(self.model).__name__} needs Cartesian data; MoDL takes any")
+        elif isinstance(self.model, VarNet):
+            image = self.model(batch.kspace, batch.mask, batch.calibration)
         else:
             image = self.model(batch.kspace, batch.mask)
         if self.training:
@@ -233,8 +256,8 @@ class CTTraining(ReconstructionTraining):
     Parameters
     ----------
     view_steps
-        One is drawn for each training batch: every so many-th view is kept, so that one network
-        learns several numbers of views. Validation takes them in turn.
+        One is drawn for each training step, the same on all processes: every so many-th view is
+        kept, so that one network learns several numbers of views. Validation takes them in turn.
     """
 
     modality = "ct"
@@ -248,7 +271,10 @@ class CTTraining(ReconstructionTraining):
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         """Loss of a batch with a drawn number of views."""
-        self._step = self.view_steps[int(torch.randint(len(self.view_steps), ()))]
+        seed = cast(Any, self.trainer).datamodule.seed
+        # of the step alone, so that a resumed run draws the same
+        drawn = np.random.default_rng((seed, self.global_step)).integers(len(self.view_steps))
+        self._step = self.view_steps[int(drawn)]
         return super().training_step(batch, batch_index)
 
     def validation_step(self, batch: Any, batch_index: int) -> Tensor:
@@ -261,9 +287,10 @@ class CTTraining(ReconstructionTraining):
         if batch.sinogram is None:
             raise ValueError("CT training needs line integrals, this dataset has images only")
         A = self._operator("train" if self.training else "val", self._step)
+        sinogram = batch.sinogram[..., :: self._step, :].contiguous()
         if self.training:
-            self.facts.see_ct(A)
-        return self.model(A, batch.sinogram[..., :: self._step, :].contiguous())
+            self.facts.see_ct(A, sinogram)
+        return self.model(A, sinogram)
 
     def _operator(self, part: str, step: int) -> XRayTransform:
         """Built once for each dataset and step."""

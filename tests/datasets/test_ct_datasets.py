@@ -173,6 +173,16 @@ def test_simulated_ct_units_and_noise(heads) -> None:
     assert float(ratio.std()) == pytest.approx(float(theory), rel=0.05)
 
 
+def test_simulated_ct_projects_what_its_target_is_the_mean_of(heads) -> None:
+    """Finer pixels are projected; a target from elsewhere would have another mass."""
+    options = {"spacing": 4.0, "views": 30, "photons": 1e12, "electronic_noise": 0, "fixed": True}
+    for zoom in (None, (0.7, 0.8)):
+        data = SimulatedCT(heads, zoom=zoom, **options)
+        example = data[0]
+        again = sr.XRayTransform(data.geometry, data.volume)(example.target)
+        torch.testing.assert_close(again.sum(-1), example.sinogram.sum(-1), rtol=2e-3, atol=0)
+
+
 def test_simulated_ct_draws_dose_and_noise(heads) -> None:
     data = SimulatedCT(heads, photons=(1e3, 1e5), spacing=4.0, views=30)
     torch.manual_seed(1)
@@ -180,6 +190,10 @@ def test_simulated_ct_draws_dose_and_noise(heads) -> None:
     assert max(air) / min(air) > 3  # the noise of the dose, between 1e3 and 1e5 photons
     with pytest.raises(ValueError, match="photons"):
         SimulatedCT(heads, photons=0)
+    # a configuration file has lists
+    assert SimulatedCT(heads, photons=[1e3, 1e5], spacing=4.0, views=30)._range == data._range
+    with pytest.raises(ValueError, match="a number or two"):
+        SimulatedCT(heads, photons=[1e3, 1e4, 1e5])
     cone = sr.ConeBeam(np.arange(4.0), 4, 8, 1.0, 1.0, 100.0, 200.0)
     with pytest.raises(ValueError, match="2D"):
         SimulatedCT(heads, cone, spacing=1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from dataset_files import write_fastmri
@@ -48,8 +49,41 @@ def test_volumes_stay_whole_on_several_processes(data) -> None:
 
     parts = [set(VolumeSampler(data, process, 2)) for process in range(2)]
     assert parts == [{0, 1, 5, 6, 7, 8}, {2, 3, 4}]
+    # fewer volumes than processes: none may be without a slice
+    many = [set(VolumeSampler(data, process, 4)) for process in range(4)]
+    assert all(many)
+    assert set().union(*many) == set(range(9))
+    with pytest.raises(ValueError, match="9 slices for 10 processes"):
+        VolumeSampler(data, 0, 10)
     # Lightning wraps any other sampler: processes would then see a part of their part.
     assert isinstance(VolumeSampler(data), torch.utils.data.DistributedSampler)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_broken_slices_are_passed_over_and_listed(data, workers: int) -> None:
+    """A NaN in one slice of thousands ends no training, and spoils no weights."""
+    import h5py
+
+    from spinray.datasets import DataModule
+
+    with h5py.File(data.volumes[1], "a") as file:
+        file["kspace"][1, 0, 3, 3] = np.nan
+    module = DataModule(train=data, val=data, workers=workers)
+    for loader in (module.train_dataloader(), module.val_dataloader()):
+        batches = list(loader)
+        assert len(batches) == 9
+        assert all(bool(torch.isfinite(batch.kspace).all()) for batch in batches)
+        assert [name for batch in batches for name in batch.fname].count("1.h5") == 3
+    assert list(module.left_out) == ["1.h5 slice 1"]
+    assert "NaN" in module.left_out["1.h5 slice 1"]
+
+
+def test_a_setting_that_fits_no_slice_is_an_error(data) -> None:
+    from spinray.datasets import DataModule
+
+    data.mask = LineMask("random", (0.9,), (4,))
+    with pytest.raises(ValueError, match="leave none for an acceleration"):
+        list(DataModule(train=data).train_dataloader())
 
 
 def test_a_trainer_moves_batches(data, tmp_path) -> None:

@@ -155,9 +155,8 @@ def test_prompt_varnet_any_coils_matrix_and_scale(slices: int) -> None:
             model(100 * kspace * mask, mask), 100 * image, rtol=1e-2, atol=1e-2
         )
     image.abs().sum().backward()
-    unused = {n for n, p in model.named_parameters() if p.grad is None}
-    # the last cascade refines maps and gathers features that nobody reads
-    assert all("cascades.1." in n and ("refine" in n or "gather" in n) for n in unused)
+    # DistributedDataParallel stops at a parameter without gradient
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
     with pytest.raises(ValueError, match=f"takes {slices} neighbouring slices"):
         model(kspace.repeat(1, 2, 1, 1, 1), mask)
 
@@ -186,7 +185,7 @@ def test_ct_networks_on_any_geometry(case: tuple) -> None:
 
 
 def test_learned_primal_dual_meets_the_same_numbers_in_other_units() -> None:
-    """The same scan in a finer detector unit: |A| differs, the image does not."""
+    """The data in other units, where neither has an analytic start: the image does not change."""
     torch.manual_seed(0)
     model = LearnedPrimalDual(2, memory=2, chans=4)
     A = sr.XRayTransform(*FAN)
@@ -195,8 +194,10 @@ def test_learned_primal_dual_meets_the_same_numbers_in_other_units() -> None:
     assert scaled.norm() == pytest.approx(1, rel=0.05)
     twice = A * 2.0
     assert unit_norm(twice, y)[1] == pytest.approx(2 * norm, rel=1e-3)
-    x = model(A, y)
-    assert x.shape == A.domain_shape
+    assert model(A, y).shape == A.domain_shape
+    # the data enter over |A|: 3 A and 3 y are the same scan in another unit
+    images = [model(A * factor, factor * y) for factor in (1.0, 3.0)]
+    torch.testing.assert_close(images[1], images[0], rtol=1e-3, atol=1e-5)
     with pytest.raises(ValueError, match="made for 2D images"):
         model(sr.XRayTransform(*CONE), y)
 

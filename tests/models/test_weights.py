@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import spinray as sr
-from spinray.recon.models import DRUNet, MoDL, UNet, VarNet
+from spinray.recon.models import DRUNet, FBPUNet, MoDL, UNet, VarNet
 from spinray.recon.models.weights import architectures
 
 SMALL = {"num_cascades": 2, "pools": 2, "chans": 4, "sens_pools": 3, "sens_chans": 2}
@@ -59,6 +59,17 @@ def test_official_state_dicts_are_recognised(tmp_path: Path) -> None:
             assert all(torch.equal(v, again.state_dict()[k]) for k, v in state.items())
 
 
+def test_a_key_of_the_network_is_no_prefix(tmp_path: Path) -> None:
+    """An `FBPUNet` calls its U-Net ``unet``, as fastMRI's Lightning module calls its own."""
+    path, model = tmp_path / "w.pt", FBPUNet(chans=(2, 3), blocks=1)
+    state, options = model.state_dict(), {"chans": (2, 3), "blocks": 1}
+    wrapped = {f"module.{k}": v for k, v in state.items()}
+    for content in (state, wrapped, {"state_dict": {f"model.{k}": v for k, v in state.items()}}):
+        torch.save(content, path)
+        again = sr.load_model(path, architecture="FBPUNet", **options)
+        assert all(torch.equal(v, again.state_dict()[k]) for k, v in state.items())
+
+
 def test_another_architecture_is_named_by_its_first_key(tmp_path: Path) -> None:
     path = tmp_path / "w.pt"
     torch.save(DRUNet(chans=(2, 4), blocks=1).state_dict(), path)
@@ -95,7 +106,7 @@ def test_code_in_a_checkpoint_runs_only_where_asked(tmp_path: Path) -> None:
     state = MoDL(chans=(2, 4), blocks=1).state_dict()
     torch.save({"state_dict": state, "extra": _Harmful(trace)}, path)
     options = {"architecture": "MoDL", "chans": (2, 4), "blocks": 1}
-    with pytest.raises(ValueError, match="runs code when it is opened; allow_pickle=True"):
+    with pytest.raises(ValueError, match=r"runs code when it is opened.*allow_pickle=True"):
         sr.load_model(path, **options)
     assert not trace.exists()
     assert isinstance(sr.load_model(path, allow_pickle=True, **options), MoDL)
@@ -109,7 +120,11 @@ def test_files_that_are_no_networks(tmp_path: Path) -> None:
         sr.load_model(path)
     path = tmp_path / "w.pt"
     path.write_bytes(b"neither")
-    with pytest.raises((sr.FormatError, ValueError), match=r"w\.pt"):
+    with pytest.raises(sr.FormatError, match=r"w\.pt.*is no torch checkpoint"):
+        sr.load_model(path)
+    torch.save(UNet(chans=2).state_dict(), path)
+    path.write_bytes(path.read_bytes()[:-3000])
+    with pytest.raises(sr.FormatError, match=r"w\.pt.*is no torch checkpoint"):
         sr.load_model(path)
     torch.save([torch.ones(2)], path)
     with pytest.raises(sr.FormatError, match="no state dict"):

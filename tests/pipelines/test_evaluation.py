@@ -18,8 +18,10 @@ from dataset_files import fft, ifft, slices, write_fastmri
 
 import spinray as sr
 from spinray.datasets import FastMRI, LineMask, SimulatedCT
+from spinray.datasets.reports import subject_keys
 from spinray.recon import metrics
 from spinray.recon.cli.main import main
+from spinray.recon.models import PromptVarNet
 from spinray.recon.pipelines.evaluation import evaluate_folder, evaluate_method
 
 
@@ -234,3 +236,54 @@ def test_info_of_a_data_set(folders, spinray) -> None:
     leak = spinray("info", folders[1], "--against", folders[1])
     assert "data crime: same subject: 4 found" in leak.stdout
     assert "data crime: same image" in leak.stdout
+
+
+def test_a_network_sees_the_neighbouring_slices_and_leaks_are_named(folders, tmp_path) -> None:
+    """A volume is one scan; of the subjects that the network was trained on the table says so."""
+    torch.manual_seed(0)
+    model = PromptVarNet(1, slices=3, chans=4, levels=1, prompts=2, sens_chans=2, sens_pools=2)
+    torch.nn.init.normal_(model.cascades[0].denoiser.tail.weight, std=0.1)
+    mask = LineMask("equispaced_fraction", (0.2,), (2,))
+    data = FastMRI(folders[1], mask, fixed_masks=True, volumes=["file0.h5", "file1.h5"])
+    facts = {"modality": "mri", "subjects": subject_keys(data, data.volumes[1:])}
+    path = sr.save_model(model, tmp_path / "w.safetensors", training=facts)
+    result = evaluate_method(data, "varnet", options={"weights": str(path)})
+    kspace = torch.stack([data[i].kspace for i in range(3)])
+    with torch.no_grad():
+        middle = model(kspace[None], data[1].mask[None, None])[0].abs()
+    others = [sr.reconstruct(
+        sr.MRScan(kspace, mask=data[0].mask[0].expand(64, 56), batch_axes=("slice",)),
+        "varnet", weights=str(path)).data.abs()[i] for i in (0, 2)]  # fmt: skip
+    images = torch.stack([others[0], middle, others[1]])
+    expected = metrics.volume_metrics(torch.stack([data[i].target for i in range(3)]), images)
+    found = result.volumes[0].figures
+    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-4)
+    assert [list(row.crimes) for row in result.volumes] == [[], ["same subject"]]
+
+
+def test_the_part_of_a_split_and_options_without_use(folders, tmp_path, spinray) -> None:
+    for part in ("train", "test"):
+        with h5py.File(tmp_path / f"observation_{part}_000.hdf5", "w") as file:
+            file["data"] = np.zeros((1, 1000, 513), np.float32)
+    (tmp_path / "observation_train_001.hdf5").write_bytes(b"broken")
+    done = spinray("evaluate", tmp_path, "--method", "fbp")
+    assert "observation_test_000.hdf5: has no target" in done.stderr
+    done = spinray("evaluate", tmp_path, "--method", "fbp", "--part", "train")
+    assert "observation_train_00" in done.stderr
+    assert "observation_test" not in done.stderr
+    done = spinray("info", tmp_path, "--part", "test")
+    assert "1 volumes of 1 subjects" in done.stdout
+    done = spinray("info", folders[1], "--part", "test")
+    assert (done.returncode, "--part is for lodopab" in done.stderr) == (2, True)
+    words = ("--method", "rss", "--mask", "poisson", "--center-fraction", "0.1")
+    done = spinray("evaluate", folders[1], *words)
+    assert (done.returncode, "--center-fraction is of line masks" in done.stderr) == (2, True)
+
+
+def test_info_of_a_folder_with_a_corrupt_volume_fails(folders, tmp_path, spinray) -> None:
+    for path in folders[1].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "file1.h5").write_bytes(b"broken")
+    done = spinray("info", tmp_path)
+    assert done.returncode == 1
+    assert "left out: file1.h5" in done.stdout

@@ -9,6 +9,8 @@ import torch
 
 import spinray as sr
 from spinray.recon.models import DRUNet, LearnedPrimalDual, MoDL, PromptVarNet, VarNet
+from spinray.recon.models.start import data_noise
+from spinray.recon.pipelines import learned
 from spinray.recon.pipelines.learned import _neighbours
 
 FACTS = {"modality": "mri", "coils": [4, 4], "matrix": [32, 48], "acceleration": [2, 6]}
@@ -76,10 +78,31 @@ def test_unrolled_ct(tmp_path: Path) -> None:
         sr.reconstruct(scan[::4], "unrolled", weights=path, volume=grid)
 
 
+def test_ct_scans_unlike_the_training(tmp_path: Path) -> None:
+    model = LearnedPrimalDual(1, memory=2, chans=4)
+    scan = sr.datasets.simulate_ct(views=30, columns=64, photons=1e4)
+    grid = sr.VolumeGrid((24, 24), 10.0)
+    noise = data_noise(scan.sinogram)
+    alike = {"geometry": [type(scan.geometry).__name__], "pixel size": [9.5, 10.5],
+             "noise": [0.8 * noise, 1.2 * noise]}  # fmt: skip
+    cases = {
+        "HelicalBeam": {"geometry": ["HelicalBeam"]},
+        "pixel size 10 x 10: the network was trained on 0.5 to 1": {"pixel size": [0.5, 1]},
+        "noise .*: the network was trained on": {"noise": [3 * noise, 4 * noise]},
+    }
+    for message, unlike in cases.items():
+        facts = {"modality": "ct", "matrix": [24, 24], "acceleration": [1, 1], **alike, **unlike}
+        with pytest.warns(UserWarning, match=message) as told:
+            sr.reconstruct(scan, "unrolled", weights=_saved(model, tmp_path, **facts), volume=grid)
+        assert sum("the network was trained on" in str(w.message) for w in told) == 1
+
+
 def test_scans_unlike_the_training_are_warned_of(scan: sr.MRScan, tmp_path: Path) -> None:
     model = MoDL(unrolls=1, iterations=2, chans=(4, 6), blocks=1)
     for facts, message in (
-        ({"masks": ["2D"]}, "sampling by lines: the network was trained on 2D"),
+        ({"masks": ["2D"]}, "sampling by random lines along kx: the network was trained on 2D"),
+        ({"masks": ["regular lines along kx"]}, "sampling by random lines along kx"),
+        ({"masks": ["random lines along ky"]}, "sampling by random lines along kx"),
         ({"coils": [8, 16]}, "coils 4: the network was trained on 8 to 16"),
         ({"matrix": [64, 64]}, "matrix 40 x 32"),
         ({"acceleration": [8, 8]}, "acceleration"),
@@ -100,3 +123,25 @@ def test_what_does_not_fit_is_said(scan: sr.MRScan, tmp_path: Path) -> None:
     volume = sr.MRScan(torch.ones(2, 4, 8, 8, dtype=torch.complex64), image_shape=(4, 8, 8))
     with pytest.raises(ValueError, match="varnet needs 2D Cartesian k-space, this is 3D"):
         sr.reconstruct(volume, "varnet", weights=path)
+    path = _saved(DRUNet(chans=(2, 4), blocks=1), tmp_path, modality="ct")
+    with pytest.raises(ValueError, match="is a DRUNet, method unrolled takes LearnedPrimalDual or"):
+        sr.reconstruct(sr.datasets.simulate_ct(views=12, columns=24), "unrolled", weights=path)
+
+
+def test_weights_are_read_once(scan: sr.MRScan, tmp_path: Path, monkeypatch) -> None:
+    path = _saved(MoDL(1, 2, (4, 6), 1), tmp_path)
+    read = []
+
+    def counted(weights: str) -> torch.nn.Module:
+        read.append(weights)
+        return load_model(weights)
+
+    load_model = learned.load_model
+    monkeypatch.setattr(learned, "load_model", counted)
+    images = [sr.reconstruct(scan, "unrolled", weights=path).data for _ in range(2)]
+    assert read == [path]
+    assert torch.equal(*images)
+    torch.manual_seed(5)
+    _saved(MoDL(1, 2, (4, 6), 1), tmp_path)  # another network at the same place
+    assert not torch.equal(sr.reconstruct(scan, "unrolled", weights=path).data, images[0])
+    assert len(read) == 2

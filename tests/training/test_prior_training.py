@@ -19,7 +19,6 @@ from spinray.recon.training import (  # noqa: E402
     DenoiserTraining,
     MRTraining,
     PriorTraining,
-    TrainingData,
 )
 from spinray.recon.training.prior import LEVELS  # noqa: E402
 
@@ -74,7 +73,7 @@ def test_ct_patches_are_in_units_of_water(folder: Path) -> None:
 def test_a_prior_learns_to_denoise(folder: Path, complex_images: bool, tmp_path: Path) -> None:
     pl.seed_everything(0)
     options = {"hounsfield": not complex_images, "patch": 16}
-    data = TrainingData(
+    data = sr.datasets.DataModule(
         sr.datasets.ImagePatches(folder, **options),
         sr.datasets.ImagePatches(folder, **options, fixed=True),
         batch_size=4,
@@ -96,7 +95,7 @@ def test_a_prior_learns_to_denoise(folder: Path, complex_images: bool, tmp_path:
     rows = facts["figures"]["denoising"]
     assert [row[0] for row in rows] == list(LEVELS)
     assert all(0 < error < level for level, error, _ in rows if 0.5 <= level <= 1), rows
-    module.facts.restore(facts)
+    module.facts.merge(facts)
     assert module.facts.as_json() == facts
 
 

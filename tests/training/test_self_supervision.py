@@ -12,8 +12,9 @@ import spinray as sr
 
 pl = pytest.importorskip("pytorch_lightning", reason="pytorch-lightning is not installed")
 
+from spinray.datasets import DataModule  # noqa: E402
 from spinray.recon.models import MoDL, VarNet  # noqa: E402
-from spinray.recon.training import MRTraining, TrainingData  # noqa: E402
+from spinray.recon.training import MRTraining  # noqa: E402
 from spinray.recon.training.self_supervision import (  # noqa: E402
     HELD,
     equivariance_loss,
@@ -58,7 +59,7 @@ def test_modl_learns_without_targets(tmp_path: Path, options: dict[str, object])
     blocks = np.kron(random.random((3, 4, 4)), np.ones((1, 8, 8)))
     np.save(tmp_path / "a.npy", blocks.astype(np.float32))
     mask = sr.datasets.PoissonMask((3.0,), 8)
-    data = TrainingData(
+    data = DataModule(
         sr.datasets.SimulatedMR(tmp_path, mask=mask, coils=3, maps="true"),
         sr.datasets.SimulatedMR(tmp_path, mask=mask, coils=3, maps="true", fixed=True),
     )

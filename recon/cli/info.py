@@ -84,6 +84,7 @@ def _data_set(folder: Path, kind: str, against: Path | None, as_json: bool) -> N
 
 def scan_facts(scan: MRScan | CTScan) -> dict[str, Any]:
     """What a physicist wants to know of a scan, by name."""
+    from ..pipelines.ct import grid_of
     from ..pipelines.dispatch import choose
     from ..scan import MRScan
 
@@ -106,7 +107,7 @@ def scan_facts(scan: MRScan | CTScan) -> dict[str, Any]:
             "views": scan.geometry.shape[0],
             "detector": list(scan.geometry.shape[1:]),
             "slices": list(scan.batch_shape),
-            "default grid": repr(scan.grid),
+            "grid": repr(grid_of(scan, method)),
             "readings": "counts" if scan.counts is not None else "line integrals",
         }
     # What the data show goes before what the file says; the XML is for programs.

@@ -64,7 +64,7 @@ def load(path: str | PathLike[str], **options: Any) -> MRScan | CTScan:
     reader = _reader(path)
     if reader is None:
         raise FormatError(path, "", f"is no scan; formats known: {', '.join(formats())}")
-    known = [name for name in inspect.signature(reader.read).parameters if name != "path"]
+    known = _options(reader)
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise TypeError(
@@ -73,6 +73,16 @@ def load(path: str | PathLike[str], **options: Any) -> MRScan | CTScan:
         )
     with format_errors(path):
         return reader.read(path, **options)
+
+
+def options_of(path: str | PathLike[str]) -> tuple[str, ...]:
+    """Names of the options that a file's format leaves open; none for what is no scan."""
+    reader = _reader(_existing(Path(path)))
+    return () if reader is None else _options(reader)
+
+
+def _options(reader: Reader) -> tuple[str, ...]:
+    return tuple(name for name in inspect.signature(reader.read).parameters if name != "path")
 
 
 def _existing(path: Path) -> Path:

@@ -8,7 +8,13 @@ from typing import cast, get_args
 
 from torch import Tensor
 
-from ...kernels.ct.geometry import CircularBeam, FanBeam, HelicalBeam, ParallelBeam
+from ...kernels.ct.geometry import (
+    CircularBeam,
+    FanBeam,
+    HelicalBeam,
+    ParallelBeam,
+    VolumeGrid,
+)
 from ..ct import center_of_rotation
 from ..ct import fbp as filtered_backprojection
 from ..ct import fdk as feldkamp
@@ -25,6 +31,7 @@ from ..solvers import sirt as solve_sirt
 from .registry import Track, method, option
 
 FILTERS: tuple[str, ...] = get_args(Filter)
+CUTOFF = "where the window ends, as a part of the Nyquist frequency"
 
 
 @dataclass(frozen=True)
@@ -32,12 +39,13 @@ class FbpOptions:
     """Options of `fbp`."""
 
     filter: str = option("ram-lak", "ramp filter and its window", choices=FILTERS)
+    cutoff: float = option(1.0, CUTOFF)
 
 
 @method("fbp", "ct")
 def fbp(scan: CTScan, options: FbpOptions, track: Track) -> Image:
     """Filtered back projection of parallel and fan beams."""
-    return ct_image(scan, _fbp(scan, options.filter))
+    return ct_image(scan, _fbp(scan, options.filter, options.cutoff))
 
 
 @dataclass(frozen=True)
@@ -45,12 +53,19 @@ class FdkOptions:
     """Options of `fdk`."""
 
     filter: str = option("ram-lak", "ramp filter and its window", choices=FILTERS)
+    cutoff: float = option(1.0, CUTOFF)
 
 
 @method("fdk", "ct")
 def fdk(scan: CTScan, options: FdkOptions, track: Track) -> Image:
     """Feldkamp, Davis and Kress: filtered back projection of circular cone beams."""
-    data = feldkamp(scan.sinogram, scan.geometry, scan.grid, filter=cast(Filter, options.filter))
+    data = feldkamp(
+        scan.sinogram,
+        scan.geometry,
+        scan.grid,
+        filter=cast(Filter, options.filter),
+        cutoff=options.cutoff,
+    )
     return ct_image(scan, data)
 
 
@@ -59,16 +74,21 @@ class WfbpOptions:
     """Options of `wfbp`."""
 
     filter: str = option("ram-lak", "ramp filter and its window", choices=FILTERS)
+    cutoff: float = option(1.0, CUTOFF)
 
 
 @method("wfbp", "ct")
 def wfbp(scan: CTScan, options: WfbpOptions, track: Track) -> Image:
     """Weighted filtered back projection of helical scans, rebinned to parallel views."""
-    if scan.volume is None and isinstance(scan.geometry, HelicalBeam):
-        scan = scan.replace(volume=plan_helix(scan.geometry)[1])  # what the helix covers
+    grid = grid_of(scan, "wfbp")
     data = weighted_backprojection(
-        scan.sinogram, scan.geometry, scan.grid, filter=cast(Filter, options.filter)
+        scan.sinogram,
+        scan.geometry,
+        grid,
+        filter=cast(Filter, options.filter),
+        cutoff=options.cutoff,
     )
+    scan = scan.replace(volume=grid)
     return ct_image(scan, data)
 
 
@@ -160,9 +180,20 @@ def covers_every_ray(geometry: CircularBeam) -> bool:
     return covered >= needed
 
 
-def _fbp(scan: CTScan, filter_name: str) -> Tensor:
+def grid_of(scan: CTScan, method: str) -> VolumeGrid:
+    """The grid that a method reconstructs on: the scan's own, or what it covers.
+
+    `wfbp` takes the heights of a helix that are seen from all sides, other methods all that some
+    ray passes.
+    """
+    if scan.volume is None and method == "wfbp" and isinstance(scan.geometry, HelicalBeam):
+        return plan_helix(scan.geometry)[1]
+    return scan.grid
+
+
+def _fbp(scan: CTScan, filter_name: str, cutoff: float = 1.0) -> Tensor:
     return filtered_backprojection(
-        scan.sinogram, scan.geometry, scan.grid, filter=cast(Filter, filter_name)
+        scan.sinogram, scan.geometry, scan.grid, filter=cast(Filter, filter_name), cutoff=cutoff
     )
 
 

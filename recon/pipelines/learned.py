@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...kernels.warn import warn
 from ..image import Image
 from ..models import MoDL, Network, PromptVarNet, VarNet, load_model
 from ..models.cartesian import mask_kind
@@ -149,10 +149,7 @@ def warn_of_unlike(facts: Mapping[str, Any], scan: MRScan | CTScan) -> None:
 
 
 def _warn(found: str, trained: str) -> None:
-    warnings.warn(
-        f"{found}: the network was trained on {trained}; check the image against another method",
-        stacklevel=4,
-    )
+    warn(f"{found}: the network was trained on {trained}; check the image against another method")
 
 
 def _network(weights: str, kinds: tuple[type[Network], ...], name: str) -> Network:

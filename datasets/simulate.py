@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..kernels.ct.base import checked_count
 from ..kernels.ct.geometry import (
+    ConeBeam,
     FanBeam,
     Geometry,
     HelicalBeam,
@@ -41,6 +43,11 @@ DARK_LEVEL = 50.0  # counts
 SOURCE_TO_ISOCENTER, SOURCE_TO_DETECTOR = 595.0, 1085.6
 # Its helix: rows of 1.5 mm at the isocentre that travel by all of their height in a turn.
 HELIX_ROWS, HELIX_SLICE, HELIX_TURNS = 16, 1.5, 3
+# A flat panel that turns about the patient; its rows are of 2 mm at the isocentre.
+PANEL_SOURCE_TO_ISOCENTER, PANEL_SOURCE_TO_DETECTOR = 1000.0, 1500.0
+PANEL_ROWS, PANEL_SLICE = 64, 2.0
+
+SOLID = ("helical", "cone")  # names of 3D geometries
 
 RAYS_AT_A_TIME = 1 << 21
 
@@ -165,8 +172,9 @@ def simulate_ct(
         for 3D geometries.
     geometry
         "parallel" (over pi), "fan" (a clinical fan over 2 pi, curved, quarter-column offset),
-        "helical" (the same with 16 rows of 1.5 mm, three turns about z = 0 at pitch 1), all just
-        wide enough for the phantom; or any CT geometry.
+        "helical" (the same with 16 rows of 1.5 mm, three turns about z = 0 at pitch 1), "cone" (a
+        flat panel of 64 rows of 2 mm over 2 pi), all just wide enough for the phantom; or any CT
+        geometry.
     views, columns
         Of a named geometry; of a helix, the views of a turn.
     photons
@@ -192,7 +200,7 @@ def simulate_ct(
         Unknown names; 2D phantom and 3D geometry.
     """
     if phantom is None:
-        solid = geometry == "helical" if isinstance(geometry, str) else geometry.ndim == 3
+        solid = geometry in SOLID if isinstance(geometry, str) else geometry.ndim == 3
         phantom = "head-3d" if solid else "head"
     if isinstance(phantom, str):
         phantom = named_phantom(phantom)
@@ -333,6 +341,7 @@ def _noise(mix: Tensor, shape: Sequence[int], generator: torch.Generator) -> Ten
 
 
 def _named_geometry(name: str, views: int, columns: int, radius: float) -> Geometry:
+    views, columns = checked_count("views", views), checked_count("columns", columns)
     if name == "parallel":
         return ParallelBeam(np.arange(views) * np.pi / views, columns, 2 * radius / columns)
     if name == "fan":
@@ -352,8 +361,13 @@ def _named_geometry(name: str, views: int, columns: int, radius: float) -> Geome
             column_offset=0.25,
             pitch=HELIX_ROWS * HELIX_SLICE,
         )
+    if name == "cone":
+        sid, sdd = PANEL_SOURCE_TO_ISOCENTER, PANEL_SOURCE_TO_DETECTOR
+        pitch = 2 * sdd * np.tan(np.arcsin(min(radius / sid, 0.9))) / columns
+        angles, row = np.arange(views) * 2 * np.pi / views, PANEL_SLICE * sdd / sid
+        return ConeBeam(angles, PANEL_ROWS, columns, row, pitch, sid, sdd)
     raise ValueError(
-        f'geometry must be "parallel", "fan", "helical" or a CT geometry, got {name!r}'
+        f"geometry must be parallel, fan, helical, cone or a CT geometry, got {name!r}"
     )
 
 

@@ -324,6 +324,15 @@ class CTScan(_Scan):
     def __post_init__(self) -> None:
         if self.geometry is None:
             raise ValueError("a CTScan needs a geometry, such as spinray.ParallelBeam(...)")
+        if not isinstance(self.geometry, Geometry):
+            raise TypeError(f"geometry must be a CT geometry, got {self.geometry!r:.100}")
+        if self.volume is not None and not isinstance(self.volume, VolumeGrid):
+            raise TypeError(f"volume must be a VolumeGrid, got {self.volume!r:.100}")
+        if self.volume is not None and self.volume.ndim != self.geometry.ndim:
+            raise ValueError(
+                f"a {self.geometry.ndim}D geometry needs a {self.geometry.ndim}D volume, got "
+                f"{self.volume}"
+            )
         for name in ("counts", "blank", "dark"):
             if (value := getattr(self, name)) is not None:
                 self._set(**{name: as_tensor(value)})

@@ -60,7 +60,7 @@ def mr(
 @app.command("ct")
 def ct(
     output: Annotated[Path, typer.Argument(help="Data Exchange file to write (.h5).")],
-    geometry: Annotated[str, typer.Option(help="parallel, fan or helical.")] = "fan",
+    geometry: Annotated[str, typer.Option(help="parallel, fan, helical or cone.")] = "fan",
     views: Annotated[int, typer.Option(help="Number of views; of a helix, in a turn.")] = 720,
     columns: Annotated[int, typer.Option(help="Detector columns.")] = 736,
     photons: Annotated[

@@ -126,6 +126,11 @@ def _opened(path: Path, reader: Reader, options: dict[str, Any]) -> RawFile:
     return dataclasses.replace(raw, take=take)
 
 
+def options_of(path: str | PathLike[str]) -> tuple[str, ...]:
+    """Names of the options that a file's format leaves open."""
+    return tuple(_options(_found(path)[1]))
+
+
 def _options(reader: Reader) -> list[str]:
     return [name for name in inspect.signature(reader.open_file).parameters if name != "path"]
 

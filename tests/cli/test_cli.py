@@ -114,7 +114,7 @@ def test_recon_takes_options_of_the_method(files: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["options"]["iterations"] == 3
     assert np.load(target).ndim == 2
     other = spinray("recon", files / "ct.h5", "-o", target, "-m", "fbp", "--filter=hann", "--json")
-    assert json.loads(other.stdout)["options"] == {"filter": "hann"}
+    assert json.loads(other.stdout)["options"] == {"filter": "hann", "cutoff": 1.0}
 
 
 def test_recon_of_several_files_goes_to_a_folder(files: Path, tmp_path: Path) -> None:

@@ -74,10 +74,12 @@ def test_modl_learns_without_targets(tmp_path: Path, options: dict[str, object])
     ).fit(module, data)  # fmt: skip
     assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
     assert any(not torch.equal(p, before[name]) for name, p in model.named_parameters())
-    assert module.facts.as_json()["masks"] == ["2D"]
+    assert module.facts.as_json()["masks"] == ["random 2D"]
 
 
 def test_what_does_not_fit_is_said() -> None:
     network = VarNet(num_cascades=1, sens_chans=2, sens_pools=2, chans=2, pools=2)
-    with pytest.raises(ValueError, match="ssdu and equivariance are for MoDL, got VarNet"):
+    with pytest.raises(
+        ValueError, match="ssdu, equivariance and denoiser are for MoDL, got VarNet"
+    ):
         MRTraining(network, supervision="ssdu")

@@ -144,7 +144,9 @@ def test_mr_networks_learn(folder: Path, model: Network, maps: str | None, preci
     facts = module.facts.as_json()
     assert facts["coils"] == [3, 3]
     assert facts["matrix"] == [32, 32]
-    assert facts["masks"] == ["random lines along ky"]
+    # a few lines of 32 may look evenly spaced by chance
+    assert "random lines along ky" in facts["masks"]
+    assert all(kind.endswith("lines along ky") for kind in facts["masks"])
     trainer.validate(module, data, verbose=False)
     assert {"val_ssim", "val_psnr", "val_nmse", "val_loss"} <= set(trainer.callback_metrics)
 

@@ -107,7 +107,7 @@ def _plain_loader() -> Any:
     """YAML's safe loader without aliases, by which a few lines stand for millions of values."""
     import yaml
 
-    class Loader(yaml.SafeLoader):
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
                 raise yaml.YAMLError("aliases are not taken here")

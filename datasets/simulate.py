@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..kernels.ct.base import checked_count
 from ..kernels.ct.geometry import (
+    ConeBeam,
     FanBeam,
     Geometry,
     HelicalBeam,
@@ -41,6 +43,11 @@ DARK_LEVEL = 50.0  # counts
 SOURCE_TO_ISOCENTER, SOURCE_TO_DETECTOR = 595.0, 1085.6
 # Its helix: rows of 1.5 mm at the isocentre that travel by all of their height in a turn.
 HELIX_ROWS, HELIX_SLICE, HELIX_TURNS = 16, 1.5, 3
+# A flat panel that turns about the patient; its rows are of 2 mm at the isocentre.
+PANEL_SOURCE_TO_ISOCENTER, PANEL_SOURCE_TO_DETECTOR = 1000.0, 1500.0
+PANEL_ROWS, PANEL_SLICE = 64, 2.0
+
+SOLID = ("helical", "cone")  # names of 3D geometries
 
 RAYS_AT_A_TIME = 1 << 21
 
@@ -53,8 +60,8 @@ def simulate_mr(
     coils: int = 8,
     trajectory: str = "cartesian",
     acceleration: float = 1.0,
-    mask: str | Tensor = "poisson",
-    calibration: int = 24,
+    mask: str | Tensor | None = None,
+    calibration: int | None = None,
     snr: float | None = None,
     noise_correlation: float = 0.0,
     seed: int = 0,
@@ -79,9 +86,12 @@ def simulate_mr(
     acceleration
         1 is Nyquist: all samples, pi/2 N spokes (pi/2 N^2 in 3D), or N/2 turns of spiral in all.
     mask
-        Cartesian undersampling: "poisson", "equispaced", "random", or a bool ``([kz,] ky, kx)``.
+        Cartesian undersampling: "random" or "equispaced" lines, "poisson" (of the last two phase
+        encodings; a 2D one is a slice of a 3D scan, whose readout lies across), or a bool
+        ``([kz,] ky, kx)``. Default: what a scanner does, lines in 2D and Poisson in 3D.
     calibration
-        Fully sampled lines in the centre of an undersampled mask.
+        Fully sampled lines in the centre of an undersampled mask. Default: 24, or half of the lines
+        that the acceleration leaves of a small matrix.
     snr
         Mean of the object over the standard deviation of the real part of the noise in every
         sample (the transform is orthonormal: in every pixel of a full scan too). The noise scan
@@ -162,8 +172,9 @@ def simulate_ct(
         for 3D geometries.
     geometry
         "parallel" (over pi), "fan" (a clinical fan over 2 pi, curved, quarter-column offset),
-        "helical" (the same with 16 rows of 1.5 mm, three turns about z = 0 at pitch 1), all just
-        wide enough for the phantom; or any CT geometry.
+        "helical" (the same with 16 rows of 1.5 mm, three turns about z = 0 at pitch 1), "cone" (a
+        flat panel of 64 rows of 2 mm over 2 pi), all just wide enough for the phantom; or any CT
+        geometry.
     views, columns
         Of a named geometry; of a helix, the views of a turn.
     photons
@@ -189,7 +200,7 @@ def simulate_ct(
         Unknown names; 2D phantom and 3D geometry.
     """
     if phantom is None:
-        solid = geometry == "helical" if isinstance(geometry, str) else geometry.ndim == 3
+        solid = geometry in SOLID if isinstance(geometry, str) else geometry.ndim == 3
         phantom = "head-3d" if solid else "head"
     if isinstance(phantom, str):
         phantom = named_phantom(phantom)
@@ -262,12 +273,21 @@ def _kspace(
 
 
 def _mask(
-    mask: str | Tensor, shape: tuple[int, ...], acceleration: float, calibration: int, seed: int
+    mask: str | Tensor | None,
+    shape: tuple[int, ...],
+    acceleration: float,
+    calibration: int | None,
+    seed: int,
 ) -> Tensor:
     if isinstance(mask, Tensor):
         return mask
     if acceleration == 1:
         return masks.full(shape)
+    if mask is None:
+        mask = "random" if len(shape) == 2 else "poisson"
+    if calibration is None:
+        room = shape[-2] / max(acceleration, 1) / 2
+        calibration = 24 if mask == "poisson" else min(24, max(1, round(room)))
     if mask == "poisson":
         return masks.poisson(shape, acceleration, calibration=calibration, seed=seed)
     if mask == "equispaced":
@@ -321,6 +341,7 @@ def _noise(mix: Tensor, shape: Sequence[int], generator: torch.Generator) -> Ten
 
 
 def _named_geometry(name: str, views: int, columns: int, radius: float) -> Geometry:
+    views, columns = checked_count("views", views), checked_count("columns", columns)
     if name == "parallel":
         return ParallelBeam(np.arange(views) * np.pi / views, columns, 2 * radius / columns)
     if name == "fan":
@@ -340,8 +361,13 @@ def _named_geometry(name: str, views: int, columns: int, radius: float) -> Geome
             column_offset=0.25,
             pitch=HELIX_ROWS * HELIX_SLICE,
         )
+    if name == "cone":
+        sid, sdd = PANEL_SOURCE_TO_ISOCENTER, PANEL_SOURCE_TO_DETECTOR
+        pitch = 2 * sdd * np.tan(np.arcsin(min(radius / sid, 0.9))) / columns
+        angles, row = np.arange(views) * 2 * np.pi / views, PANEL_SLICE * sdd / sid
+        return ConeBeam(angles, PANEL_ROWS, columns, row, pitch, sid, sdd)
     raise ValueError(
-        f'geometry must be "parallel", "fan", "helical" or a CT geometry, got {name!r}'
+        f"geometry must be parallel, fan, helical, cone or a CT geometry, got {name!r}"
     )
 
 

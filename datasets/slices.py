@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..kernels.warn import warn
 from ..recon.io import FormatError
 from .examples import Example
 
@@ -74,10 +74,9 @@ class SliceDataset(Dataset[Example], Generic[Example]):
         if self.skipped:
             names = ", ".join(path.name for path, _ in self.skipped[:5])
             more = ", ..." if len(self.skipped) > 5 else ""
-            warnings.warn(
+            warn(
                 f"{self.name}: {len(self.skipped)} of {len(found)} files cannot be read and are "
-                f"left out (dataset.skipped says why): {names}{more}",
-                stacklevel=3,
+                f"left out (dataset.skipped says why): {names}{more}"
             )
 
     @abstractmethod

@@ -25,6 +25,19 @@ def as_tensor(data: ArrayLike | Tensor) -> Tensor:
     return torch.from_numpy(array)
 
 
+def lengths(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """Lengths of the real or complex vectors along `dim`, which stays with size one.
+
+    `torch.linalg.vector_norm` takes a hundred times as long along any axis but the last; its
+    derivative exists at zero, though, and is used where one is asked for.
+    """
+    if x.requires_grad and torch.is_grad_enabled():
+        norm: Tensor = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
+        return norm
+    squares = x.abs().square_() if x.is_complex() else x.square()
+    return squares.sum(dim=dim, keepdim=True).sqrt_()
+
+
 def require_finite(name: str, data: Tensor) -> None:
     """Raise a `ValueError` that counts the NaN and infinite values and names the first place."""
     if bool(torch.isfinite(data.sum())):

@@ -25,7 +25,8 @@ def readouts_of(
 
     Nyquist's spokes lie no further apart than 1 / field of view at their ends: ``pi/2 N`` full
     spokes of N pixels, ``pi/2 N^2`` in 3D, twice as many from the centre out; Nyquist's spirals
-    have ``N/2`` turns in all. N is the longest axis of the image as far as the samples reach.
+    have ``N/2`` turns in all, their mean pitch counts. N is the longest axis of the image as far as
+    the samples reach.
 
     Parameters
     ----------
@@ -48,15 +49,23 @@ def readouts_of(
     through_centre = bool((radius.amin(-1) < 2 / length).all())
     pixels = 2 * float(radius.max()) * max(image_shape)
     if straight and through_centre:
-        halves = 1 if bool((radius[:, 0] > 0.3 * radius[:, -1]).all()) else 2
-        nyquist = math.pi / halves * pixels ** (ndim - 1)
+        inner, outer = radius[:, [0, -1]].aminmax(dim=1)
+        from_middle = bool((inner < 0.3 * outer).all())
+        nyquist = math.pi / (1 if from_middle else 2) * pixels ** (ndim - 1)
         return Readouts(f"{ndim}D radial, {count} spokes x {length}", nyquist / count)
     if through_centre:
         kind = f"{ndim}D spiral, {count} interleaves x {length}"
         if ndim == 3:
             return Readouts(kind, None)
-        step = lines[..., 0].atan2(lines[..., 1]).diff(dim=1)
-        step = (step + math.pi) % (2 * math.pi) - math.pi
-        turns = float(step.sum(1).abs().sum()) / (2 * math.pi)
-        return Readouts(kind, pixels / 2 / turns)
+        return Readouts(kind, _pitch(lines) * max(image_shape) / count)
     return Readouts(f"{ndim}D non-Cartesian, {count} readouts x {length}", None)
+
+
+def _pitch(spirals: Tensor) -> float:
+    """Mean growth of the radius in a turn of spirals ``(interleave, sample, 2)``."""
+    radius = spirals.norm(dim=-1)
+    outer = (radius > radius.max() / 4)[:, :-1]  # the middle has no direction
+    angle = spirals[..., 0].atan2(spirals[..., 1]).diff(dim=1)
+    angle = ((angle + math.pi) % (2 * math.pi) - math.pi).abs()
+    turns = float(angle[outer].sum()) / (2 * math.pi)
+    return float(radius.diff(dim=1)[outer].abs().sum()) / turns if turns else math.inf

@@ -233,11 +233,25 @@ class MRScan(_Scan):
             return found
         return 1 / max(self.samples_per_pixel, 1e-12)
 
+    @property
+    def undersampled_axes(self) -> tuple[str, ...]:
+        """Names of the axes of Cartesian k-space along which something is missing."""
+        if self.mask is None:
+            return ()
+        names = ("kz", "ky", "kx")[-self.ndim :]
+        places = range(self.mask.ndim - self.ndim, self.mask.ndim)
+        return tuple(
+            name
+            for name, axis in zip(names, places, strict=True)
+            if bool((self.mask != self.mask.any(axis, keepdim=True)).any())
+        )
+
     def __repr__(self) -> str:
         batch = _batch_text(self.batch_shape, self.batch_axes)
         fov = " x ".join(f"{f:.4g}" for f in self.field_of_view)
         if self.is_cartesian:
-            kind = f"Cartesian, {self.acceleration:.2f}x undersampled"
+            axes = " and ".join(self.undersampled_axes)
+            kind = f"Cartesian, {self.acceleration:.2f}x undersampled along {axes}"
             if self.acceleration < 1.005:
                 kind = "Cartesian, fully sampled"
         else:
@@ -310,6 +324,15 @@ class CTScan(_Scan):
     def __post_init__(self) -> None:
         if self.geometry is None:
             raise ValueError("a CTScan needs a geometry, such as spinray.ParallelBeam(...)")
+        if not isinstance(self.geometry, Geometry):
+            raise TypeError(f"geometry must be a CT geometry, got {self.geometry!r:.100}")
+        if self.volume is not None and not isinstance(self.volume, VolumeGrid):
+            raise TypeError(f"volume must be a VolumeGrid, got {self.volume!r:.100}")
+        if self.volume is not None and self.volume.ndim != self.geometry.ndim:
+            raise ValueError(
+                f"a {self.geometry.ndim}D geometry needs a {self.geometry.ndim}D volume, got "
+                f"{self.volume}"
+            )
         for name in ("counts", "blank", "dark"):
             if (value := getattr(self, name)) is not None:
                 self._set(**{name: as_tensor(value)})

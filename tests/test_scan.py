@@ -144,6 +144,21 @@ def test_white_frames_are_averaged_per_slice() -> None:
             ValueError,
             "192 values",
         ),
+        ({"geometry": sr.VolumeGrid((12, 16)), "sinogram": torch.zeros(12, 16)}, TypeError, "a CT"),
+        (
+            {"geometry": geometry(), "sinogram": torch.zeros(12, 16), "volume": (16, 16)},
+            TypeError,
+            r"volume must be a VolumeGrid, got \(16, 16\)",
+        ),
+        (
+            {
+                "geometry": geometry(),
+                "sinogram": torch.zeros(12, 16),
+                "volume": sr.VolumeGrid((4, 4, 4)),
+            },
+            ValueError,
+            "a 2D geometry needs a 2D volume",
+        ),
     ],
 )
 def test_bad_ct_input_is_named(arguments: dict, error: type, words: str) -> None:

@@ -65,9 +65,13 @@ def from_astra(geometry: dict[str, Any]) -> Geometry:
 
     Raises
     ------
+    TypeError
+        No dictionary.
     ValueError
         Another type, missing entries, vectors of parallel beams that are not on a circle.
     """
+    if not isinstance(geometry, dict):
+        raise TypeError(f"expected a dictionary of astra.create_proj_geom, got {geometry!r:.100}")
     kind = geometry.get("type")
     try:
         if kind == "parallel":

@@ -33,12 +33,12 @@ class VolumeGrid:
     center: tuple[float, ...] = (0.0,)
 
     def __post_init__(self) -> None:
+        if np.ndim(self.shape) != 1 or len(self.shape) not in (2, 3):
+            raise ValueError(f"a volume has shape (ny, nx) or (nz, ny, nx), got {self.shape!r}")
         shape = tuple(checked_count("each size of a volume", n) for n in self.shape)
-        if len(shape) not in (2, 3):
-            raise ValueError(f"a volume has shape (ny, nx) or (nz, ny, nx), got {self.shape}")
         spacing = _per_axis("spacing", self.spacing, len(shape))
         for value in spacing:
-            require_positive("volume spacing", value)
+            checked_length("volume spacing", value)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "spacing", spacing)
         object.__setattr__(self, "center", _per_axis("center", self.center, len(shape)))
@@ -142,35 +142,70 @@ def set_fields(geometry: Geometry, **values: Any) -> None:
 
 
 def frozen_array(name: str, value: ArrayLike) -> Array:
-    """Return a read-only float64 copy; raise on NaN or infinity."""
-    array = np.array(value, dtype=np.float64)
+    """Return a read-only float64 copy; raise on what holds no finite real numbers."""
+    if getattr(value, "requires_grad", False):
+        raise ValueError(f"{name} requires a gradient, which no geometry gives: detach() it")
+    array = _floats(name, value)
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds NaN or infinity")
+        raise ValueError(f"NaN or infinity in {name}")
     array.flags.writeable = False
     return array
 
 
-def checked_count(name: str, value: int) -> int:
+def checked_count(name: str, value: Any) -> int:
     """Return a positive whole number or raise."""
-    if isinstance(value, bool) or int(value) != value or value < 1:
+    number = _number(name, value)
+    if isinstance(value, bool) or not np.isfinite(number) or number != int(number) or number < 1:
         raise ValueError(f"{name} must be a positive whole number, got {value}")
-    return int(value)
+    return int(number)
 
 
-def require_positive(name: str, value: float) -> None:
-    """Raise unless a length is positive and finite."""
-    if not (np.isfinite(value) and value > 0):
+def checked_length(name: str, value: Any) -> float:
+    """Return a positive and finite number or raise."""
+    number = _number(name, value)
+    if not (np.isfinite(number) and number > 0):
         raise ValueError(f"{name} must be positive mm, got {value}")
+    return number
 
 
-def require_finite(name: str, value: float) -> None:
-    """Raise unless a value is finite."""
-    if not np.isfinite(value):
+def checked_number(name: str, value: Any) -> float:
+    """Return a finite number or raise."""
+    number = _number(name, value)
+    if not np.isfinite(number):
         raise ValueError(f"{name} must be finite, got {value}")
+    return number
+
+
+def checked_bytes(memory_limit: Any) -> int:
+    """Return a memory limit or raise."""
+    if isinstance(memory_limit, bool) or not isinstance(memory_limit, int | np.integer):
+        raise TypeError(f"memory_limit is a whole number of bytes, got {memory_limit!r}")
+    return int(memory_limit)
+
+
+def _number(name: str, value: Any) -> float:
+    array = _floats(name, value)
+    if array.ndim:
+        raise ValueError(
+            f"{name} must be one number for all views, got an array of shape {array.shape}: "
+            "ModularBeam takes source and detector view by view"
+        )
+    return float(array)
+
+
+def _floats(name: str, value: Any) -> Array:
+    """A copy in float64 of what holds real numbers."""
+    try:
+        array = np.array(value)
+        if array.dtype.kind not in "biuf":
+            raise TypeError
+    except (TypeError, ValueError):  # ragged lists too
+        raise TypeError(f"{name} must be real numbers, got {value!r:.100}") from None
+    return array.astype(np.float64)
 
 
 def _per_axis(name: str, value: float | Sequence[float], ndim: int) -> tuple[float, ...]:
-    values = tuple(float(v) for v in np.atleast_1d(np.asarray(value, dtype=np.float64)))
+    values = tuple(float(v) for v in np.atleast_1d(_floats(name, value)))
     values = values * ndim if len(values) == 1 else values
     if len(values) != ndim or not np.isfinite(values).all():
         raise ValueError(f"{name} of a {ndim}D volume needs {ndim} finite values, got {value}")

@@ -20,9 +20,9 @@ from .base import (
     Geometry,
     VolumeGrid,
     checked_count,
+    checked_length,
+    checked_number,
     frozen_array,
-    require_finite,
-    require_positive,
     set_fields,
 )
 from .modular import ModularBeam
@@ -204,9 +204,12 @@ class ConeBeam(DivergentBeam):
 
     def __post_init__(self) -> None:
         set_fields(self, angles=_checked_angles(self.angles, helical=isinstance(self, HelicalBeam)))
-        set_fields(self, rows=checked_count("rows", self.rows))
-        require_positive("row_spacing", self.row_spacing)
-        require_finite("row_offset", self.row_offset)
+        set_fields(
+            self,
+            rows=checked_count("rows", self.rows),
+            row_spacing=checked_length("row_spacing", self.row_spacing),
+            row_offset=checked_number("row_offset", self.row_offset),
+        )
         _check_detector(self)
         _check_source(self)
 
@@ -244,8 +247,9 @@ class ConeBeam(DivergentBeam):
 
     def __repr__(self) -> str:
         return (
-            f"{type(self).__name__}({_views_text(self.angles)}, {self.detector} {self.rows} rows "
-            f"x {self.row_spacing:g} mm, {_columns_text(self)}, {_source_text(self)})"
+            f"{type(self).__name__}({_views_text(self.angles)}, {self.detector} "
+            f"{_number_of(self.rows, 'row')} x {self.row_spacing:g} mm, {_columns_text(self)}, "
+            f"{_source_text(self)})"
         )
 
 
@@ -264,7 +268,7 @@ class HelicalBeam(ConeBeam):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_finite("pitch", self.pitch)
+        set_fields(self, pitch=checked_number("pitch", self.pitch))
 
     @property
     def source_z(self) -> Array:
@@ -278,7 +282,8 @@ class HelicalBeam(ConeBeam):
 def _checked_angles(angles: ArrayLike, *, helical: bool = False) -> Array:
     array = frozen_array("angles", angles)
     if array.ndim != 1 or not array.size:
-        raise ValueError(f"angles must be (view,) in radians, got shape {array.shape}")
+        hint = ": a number of views is no angle" if array.ndim == 0 else ""
+        raise ValueError(f"angles must be (view,) in radians, got shape {array.shape}{hint}")
     if helical:  # many turns are usual, but not fewer than 16 views in each of them
         degrees = array.size > 32 and float(np.ptp(array)) / (array.size - 1) > 0.4
     else:
@@ -292,16 +297,23 @@ def _checked_angles(angles: ArrayLike, *, helical: bool = False) -> Array:
 
 
 def _check_detector(geometry: CircularBeam) -> None:
-    set_fields(geometry, columns=checked_count("columns", geometry.columns))
-    require_positive("column_spacing", geometry.column_spacing)
-    require_finite("column_offset", geometry.column_offset)
+    set_fields(
+        geometry,
+        columns=checked_count("columns", geometry.columns),
+        column_spacing=checked_length("column_spacing", geometry.column_spacing),
+        column_offset=checked_number("column_offset", geometry.column_offset),
+    )
 
 
 def _check_source(geometry: DivergentBeam) -> None:
-    sid, sdd = geometry.source_to_isocenter, geometry.source_to_detector
-    require_positive("source_to_isocenter", sid)
-    if not (np.isfinite(sdd) and sdd > sid):
-        raise ValueError(f"source_to_detector {sdd} mm must exceed source_to_isocenter {sid} mm")
+    sid = checked_length("source_to_isocenter", geometry.source_to_isocenter)
+    sdd = checked_length("source_to_detector", geometry.source_to_detector)
+    set_fields(geometry, source_to_isocenter=sid, source_to_detector=sdd)
+    if sdd <= sid:
+        raise ValueError(
+            f"source_to_detector {sdd:g} mm must exceed source_to_isocenter {sid:g} mm: both count "
+            "from the source"
+        )
     if geometry.detector not in ("flat", "curved"):
         raise ValueError(f'detector must be "flat" or "curved", got {geometry.detector!r}')
     if float(np.abs(geometry.fan_angles).max()) >= np.pi / 2:
@@ -327,12 +339,16 @@ def _cells(length: float, size: float) -> int:
 
 def _views_text(angles: Array) -> str:
     step = float(np.ptp(angles)) / max(len(angles) - 1, 1)
-    return f"{len(angles)} views over {np.rad2deg(np.ptp(angles) + step):.4g}°"
+    return f"{_number_of(len(angles), 'view')} over {np.rad2deg(np.ptp(angles) + step):.4g}°"
 
 
 def _columns_text(geometry: CircularBeam) -> str:
     offset = f" offset {geometry.column_offset:g}" if geometry.column_offset else ""
-    return f"{geometry.columns} columns x {geometry.column_spacing:g} mm{offset}"
+    return f"{_number_of(geometry.columns, 'column')} x {geometry.column_spacing:g} mm{offset}"
+
+
+def _number_of(count: int, name: str) -> str:
+    return f"{count} {name}{'s' * (count != 1)}"
 
 
 def _source_text(geometry: DivergentBeam) -> str:

@@ -11,6 +11,7 @@ from ..arena import arena
 from ..arrays import like, on_gpu, require_no_gradient, to_numpy
 from ..threads import thread_count
 from . import cone, joseph, planar
+from .base import checked_bytes
 from .beams import axial_of, beam_of, curve_of, kind_of, ray_frames, turns_of
 from .coverage import require_source_outside, warn_of_unseen
 from .footprint import TILE as PLANAR_TILE
@@ -76,8 +77,7 @@ class Projector:
                 "expected a geometry and a VolumeGrid, in this order, got "
                 f"{type(geometry).__name__} and {type(volume).__name__}"
             )
-        if memory_limit is not None and not isinstance(memory_limit, int):
-            raise TypeError(f"memory_limit is a whole number of bytes, got {memory_limit!r}")
+        memory_limit = None if memory_limit is None else checked_bytes(memory_limit)
         if volume.ndim != geometry.ndim:
             raise ValueError(
                 f"a {geometry.ndim}D geometry needs a {geometry.ndim}D volume, got {volume}"

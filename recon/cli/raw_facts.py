@@ -66,6 +66,7 @@ def _item_facts(raw: RawFile, known: dict[str, Any]) -> dict[str, Any]:
 
 def scan_facts(scan: MRScan | CTScan) -> dict[str, Any]:
     """What a physicist wants to know of a scan, by name."""
+    from ..pipelines.ct import grid_of
     from ..pipelines.dispatch import choose
     from ..scan import MRScan
 
@@ -87,7 +88,7 @@ def scan_facts(scan: MRScan | CTScan) -> dict[str, Any]:
         facts |= {
             "views": scan.geometry.shape[0],
             "detector": list(scan.geometry.shape[1:]),
-            "default grid": repr(scan.grid),
+            "grid": repr(grid_of(scan, method)),
             "readings": "counts" if scan.counts is not None else "line integrals",
         }
     # What the data show goes before what the file says; the XML is for programs.
@@ -102,9 +103,10 @@ def _sampling(scan: MRScan) -> str:
     factor = scan.acceleration
     if not scan.is_cartesian:
         return scan.trajectory_kind
-    return (
-        "Cartesian, fully sampled" if factor < 1.005 else f"Cartesian, {factor:.2f}x undersampled"
-    )
+    if factor < 1.005:
+        return "Cartesian, fully sampled"
+    axes = " and ".join(scan.undersampled_axes)
+    return f"Cartesian, {factor:.2f}x undersampled" + f" along {axes}" * bool(axes)
 
 
 def _orientation(scan: MRScan) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Any
 
 import typer
@@ -40,8 +41,7 @@ def _value(name: str, text: str) -> Any:
         return slice(*(int(part) if part else None for part in text.split(":")))
     for separator, kind in (("x", int), (",", float)):
         parts = text.split(separator)
-        try:
-            return tuple(kind(part) for part in parts) if len(parts) > 1 else text
-        except ValueError:
-            continue
+        with contextlib.suppress(ValueError):
+            if len(parts) > 1:
+                return tuple(kind(part) for part in parts)
     return text

@@ -38,7 +38,11 @@ def recon(
         Path | None, typer.Option(help="BART cfl or npy: the file with the trajectory.")
     ] = None,
     matrix: Annotated[
-        str | None, typer.Option(help="Image matrix where the file does not say it: 256x256.")
+        str | None,
+        typer.Option(
+            help="Image matrix: 256x256 or 64x256x256. MR: where the file does not say it; CT: "
+            "pixels over the field of view."
+        ),
     ] = None,
     encoding: Annotated[
         int | None, typer.Option(help="ISMRMRD: which encoding of several (from 0).")
@@ -64,17 +68,15 @@ def recon(
     Example: [bold]spinray recon meas.h5 -o meas.nii.gz --method l1-wavelet --iterations 60[/bold]
     """
     inputs, options = _split_options([*files, *context.args])
-    reading: dict[str, Any] = {
-        "trajectory": trajectory,
-        "image_shape": _matrix(matrix),
-        "encoding": encoding,
-    }
-    reading = {name: value for name, value in reading.items() if value is not None}
-    reading |= reading_options(read)
+    shape = _matrix(matrix)
+    given: dict[str, Any] = {"trajectory": trajectory, "encoding": encoding}
+    reading = {name: value for name, value in given.items() if value is not None}
+    more = reading_options(read)
     outputs = _outputs(inputs, output)
 
-    from ..io import check_writable, load
+    from ..io import check_writable
     from ..pipelines.dispatch import reconstruct
+    from ..scan import CTScan
 
     _spare_inputs([*inputs, trajectory] if trajectory else inputs, outputs)
     target_device = _device(device)
@@ -83,7 +85,9 @@ def recon(
     done, failed = [], False
     for source, target in zip(inputs, outputs, strict=True):
         try:
-            scan = _placed(source, load(source, **reading), center, pixel_size)
+            scan = _placed(source, _loaded(source, reading, more, shape), center, pixel_size)
+            if shape is not None and isinstance(scan, CTScan):
+                scan = _on_matrix(scan, shape, method)
             image = reconstruct(scan.to(target_device), method=method, **options)
             written = _saved(image, target)
         except (ValueError, TypeError, OSError) as error:
@@ -123,6 +127,41 @@ def _split_options(words: list[str]) -> tuple[list[Path], dict[str, Any]]:
     if not inputs:
         raise ValueError("recon needs a raw FILE")
     return inputs, options
+
+
+def _loaded(
+    source: Path, reading: dict[str, Any], more: dict[str, Any], shape: tuple[int, ...] | None
+) -> MRScan | CTScan:
+    """The scan; options that its format does not have go by their names on the command line."""
+    from ..io import load
+    from ..io.reading import options_of
+    from ..scan import MRScan
+
+    known = options_of(source)
+    if foreign := [f"--{name}" for name in reading if name not in known]:
+        raise ValueError(f"{source}: {' and '.join(foreign)} cannot be given for this kind of file")
+    if shape is not None and "image_shape" in known:
+        return load(source, **reading, **more, image_shape=shape)
+    scan = load(source, **reading, **more)
+    if shape is not None and isinstance(scan, MRScan):
+        raise ValueError(f"{source}: --matrix cannot be given, the file says the image's matrix")
+    return scan
+
+
+def _on_matrix(scan: CTScan, shape: tuple[int, ...], method: str) -> CTScan:
+    """A CT scan with a grid of `shape` over all that the method would reconstruct."""
+    from ...kernels.ct.geometry import VolumeGrid
+    from ..pipelines.ct import grid_of
+    from ..pipelines.dispatch import choose
+
+    whole = grid_of(scan, choose(scan)[0] if method == "auto" else method)
+    if len(shape) > whole.ndim:
+        raise ValueError(
+            f"--matrix of slices must be like 256x256, got {'x'.join(map(str, shape))}"
+        )
+    shape = (*whole.shape[: whole.ndim - len(shape)], *shape)
+    spacing = tuple(size / n for size, n in zip(whole.extent, shape, strict=True))
+    return scan.replace(volume=VolumeGrid(shape, spacing, whole.center))
 
 
 def _placed(

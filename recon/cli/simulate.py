@@ -20,7 +20,16 @@ def mr(
     trajectory: Annotated[str, typer.Option(help="cartesian, radial or spiral.")] = "cartesian",
     matrix: Annotated[int, typer.Option(help="Pixels a side.")] = 256,
     coils: Annotated[int, typer.Option(help="Receive coils.")] = 8,
-    acceleration: Annotated[float, typer.Option(help="Undersampling factor.")] = 1.0,
+    acceleration: Annotated[
+        float, typer.Option(help="Below Nyquist: of lines, spokes or turns of spiral.")
+    ] = 1.0,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            help="Of Cartesian lines: random or equispaced; or poisson, as in a slice of a 3D "
+            "scan, where both axes are phase encoded. Default: random."
+        ),
+    ] = None,
     snr: Annotated[
         float | None, typer.Option(help="Signal to noise of the fully sampled image; none without.")
     ] = None,
@@ -40,6 +49,7 @@ def mr(
         coils=coils,
         trajectory=trajectory,
         acceleration=acceleration,
+        mask=mask,
         snr=snr,
         seed=seed,
     )
@@ -50,7 +60,7 @@ def mr(
 @app.command("ct")
 def ct(
     output: Annotated[Path, typer.Argument(help="Data Exchange file to write (.h5).")],
-    geometry: Annotated[str, typer.Option(help="parallel, fan or helical.")] = "fan",
+    geometry: Annotated[str, typer.Option(help="parallel, fan, helical or cone.")] = "fan",
     views: Annotated[int, typer.Option(help="Number of views; of a helix, in a turn.")] = 720,
     columns: Annotated[int, typer.Option(help="Detector columns.")] = 736,
     photons: Annotated[

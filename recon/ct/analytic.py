@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...kernels.arrays import require_no_gradient
 from ...kernels.ct.backprojection import BackProjection
+from ...kernels.ct.base import checked_bytes
 from ...kernels.ct.geometry import (
     CircularBeam,
     ConeBeam,
@@ -23,7 +24,7 @@ from ...kernels.ct.geometry import (
     VolumeGrid,
 )
 from ...kernels.warn import warn
-from ..arrays import require_finite
+from ..arrays import as_tensor, require_finite
 from .filters import Filter, filter_views, filtering_memory
 from .redundancy import Array, is_offset, is_wide, turns_fully, view_weights
 
@@ -74,7 +75,7 @@ def _blocks(
     idle = sums.memory(0, itemsize)
     a_view = lines * filtering_memory(geometry.columns, itemsize, midpoints=planar)
     a_view += sums.memory(1, itemsize) - idle
-    together = (memory_limit - idle) // a_view
+    together = (checked_bytes(memory_limit) - idle) // a_view
     if together < 1:
         raise ValueError(
             f"memory_limit {memory_limit} bytes is below what one view takes, {idle + a_view} bytes"
@@ -97,12 +98,12 @@ def with_midpoints(geometry: Beam) -> Beam:
 
 def checked_sinogram(sinogram: Tensor, geometry: CircularBeam) -> Tensor:
     """The sinogram as a real tensor whose last axes are the geometry's, or an error."""
-    sinogram = torch.as_tensor(sinogram)
+    sinogram = as_tensor(sinogram)
     if sinogram.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"sinogram must be float32 or float64, got {sinogram.dtype}")
     require_no_gradient("sinogram", sinogram)
     shape = geometry.shape
-    if tuple(sinogram.shape[-len(shape) :]) != shape:
+    if tuple(sinogram.shape[-len(shape) :]) != shape or not sinogram.numel():
         axes = "view, column" if len(shape) == 2 else "view, row, column"
         raise ValueError(
             f"sinogram has shape {tuple(sinogram.shape)}, expected (*batch, {axes}) with {shape}"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...kernels.arrays import like, to_numpy
+from ...kernels.ct.base import checked_bytes
 from ...kernels.ct.geometry import Geometry, HelicalBeam, VolumeGrid
 from ...kernels.ct.helical import HelixSums, padded_rows
 from ...kernels.ct.rebinning import to_parallel
@@ -154,7 +155,7 @@ def _angles_together(
     angle = 2 * itemsize * positions * padded_rows(geometry.rows) * halves
     angle += geometry.rows * filtering_memory(positions, itemsize, midpoints=True)
     fixed = HelixSums.memory(shape, itemsize)
-    together = (memory_limit - fixed) // angle
+    together = (checked_bytes(memory_limit) - fixed) // angle
     if together < 1:
         raise ValueError(
             f"memory_limit {memory_limit} bytes is below what one angle of the half turn takes, "

@@ -35,7 +35,7 @@ def photon_integrals(photons: Tensor, level: Tensor, noise: float, axes: int) ->
         How many of the last axes windows reach over: views, rows, columns.
     """
     if float(photons.min()) >= 4 * ENOUGH and noise**2 <= ENOUGH:
-        return -torch.log((photons + 0.5) / level)
+        return -torch.log(photons / level)
     integrals = torch.empty_like(photons)
     open_ = torch.ones_like(photons, dtype=torch.bool)
     signal = photons
@@ -49,8 +49,9 @@ def photon_integrals(photons: Tensor, level: Tensor, noise: float, axes: int) ->
         else:
             good = open_ & (strength >= ENOUGH) & (here > 0)
         blank = level if size == 1 else _window_mean(level, size, axes)
-        # Half a count more takes away the bias of the logarithm to first order.
-        found = -torch.log((here + 0.5 / count).clamp_min(1e-12) / blank)
+        # Half a count more takes away the bias of a few photons' logarithm to first order.
+        half = torch.where(here * count < 4 * ENOUGH, 0.5 / count, 0.0)
+        found = -torch.log((here + half).clamp_min(1e-12) / blank)
         integrals = torch.where(good, found, integrals)
         open_ = open_ & ~good
         signal = around

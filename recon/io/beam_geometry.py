@@ -12,6 +12,9 @@ from ...kernels.ct import geometry as beams
 from ...kernels.ct.geometry import Geometry, VolumeGrid
 from .errors import FormatError
 
+# Units of length in files.
+TO_MM = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "nm": 1e-6}
+
 _KINDS: dict[str, type[Any]] = {
     "parallel": beams.ParallelBeam,
     "fan": beams.FanBeam,

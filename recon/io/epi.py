@@ -91,6 +91,9 @@ def ghost_free(readouts: Acquisitions, navigators: Acquisitions) -> Acquisitions
         for i, line in zip(members, lines.numpy(), strict=True):
             data[i] = line
         head["flags"][members] &= ~np.uint64(1 << (ismrmrd.ACQ_IS_REVERSE - 1))
+        turned = members[backward.numpy()]
+        ends = head["discard_pre"][turned], head["discard_post"][turned]
+        head["discard_post"][turned], head["discard_pre"][turned] = ends
     return dataclasses.replace(readouts, head=head, data=data)
 
 

@@ -19,9 +19,9 @@ ENTRY_POINTS = "spinray.readers"
 # Modules of `readers`, in the order in which they are asked. BART comes last: its files have no
 # signature.
 _MODULES = (
-    "ismrmrd_hdf5", "ismrmrd_stream", "mrd2", "fastmri", "data_exchange", "twix", "pulseq_seq",
-    "bruker", "philips_list", "philips_lab", "ge_pfile", "matlab", "numpy_files", "zarr_store",
-    "bart",
+    "ismrmrd_hdf5", "ismrmrd_stream", "mrd2", "fastmri", "data_exchange", "nxtomo", "ctsimu",
+    "image_folder", "twix", "pulseq_seq", "bruker", "philips_list", "philips_lab", "ge_pfile",
+    "matlab", "numpy_files", "zarr_store", "bart",
 )  # fmt: skip
 _COMPANIONS = (".hdr", ".seq", ".list", ".lab", ".sin")  # lie beside the data of a scan
 
@@ -124,6 +124,11 @@ def _opened(path: Path, reader: Reader, options: dict[str, Any]) -> RawFile:
             return raw.take(part)
 
     return dataclasses.replace(raw, take=take)
+
+
+def options_of(path: str | PathLike[str]) -> tuple[str, ...]:
+    """Names of the options that a file's format leaves open."""
+    return tuple(_options(_found(path)[1]))
 
 
 def _options(reader: Reader) -> list[str]:

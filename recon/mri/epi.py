@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from ..operators import Fourier
 
+_NEGLIGIBLE = 0.05  # samples of shift that leave no ghost
 _RANGE = 3.0  # samples between forward and reversed echoes that the search without navigators spans
 
 
@@ -230,6 +233,9 @@ def entropy_phase(kspace: Tensor, reverse: Tensor) -> Tensor:
 def correct_ghost(kspace: Tensor, reverse: Tensor, phase: Tensor) -> Tensor:
     """Remove the phase between reversed and forward readouts, half of it from each.
 
+    Samples at the ends of the readout that only one direction reached are set to zero in both:
+    left alone, they would be a ghost of all sharp edges.
+
     Parameters
     ----------
     kspace
@@ -246,7 +252,19 @@ def correct_ghost(kspace: Tensor, reverse: Tensor, phase: Tensor) -> Tensor:
         )
     line = Fourier(kspace.shape[-1:])
     half = torch.where(reverse[:, None], -0.5, 0.5).to(phase) * phase[..., None, None, :]
-    return line(line.adjoint(kspace) * torch.polar(torch.ones_like(half), half).to(kspace.dtype))
+    turned = torch.polar(torch.ones_like(half), half).to(kspace.dtype)
+    corrected = line(line.adjoint(kspace) * turned)
+    if lost := _unshared(phase):
+        corrected[..., :lost] = 0
+        corrected[..., -lost:] = 0
+    return corrected
+
+
+def _unshared(phase: Tensor) -> int:
+    """Samples at either end that only one direction reached: its slope is twice their shift."""
+    slope = (phase[..., -1] - phase[..., 0]).abs().max() / max(phase.shape[-1] - 1, 1)
+    shift = float(slope) * phase.shape[-1] / (4 * math.pi)
+    return min(math.ceil(shift - _NEGLIGIBLE), phase.shape[-1] // 2)
 
 
 def _check_lines(name: str, lines: Tensor, reverse: Tensor) -> None:

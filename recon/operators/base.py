@@ -95,8 +95,7 @@ class LinearOperator(nn.Module):
         """
         generator = torch.Generator().manual_seed(seed)
         shape = (*batch, *self.domain_shape)
-        x = torch.randn(shape, dtype=dtype or self.dtype, generator=generator)
-        x = x.to(device or _device_of(self))
+        x = self._probe(shape, dtype or self.dtype, generator).to(device or _device_of(self))
         value = 0.0
         with torch.no_grad():
             for _ in range(iterations):
@@ -104,6 +103,10 @@ class LinearOperator(nn.Module):
                 x = self.normal(x)
                 value = float(torch.linalg.vector_norm(x))
         return math.sqrt(value)
+
+    def _probe(self, shape: Shape, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
+        """Where the power iteration starts; near to the largest singular vector, few steps do."""
+        return torch.randn(shape, dtype=dtype, generator=generator)
 
     def extra_repr(self) -> str:
         """Shapes, for the printed operator."""
@@ -241,7 +244,12 @@ def require_same(name: str, shape: Shape, other_name: str, other: Shape) -> None
 
 
 def require_trailing(name: str, x: Tensor, shape: Shape) -> None:
-    """Raise a `ValueError` if the last axes of `x` are not `shape`."""
+    """Raise a `TypeError` for no tensor, a `ValueError` if the last axes are not `shape`."""
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"{name} must be a torch tensor, got {type(x).__name__}: torch.from_numpy makes one of "
+            "an array"
+        )
     if tuple(x.shape[x.ndim - len(shape) :]) != tuple(shape) or x.ndim < len(shape):
         expected = ", ".join(["*batch", *map(str, shape)])
         raise ValueError(f"{name} has shape {tuple(x.shape)}, expected ({expected})")

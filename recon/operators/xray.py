@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...kernels.ct.geometry import Geometry, VolumeGrid
 from ...kernels.ct.projector import Model, Projector
-from .base import LinearOperator, linear_map, require_trailing
+from .base import LinearOperator, Shape, linear_map, require_trailing
 
 
 class XRayTransform(LinearOperator):
@@ -45,6 +45,22 @@ class XRayTransform(LinearOperator):
         super().__init__(volume.shape, geometry.shape)
         self.geometry, self.volume = geometry, volume
         self._projector = Projector(geometry, volume, model=model, memory_limit=memory_limit)
+
+    def norm(
+        self,
+        iterations: int = 10,
+        *,
+        seed: int = 0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        batch: Shape = (),
+    ) -> float:
+        """Largest singular value; see `LinearOperator.norm`. Few steps suffice: see `_probe`."""
+        return super().norm(iterations, seed=seed, dtype=dtype, device=device, batch=batch)
+
+    def _probe(self, shape: Shape, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
+        """Ones: no weight is negative, so neither is the singular vector, and it is smooth."""
+        return torch.ones(shape, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Project ``(*batch, [z,] y, x)``."""

@@ -15,6 +15,7 @@ from ...kernels.ct.geometry import (
     FanBeam,
     HelicalBeam,
     ParallelBeam,
+    VolumeGrid,
 )
 from ..ct import center_of_rotation
 from ..ct import fbp as filtered_backprojection
@@ -35,6 +36,7 @@ from .registry import Track, method, option
 
 KERNELS = (*WINDOWS, "mtf50=FREQUENCY")
 _FILTER = "window of the ramp filter, or the frequency in cycles/mm that is halved"
+_CUTOFF = "where the window ends, as a part of the Nyquist frequency"
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,13 @@ class FbpOptions(ReadingOptions):
     """Options of `fbp`."""
 
     filter: str = option("ram-lak", _FILTER, choices=KERNELS)
+    cutoff: float = option(1.0, _CUTOFF)
 
 
 @method("fbp", "ct")
 def fbp(scan: CTScan, options: FbpOptions, track: Track) -> Image:
     """Filtered back projection of parallel and fan beams."""
-    return ct_image(scan, _fbp(scan, options.filter), options.filter)
+    return ct_image(scan, _fbp(scan, options.filter, options.cutoff), options.filter)
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,15 @@ class FdkOptions(ReadingOptions):
     """Options of `fdk`."""
 
     filter: str = option("ram-lak", _FILTER, choices=KERNELS)
+    cutoff: float = option(1.0, _CUTOFF)
 
 
 @method("fdk", "ct")
 def fdk(scan: CTScan, options: FdkOptions, track: Track) -> Image:
     """Feldkamp, Davis and Kress: filtered back projection of circular cone beams."""
-    data = feldkamp(scan.sinogram, scan.geometry, scan.grid, filter=options.filter)
+    data = feldkamp(
+        scan.sinogram, scan.geometry, scan.grid, filter=options.filter, cutoff=options.cutoff
+    )
     return ct_image(scan, data, options.filter)
 
 
@@ -69,14 +75,16 @@ class WfbpOptions(ReadingOptions):
     """Options of `wfbp`."""
 
     filter: str = option("ram-lak", _FILTER, choices=KERNELS)
+    cutoff: float = option(1.0, _CUTOFF)
 
 
 @method("wfbp", "ct")
 def wfbp(scan: CTScan, options: WfbpOptions, track: Track) -> Image:
     """Weighted filtered back projection of helical scans, rebinned to parallel views."""
-    if scan.volume is None and isinstance(scan.geometry, HelicalBeam):
-        scan = scan.replace(volume=plan_helix(scan.geometry)[1])  # what the helix covers
-    data = weighted_backprojection(scan.sinogram, scan.geometry, scan.grid, filter=options.filter)
+    scan = scan.replace(volume=grid_of(scan, "wfbp"))
+    data = weighted_backprojection(
+        scan.sinogram, scan.geometry, scan.grid, filter=options.filter, cutoff=options.cutoff
+    )
     return ct_image(scan, data, options.filter)
 
 
@@ -172,8 +180,21 @@ def covers_every_ray(geometry: CircularBeam) -> bool:
     return covered >= needed
 
 
-def _fbp(scan: CTScan, filter_name: str) -> Tensor:
-    return filtered_backprojection(scan.sinogram, scan.geometry, scan.grid, filter=filter_name)
+def grid_of(scan: CTScan, method: str) -> VolumeGrid:
+    """The grid that a method reconstructs on: the scan's own, or what it covers.
+
+    `wfbp` takes the heights of a helix that are seen from all sides, other methods all that some
+    ray passes.
+    """
+    if scan.volume is None and method == "wfbp" and isinstance(scan.geometry, HelicalBeam):
+        return plan_helix(scan.geometry)[1]
+    return scan.grid
+
+
+def _fbp(scan: CTScan, filter_name: str, cutoff: float = 1.0) -> Tensor:
+    return filtered_backprojection(
+        scan.sinogram, scan.geometry, scan.grid, filter=filter_name, cutoff=cutoff
+    )
 
 
 def _warn_of_truncation(scan: CTScan) -> None:

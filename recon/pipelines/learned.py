@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...kernels.warn import warn
 from ..image import Image
 from ..models import (
     FBPUNet,
@@ -176,10 +176,7 @@ def _covers(trained: str, kind: str) -> bool:
 
 
 def _warn(found: str, trained: str) -> None:
-    warnings.warn(
-        f"{found}: the network was trained on {trained}; check the image against another method",
-        stacklevel=4,
-    )
+    warn(f"{found}: the network was trained on {trained}; check the image against another method")
 
 
 def training_facts(method: str, options: Mapping[str, Any], modality: str) -> Mapping[str, Any]:

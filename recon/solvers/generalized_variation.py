@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..arrays import lengths
 from ..operators.base import Shape
 from ..operators.difference import FiniteDifference
 
@@ -71,4 +72,4 @@ def _symmetric(field: Tensor, d: int) -> Tensor:
 
 def _clipped(v: Tensor, radius: float, dim: tuple[int, ...]) -> Tensor:
     """Project vectors along `dim` onto the ball of a radius."""
-    return v.div_((torch.linalg.vector_norm(v, dim=dim, keepdim=True) / radius).clamp_min_(1))
+    return v.div_((lengths(v, dim) / radius).clamp_min_(1))

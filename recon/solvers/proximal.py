@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..arrays import lengths
+
 
 def soft_threshold(x: Tensor, threshold: float | Tensor) -> Tensor:
     """Shrink the magnitude of real or complex values: the proximal map of ``threshold |x|_1``."""
@@ -19,7 +21,7 @@ def group_soft_threshold(
     Isotropic total variation is the sum of these lengths over a gradient's axes; joint sparsity
     over coils, maps or echoes.
     """
-    return _shrink(x, torch.linalg.vector_norm(x, dim=dim, keepdim=True), threshold)
+    return _shrink(x, lengths(x, dim), threshold)
 
 
 def _shrink(x: Tensor, length: Tensor, threshold: float | Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..arrays import lengths
 from ..operators.base import Shape
 from ..operators.difference import FiniteDifference
 from .proximal import non_negative
@@ -53,7 +54,7 @@ class TotalVariationProx:
         ahead, momentum = p, 1.0
         for _ in range(self.steps):
             new = self.gradient(self._primal(v, ahead, strength)).mul_(rate).add_(ahead)
-            new.div_(torch.linalg.vector_norm(new, dim=axis, keepdim=True).clamp_min_(1))
+            new.div_(lengths(new, axis).clamp_min_(1))
             following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
             ahead = torch.lerp(p, new, 1 + (momentum - 1) / following)
             p, momentum = new, following

@@ -163,6 +163,10 @@ def test_clear_errors():
     geometry = ParallelBeam(turn(40, np.pi), 60)
     with pytest.raises(ValueError, match="sinogram has shape"):
         ct.fbp(torch.zeros(60, 40), geometry)
+    with pytest.raises(ValueError, match=r"sinogram has shape \(0, 40, 60\)"):
+        ct.fbp(torch.zeros(0, 40, 60), geometry)
+    with pytest.raises(TypeError, match="memory_limit is a whole number of bytes, got '1GB'"):
+        ct.fbp(torch.zeros(40, 60), geometry, memory_limit="1GB")
     with pytest.raises(ValueError, match="filter must be one of"):
         ct.fbp(torch.zeros(40, 60), geometry, filter="ramp")
     with pytest.raises(ValueError, match="180° plus the fan angle"):
@@ -171,6 +175,23 @@ def test_clear_errors():
         ct.fbp(torch.full((40, 60), torch.nan), geometry)
     with pytest.warns(UserWarning, match="beyond the detector's edge"):
         ct.fbp(torch.ones(40, 60), geometry)
+
+
+def test_arrays_of_any_memory_are_taken():
+    geometry = ParallelBeam(turn(40, np.pi), 60)
+    rng = np.random.default_rng(0)
+    sinogram = rng.random(geometry.shape)
+    sinogram[:, [0, -1]] = 0
+    expected = ct.fbp(torch.from_numpy(sinogram), geometry)
+    frozen = sinogram.copy()
+    frozen.flags.writeable = False
+    for given in (
+        frozen,
+        np.asfortranarray(sinogram),
+        np.ascontiguousarray(sinogram[:, ::-1])[:, ::-1],
+        torch.from_numpy(np.ascontiguousarray(sinogram.T)).T,
+    ):
+        torch.testing.assert_close(ct.fbp(given, geometry), expected)
 
 
 def test_each_analytic_method_names_the_one_to_take():

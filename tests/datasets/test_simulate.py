@@ -100,7 +100,12 @@ def test_trajectory_scans_hold_the_same_fourier_values(kind: str) -> None:
 
 def test_acceleration_counts() -> None:
     assert simulate_mr(matrix=64, coils=2).acceleration == 1
-    assert simulate_mr(matrix=96, coils=2, acceleration=4).acceleration == pytest.approx(4, abs=0.1)
+    scan = simulate_mr(matrix=96, coils=2, acceleration=4)
+    assert scan.acceleration == pytest.approx(4, abs=0.1)
+    assert scan.undersampled_axes == ("ky",)  # a 2D scan leaves out lines, never samples of a line
+    disc = simulate_mr(matrix=96, coils=2, acceleration=4, mask="poisson")
+    assert disc.acceleration == pytest.approx(4, abs=0.1)
+    assert disc.undersampled_axes == ("ky", "kx")
     lines = simulate_mr(matrix=64, coils=2, acceleration=4, mask="random", calibration=8)
     assert lines.acceleration == 4
     assert bool((lines.kspace[:, ~lines.mask] == 0).all())  # type: ignore[index]
@@ -108,6 +113,11 @@ def test_acceleration_counts() -> None:
     half = simulate_mr(matrix=64, coils=1, trajectory="radial", acceleration=2)
     assert full.kspace.shape[-1] == 101 * 128
     assert half.kspace.shape[-1] == 51 * 128
+    for kind, shape in (("radial", 64), ("spiral", 64), ("radial", (12, 12, 12))):
+        phantom = "shepp-logan" if shape == 64 else "shepp-logan-3d"
+        for factor in (1, 3):
+            scan = simulate_mr(phantom, matrix=shape, coils=1, trajectory=kind, acceleration=factor)
+            assert scan.acceleration == pytest.approx(factor, rel=0.03)
     given = torch.rand(64, 64) < 0.5
     assert torch.equal(simulate_mr(matrix=64, coils=1, mask=given, acceleration=2).mask, given)
 

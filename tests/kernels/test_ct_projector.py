@@ -387,6 +387,62 @@ def test_modular_detectors_that_miss_a_corner_are_warned_of():
         Projector(geometry, VolumeGrid((4, 16, 16), 1.0, (60.0, 0.0, 0.0)))
 
 
+DISTANCES = {"source_to_isocenter": 50.0, "source_to_detector": 90.0}
+BEAM = DISTANCES | {"columns": 8, "column_spacing": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"angles": np.arange(180)}, ValueError, "expected radians: use numpy.deg2rad"),
+        ({"angles": 180}, ValueError, "a number of views is no angle"),
+        ({"angles": []}, ValueError, r"\(view,\) in radians, got shape \(0,\)"),
+        ({"angles": [0.0, np.nan]}, ValueError, "NaN or infinity in angles"),
+        ({"angles": [0.0, 1j]}, TypeError, "angles must be real numbers"),
+        ({"angles": "0..360"}, TypeError, "angles must be real numbers, got '0..360'"),
+        ({"angles": torch.ones(2, requires_grad=True)}, ValueError, "angles requires a gradient"),
+        ({"columns": 8.5}, ValueError, "columns must be a positive whole number, got 8.5"),
+        ({"columns": np.nan}, ValueError, "columns must be a positive whole number, got nan"),
+        ({"columns": "8"}, TypeError, "columns must be real numbers, got '8'"),
+        ({"column_spacing": 0}, ValueError, "column_spacing must be positive mm, got 0"),
+        ({"column_spacing": None}, TypeError, "column_spacing must be real numbers, got None"),
+        ({"column_offset": np.zeros(3)}, ValueError, r"shape \(3,\): ModularBeam takes source"),
+        ({"source_to_isocenter": [50.0] * 3}, ValueError, "one number for all views"),
+        ({"source_to_detector": np.inf}, ValueError, "source_to_detector must be positive mm"),
+        ({"source_to_detector": 40.0}, ValueError, "both count from the source"),
+        ({"detector": "arc"}, ValueError, '"flat" or "curved", got \'arc\''),
+    ],
+)
+def test_bad_values_of_a_beam_are_named(change, error, message):
+    with pytest.raises(error, match=message):
+        FanBeam(**({"angles": turn(3)} | BEAM | change))
+
+
+def test_values_of_a_beam_are_plain_numbers():
+    """Whatever they were given as: geometries compare, hash and print by them."""
+    plain = FanBeam(turn(3), 8, 1.0, 50.0, 90.0)
+    given = FanBeam(list(turn(3)), np.int64(8), torch.tensor(1.0), np.array(50), 90)
+    assert given == plain
+    assert hash(given) == hash(plain)
+    assert repr(given) == repr(plain)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((64,), r"\(ny, nx\) or \(nz, ny, nx\), got 64"),
+        (("44",), "got '44'"),
+        (((4, 0),), "each size of a volume must be a positive whole number, got 0"),
+        (((4, 4), 0), "volume spacing must be positive mm, got 0"),
+        (((4, 4), (1, 1, 1)), "spacing of a 2D volume needs 2 finite values"),
+        (((4, 4), 1.0, np.nan), "center of a 2D volume needs 2 finite values"),
+    ],
+)
+def test_bad_values_of_a_volume_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        VolumeGrid(*arguments)
+
+
 def test_arguments_that_were_swapped_are_told():
     geometry, grid = GEOMETRIES["parallel"]
     with pytest.raises(TypeError, match="a geometry and a VolumeGrid, in this order"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers import check_operator
+from helpers import check_operator, dense
 
 from spinray.kernels.ct.geometry import (
     ConeBeam,
@@ -59,6 +59,24 @@ def test_norm_is_of_real_data_unless_told_otherwise():
     weighted = Diagonal(torch.full(operator.range_shape, 2.0)) @ operator
     assert weighted.norm() == pytest.approx(2 * operator.norm(), rel=1e-4)
     assert (-weighted).H.norm() == pytest.approx(weighted.norm(), rel=0.01)
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_norm_of_nonnegative_weights_needs_few_steps(case):
+    operator = XRayTransform(*case)
+    exact = float(torch.linalg.matrix_norm(dense(operator, dtype=torch.float64), 2))
+    assert operator.norm(dtype=torch.float64) == pytest.approx(exact, rel=2e-3)
+    limited = XRayTransform(case[0][:2], case[1])  # few views: close singular values
+    exact = float(torch.linalg.matrix_norm(dense(limited, dtype=torch.float64), 2))
+    assert 0.98 * exact < limited.norm(dtype=torch.float64) < exact * (1 + 1e-9)
+
+
+def test_what_is_no_tensor_is_named():
+    operator = XRayTransform(*CASES[0])
+    with pytest.raises(TypeError, match="image must be a torch tensor, got ndarray"):
+        operator(np.zeros(operator.domain_shape))
+    with pytest.raises(TypeError, match="sinogram must be a torch tensor, got ndarray"):
+        operator.adjoint(np.zeros(operator.range_shape))
 
 
 def test_wrong_shape_is_named():

@@ -186,7 +186,8 @@ def test_command_line_from_readings_to_figures(tmp_path) -> None:
     water, air = sr.ct.HounsfieldCalibration.load(tmp_path / "hu.json").at(120)
     assert water == pytest.approx(WATER, rel=0.003)
     assert abs(air) < 2e-4
-    dense = 1.7 * sr.load_image(image).data
+    values = sr.load_image(image).data
+    dense = torch.where(values > 0.5 * WATER, 1.7 * values, 0.0)
     sr.Image(dense, metadata={"modality": "CT"}).save(tmp_path / "bone.h5")
     refused = RUN.invoke(app, ["metrics", "water", str(tmp_path / "bone.h5"), "--kvp", "80",
                                "--calibration", str(tmp_path / "hu.json")])  # fmt: skip

@@ -26,7 +26,7 @@ def error(image: sr.Image, truth: torch.Tensor) -> float:
 
 @pytest.fixture(scope="module")
 def undersampled() -> sr.MRScan:
-    return simulate_mr(matrix=96, coils=8, acceleration=3, snr=60, seed=1)
+    return simulate_mr(matrix=96, coils=8, acceleration=3, mask="poisson", snr=60, seed=1)
 
 
 def test_auto_names_its_choice_and_why(undersampled: sr.MRScan, caplog) -> None:

@@ -39,7 +39,7 @@ def series(
 
 @pytest.fixture(scope="module")
 def still() -> sr.MRScan:
-    return simulate_mr(matrix=64, coils=6, acceleration=4, snr=40, seed=1)
+    return simulate_mr(matrix=64, coils=6, acceleration=4, mask="poisson", snr=40, seed=1)
 
 
 @pytest.mark.parametrize("name", ["tv", "tgv"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
+from spinray.recon.arrays import lengths
 from spinray.recon.operators import FiniteDifference
 from spinray.recon.operators.base import LinearOperator
 from spinray.recon.solvers import (
@@ -87,3 +89,15 @@ def test_tv_map_without_weight_is_the_projection() -> None:
     torch.testing.assert_close(TotalVariationProx((2, 2), 0.0)(v, 1.0), v)
     positive = TotalVariationProx((2, 2), 0.0, nonnegative=True)(v, 1.0)
     torch.testing.assert_close(positive, v.clamp_min(0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex128])
+@pytest.mark.parametrize("dim", [0, -1, (0, 2)])
+def test_lengths_are_norms_with_their_derivative(dtype: torch.dtype, dim: int) -> None:
+    x = torch.randn(3, 4, 5, dtype=dtype)
+    x[:, 1] = 0
+    expected = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
+    torch.testing.assert_close(lengths(x, dim), expected)
+    lengths(x.requires_grad_(), dim).sum().backward()
+    assert x.grad is not None
+    assert torch.isfinite(torch.view_as_real(x.grad) if dtype.is_complex else x.grad).all()

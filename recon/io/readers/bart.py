@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from os import PathLike
@@ -204,7 +205,8 @@ def write(scan: MRScan, path: Path) -> None:
     """Write k-space, and the trajectory beside it as ``<name>_traj.cfl``.
 
     Batch axes go to BART's dimensions of the same name, others to free ones. The format has no
-    place for mask, noise, spacing and orientation.
+    place for mask, spacing and orientation, nor for noise and calibration scans, which are warned
+    of.
 
     Raises
     ------
@@ -212,6 +214,12 @@ def write(scan: MRScan, path: Path) -> None:
         More batch axes than BART has dimensions for.
     """
     dims = _write_dimensions(scan)
+    lost = ["noise samples"] * (scan.noise is not None)
+    lost += ["calibration scan"] * ("calibration" in scan.header)
+    if lost:
+        warnings.warn(
+            f"{path}: a cfl has no place for the {' and the '.join(lost)}: left out", stacklevel=2
+        )
     kspace = scan.kspace.detach().cpu().numpy()
     batch = kspace.shape[: len(dims)]
     if scan.trajectory is None:

@@ -27,7 +27,7 @@ from ....kernels.ct.geometry import Geometry
 from ...ct.corrections import dead_pixels, line_integrals
 from ...scan import CTScan
 from ..atomic import HDF5_ROOM, atomic
-from ..beam_geometry import fields_of, kind_of, make_geometry, make_grid
+from ..beam_geometry import TO_MM, fields_of, kind_of, make_geometry, make_grid
 from ..errors import FormatError
 from ..hdf5 import (
     attribute,
@@ -46,7 +46,6 @@ NAME = "Data Exchange HDF5"
 _LINE_INTEGRALS = "line integrals"
 _ONE_ROW = ("parallel", "fan")
 _AXES = ("theta", "y", "x")
-_TO_MM = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "nm": 1e-6}
 
 
 def matches(path: Path) -> bool:
@@ -203,7 +202,7 @@ def _pixel_size(file: h5py.File, axis: str) -> float | None:
         if has(file, path):
             size = float(np.ravel(read_array(file, path))[0])
             units = str(attribute(dataset(file, path), "units", "m")).lower()
-            scale = _TO_MM.get(units.rstrip("s"), _TO_MM.get(units))
+            scale = TO_MM.get(units.rstrip("s"), TO_MM.get(units))
             if scale is None or not 0 < size * scale < 1e3:
                 raise FormatError(None, path, f"is {size} {units!r}, expected a length")
             return size * scale

@@ -1,0 +1,97 @@
+"""Projections as TIFF files, one a view or all in one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import FormatError, format_errors
+
+_LARGEST_COMPRESSION = 1032
+_ALWAYS_ALLOWED = 1 << 24  # bytes of a frame, whatever the file's size
+_LARGEST_COUNT = 1 << 20
+
+
+def files_like(folder: Path, pattern: str) -> list[Path]:
+    """Files of a folder by a pattern with ``*``, in the order of the numbers in their names.
+
+    Raises
+    ------
+    FormatError
+        A pattern that leaves the folder, no file, more than a million.
+    """
+    if not pattern or "/" in pattern or "\\" in pattern or ".." in pattern:
+        raise FormatError(folder, pattern, "must name files of this folder")
+    found = [path for path in folder.glob(pattern) if path.is_file()]
+    root = folder.resolve()
+    outside = [path for path in found if not path.resolve().is_relative_to(root)]
+    if outside:
+        raise FormatError(outside[0], "", "leads out of its folder: refused")
+    if not 0 < len(found) <= _LARGEST_COUNT:
+        raise FormatError(folder, pattern, f"matches {len(found)} files")
+    return sorted(found, key=_natural)
+
+
+def _natural(path: Path) -> list[Any]:
+    words = re.split(r"(\d+)", path.name)
+    return [(int(word[:18]), "") if word.isdigit() else (-1, word) for word in words]
+
+
+class TiffFrames:
+    """Frames ``(frame, row, column)`` of TIFF files, read when they are indexed.
+
+    Raises
+    ------
+    FormatError
+        Files that are no TIFF, frames of several sizes, sizes that a file cannot hold.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._pages = [(file, page) for file in files for page in range(_pages(file))]
+        first = self._read(0)
+        self.shape = (len(self._pages), *first.shape)
+        self.dtype = first.dtype
+
+    def _read(self, number: int) -> NDArray[Any]:
+        import tifffile
+
+        file, page = self._pages[number]
+        with format_errors(file, f"page {page}"), tifffile.TiffFile(file) as opened:
+            part = opened.pages[page]
+            declared = int(np.prod(part.shape, dtype=object)) * np.dtype(part.dtype).itemsize
+            largest = max(_LARGEST_COMPRESSION * file.stat().st_size, _ALWAYS_ALLOWED)
+            if len(part.shape) != 2 or declared > largest:
+                raise FormatError(file, f"page {page}", f"declares {part.shape} {part.dtype}")
+            array = part.asarray()
+        if array.dtype.kind not in "iuf":
+            raise FormatError(file, f"page {page}", f"holds {array.dtype}, expected numbers")
+        return np.asarray(array)
+
+    def read(self, rows: int | slice = slice(None)) -> NDArray[Any]:
+        """All frames, or some rows of each; a single row keeps its axis."""
+        rows = rows if isinstance(rows, slice) else slice(rows, rows + 1)
+        first = self._read(0)[rows]
+        frames = np.empty((len(self._pages), *first.shape), first.dtype)
+        for number, (file, page) in enumerate(self._pages):
+            frame = self._read(number)
+            if frame.shape != self.shape[1:]:
+                raise FormatError(
+                    file, f"page {page}", f"is {frame.shape}, the first {self.shape[1:]}"
+                )
+            frames[number] = frame[rows]
+        return frames
+
+
+def _pages(file: Path) -> int:
+    import tifffile
+
+    with format_errors(file, "TIFF"), tifffile.TiffFile(file) as opened:
+        count = len(opened.pages)
+    if not 0 < count <= _LARGEST_COUNT:
+        raise FormatError(file, "TIFF", f"has {count} pages")
+    return count

@@ -34,9 +34,13 @@ def hounsfield(image: sr.Image) -> torch.Tensor:
     return sr.ct.to_hounsfield(image.data, metadata.get("water", WATER), metadata.get("air", 0.0))
 
 
+# networks take line integrals as they are so far
+LEARNED = {"unrolled", "dds", "dps", "diffpir", "daps", "langevin", "pnp", "noise2inverse", "dip"}
+
+
 def test_every_ct_method_takes_the_corrections() -> None:
     for method in sr.methods("ct"):
-        if method.name != "unrolled":
+        if method.name not in LEARNED:
             assert issubclass(method.options_type, ReadingOptions), method.name
 
 

@@ -100,7 +100,7 @@ def accuracy(rounds, results):
     geometry = ConeBeam(angles, 192, 192, 1.0, 1.0, 500.0, 1000.0)
     grid = VolumeGrid((256, 256, 256), 0.25)
     halved = [(v, *(0.5 * s for s in rest)) for v, *rest in ELLIPSOIDS]
-    volume, exact = ellipsoids_on(grid, halved), cell_averages(halved, geometry)
+    volume, exact = ellipsoids_on(grid, halved), cell_averages(halved, geometry, 8)
     errors = {
         f"spinray {model}": relative_rmse(
             Projector(geometry, grid, model=model).forward(volume), exact

@@ -123,7 +123,7 @@ def column_weights(geometry: CircularBeam) -> Array | None:
 @jit
 def _columns(beam: Any, turn: Any, x: Any, y: Any, p: Any, numbers: Any) -> tuple[int, int]:
     """First and last column of a tile; `p` then maps to columns counted from the first."""
-    first, last, half = tile_map(beam, turn[0], turn[1], x, y, p, numbers)
+    first, last, half, _, _ = tile_map(beam, turn[0], turn[1], x, y, p, numbers)
     # The shadow of a pixel far narrower than a column may begin beyond the column on its left,
     # which interpolation reads.
     p[4] = numbers[4] / beam[7]

@@ -101,7 +101,7 @@ def _project_tile(
     _take(volume, z0, y0, x0, voxels, MARGIN)
     for view in range(start, stop):
         turn = turns[view, 0], turns[view, 1], turns[view, 2]
-        first, _, half = tile_map(beam, turn[0], turn[1], x, y, p, numbers)
+        first, _, half, _, _ = tile_map(beam, turn[0], turn[1], x, y, p, numbers)
         for j in range(len(y)):
             column_shares(beam, p, first - half, x, y[j], shades)
             _row_maps(beam, axial, turn, x, y[j], maps)
@@ -138,7 +138,7 @@ def _back_project_tile(
         _take(volume, z0, y0, x0, voxels, 0)
     for view in range(len(rays)):
         turn = turns[view, 0], turns[view, 1], turns[view, 2]
-        first, _, half = tile_map(beam, turn[0], turn[1], x, y, p, numbers)
+        first, _, half, _, _ = tile_map(beam, turn[0], turn[1], x, y, p, numbers)
         for j in range(len(y)):
             column_shares(beam, p, first - half, x, y[j], shades)
             _row_maps(beam, axial, turn, x, y[j], maps)

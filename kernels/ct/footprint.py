@@ -66,8 +66,7 @@ def tile_view(
     first, last, half
         Columns that the tile reaches on an unlimited detector; half width of h in fine cells.
     """
-    first, last, half = tile_map(beam, cosine, sine, x, y, out, p)
-    a, b = middle_ray(beam, cosine, sine, x, y)[5:]
+    first, last, half, a, b = tile_map(beam, cosine, sine, x, y, out, p)
     footprint(a, b, half, beam[7], h)
     return first, last, half
 
@@ -75,8 +74,8 @@ def tile_view(
 @jit
 def tile_map(
     beam: Any, cosine: float, sine: float, x: Any, y: Any, out: Any, p: Any
-) -> tuple[int, int, int]:
-    """As `tile_view`, without the footprint."""
+) -> tuple[int, int, int, float, float]:
+    """As `tile_view`, with half the sides of a pixel, in columns, in place of the footprint."""
     kind, sid, sdd, spacing, middle, dx, dy, cells = beam
     s, d, r, turn_c, turn_s, a, b = middle_ray(beam, cosine, sine, x, y)
     half = half_width(a, b, cells)
@@ -95,7 +94,7 @@ def tile_map(
     reach = 0.5 * math.hypot(x[-1] - x[0], y[-1] - y[0])
     p[7] = 1.0 if kind == CURVED and reach > SERIES * (r - reach) else 0.0
     out[:7], out[12] = p[:7], p[7]
-    return first, last, half
+    return first, last, half, a, b
 
 
 @jit

@@ -150,33 +150,41 @@ def error_inside(found, image, grid):
 
 
 def cone(rounds, results):
-    """256^3 and views of 384 x 384: the projector pair from 16 views, FDK from 90, RTK's beside."""
-    grid = VolumeGrid((256, 256, 256), 0.5)
-    few, many = (
-        ConeBeam(np.arange(n) * 2 * np.pi / n, 384, 384, 1.0, 1.0, 500.0, 1000.0) for n in (16, 90)
-    )
-    volume = ellipsoids_on(grid, ELLIPSOIDS)
-    exact = cell_averages(ELLIPSOIDS, few)
-    sinogram = exact.astype(np.float32)
-    views = line_integrals_of(ELLIPSOIDS, many, cells=4).astype(np.float32)
-    tensor, projector = torch.from_numpy(views), Projector(few, grid)
+    """The projector pair: 256^3 voxels, 16 views of 384 x 384, RTK's beside."""
+    grid, geometry = VolumeGrid((256, 256, 256), 0.5), circle(16)
+    volume, exact = ellipsoids_on(grid, ELLIPSOIDS), cell_averages(ELLIPSOIDS, geometry)
+    sinogram, projector = exact.astype(np.float32), Projector(geometry, grid)
     calls = {
-        "spinray forward": lambda: projector.forward(volume),
-        "spinray back": lambda: projector.adjoint(sinogram),
-        "spinray fdk": lambda: ct.fdk(tensor, many, grid),
+        "spinray forward": partial(projector.forward, volume),
+        "spinray back": partial(projector.adjoint, sinogram),
     }
     errors = {"spinray": relative_rmse(projector.forward(volume), exact)}
     if has("itk"):
-        pair = Rtk(few, grid)
+        pair = Rtk(geometry, grid)
         calls["rtk joseph forward"] = pair.forward(volume)
         calls["rtk joseph back"] = pair.back(sinogram)
-        calls["rtk fdk"] = Rtk(many, grid).fdk(views)
         errors["rtk joseph"] = relative_rmse(calls["rtk joseph forward"](), exact)
-        errors["rtk fdk"] = relative_rmse(calls["rtk fdk"](), volume)
-        errors["spinray fdk"] = relative_rmse(calls["spinray fdk"]().numpy(), volume)
     seconds = medians(calls, rounds)
-    counts = {call: len(many) if call.endswith("fdk") else len(few) for call in seconds}
-    report(results, "cone, a view", {k: v / counts[k] for k, v in seconds.items()}, errors)
+    report(results, "cone, a view", {k: v / len(geometry) for k, v in seconds.items()}, errors)
+
+
+def fdk(rounds, results):
+    """FDK of the same from 90 views, RTK's beside."""
+    grid, geometry = VolumeGrid((256, 256, 256), 0.5), circle(90)
+    volume = ellipsoids_on(grid, ELLIPSOIDS)
+    views = line_integrals_of(ELLIPSOIDS, geometry, cells=4).astype(np.float32)
+    calls = {"spinray": partial(ct.fdk, torch.from_numpy(views), geometry, grid)}
+    errors = {"spinray": relative_rmse(calls["spinray"]().numpy(), volume)}
+    if has("itk"):
+        calls["rtk"] = Rtk(geometry, grid).fdk(views)
+        errors["rtk"] = relative_rmse(calls["rtk"](), volume)
+    seconds = medians(calls, rounds)
+    report(results, "fdk, a view", {k: v / len(geometry) for k, v in seconds.items()}, errors)
+
+
+def circle(views):
+    angles = np.arange(views) * 2 * np.pi / views
+    return ConeBeam(angles, 384, 384, 1.0, 1.0, 500.0, 1000.0)
 
 
 # value (1/mm), x, y, z (mm), semi-axes a, b, c (mm)
@@ -260,15 +268,18 @@ def draw(results, path):
     figure.savefig(path, dpi=100)
 
 
+JOBS = (planar, accuracy, analytic, cone, fdk, helical)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--only", choices=["planar", "accuracy", "analytic", "cone", "helical"])
+    parser.add_argument("--only", choices=[job.__name__ for job in JOBS])
     options = parser.parse_args()
     results = {"machine": machine(), "rounds": options.rounds}
-    for job in (planar, accuracy, analytic, cone, helical):
+    for job in JOBS:
         if options.only in (None, job.__name__):
             job(options.rounds, results)
     if options.output:

@@ -42,7 +42,7 @@ lint: $(VENV)/dev
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/dev
-	@for job in nufft ct ct_corrections mri parallel_imaging grasp models learned; do \
+	@for job in nufft ct ct_corrections mri parallel_imaging grasp reading models learned diffusion; do \
 	  $(BIN)/python -m benchmarks.$$job --output benchmarks/results/$$job.json || exit 1; done
 
 docs: $(VENV)/dev

@@ -29,35 +29,29 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.functional import avg_pool2d, interpolate
 
 from spinray.datasets.simulate import clinical_fan
 from spinray.datasets.trajectories import radial
 from spinray.recon.ct import from_hounsfield, line_integrals, simulate_counts
 from spinray.recon.ct.hounsfield import WATER
 from spinray.recon.metrics import nrmse, psnr
-from spinray.recon.mri import root_sum_of_squares
+from spinray.recon.models.weights import shipped_models
 from spinray.recon.uncertainty import calibrate, coverage
 
 from .common import machine, write
-from .mri import read_cfl
+from .subjects import HEAD, HEAD_SPACING, Brain
 
 CLASSICAL = ("sense", "l1-wavelet", "tv", "tgv")
 PASSES, SAMPLES = 50, 4
 SLICES = (20, 54, 85)  # of the cranium: skull base, orbits, vertex
-SPACING, PHOTONS = 0.957, 1e5
+PHOTONS = 1e5
 Scan = sr.MRScan | sr.CTScan
 Figures = dict[str, Any]
 
 
-class Brain:
-    """The real slice, its reference and its undersampled scans."""
-
-    def __init__(self, data: Path) -> None:
-        kspace = read_cfl(data / "mr_kspace" / "brain8ch_full")
-        self.kspace = torch.from_numpy(np.ascontiguousarray(np.moveaxis(kspace, -1, 0)))
-        self.shape = tuple(self.kspace.shape[1:])
-        self.target = root_sum_of_squares(sr.Fourier(self.shape).adjoint(self.kspace))
-        self.inside = self.target > 0.08 * self.target.flatten().quantile(0.995)
+class Scans(Brain):
+    """The real slice, undersampled."""
 
     def poisson(self, acceleration: int) -> sr.MRScan:
         import sigpy.mri
@@ -68,12 +62,11 @@ class Brain:
 
     def radial(self, spokes: int) -> sr.MRScan:
         """Spokes through the coil images of the whole scan, which bring their own noise."""
-        images = sr.Fourier(self.shape).adjoint(self.kspace)
         side = max(self.shape)
         trajectory = radial(spokes, 2 * side)
-        samples = sr.NonUniformFourier(trajectory, self.shape)(images)
-        maps = self.kspace  # the centre of the Cartesian scan calibrates the coils
-        header = {"calibration": sr.MRScan(kspace=maps)}
+        samples = sr.NonUniformFourier(trajectory, self.shape)(self.coils)
+        # the centre of the Cartesian scan calibrates the coils
+        header = {"calibration": sr.MRScan(kspace=self.kspace)}
         return sr.MRScan(
             kspace=samples, trajectory=trajectory, image_shape=self.shape,
             readout_length=2 * side, header=header,
@@ -118,7 +111,7 @@ def compared(
 
 
 def mr(data: Path, pictures: Path | None) -> Figures:
-    brain = Brain(data)
+    brain = Scans(data)
     found = {}
     for acceleration in (4, 8):
         print(f"  brain, Poisson {acceleration}x")
@@ -128,7 +121,7 @@ def mr(data: Path, pictures: Path | None) -> Figures:
 
 
 def radial_mr(data: Path, pictures: Path | None) -> Figures:
-    brain = Brain(data)
+    brain = Scans(data)
     print("  brain, 32 spokes")
     return compared(brain.radial(32), lambda x: decibel(brain.error(x)), CLASSICAL)
 
@@ -137,29 +130,31 @@ class Head:
     """Slices of the test head and their scans."""
 
     def __init__(self, data: Path) -> None:
-        hu = np.load(data / "ct_images" / "cranium_hu.npz")["hu"]
-        slices = torch.from_numpy(hu[list(SLICES)].astype(np.float32))
-        self.target = from_hounsfield(slices).clamp_min(0)
-        self.grid = sr.VolumeGrid(tuple(slices.shape[1:]), (SPACING, SPACING))
-        self.inside = self.target > 0.25 * WATER
-        self.fine = torch.nn.functional.interpolate(
-            self.target[None], scale_factor=(2, 2), mode="bilinear", align_corners=False
+        hu = np.load(data / HEAD)["hu"]
+        slices = from_hounsfield(torch.from_numpy(hu[list(SLICES)].astype(np.float32)))
+        self.grid = sr.VolumeGrid(tuple(slices.shape[1:]), (HEAD_SPACING, HEAD_SPACING))
+        self.fine = interpolate(
+            slices.clamp_min(0)[None], scale_factor=(2, 2), mode="bilinear", align_corners=False
         )[0]
+        self.target = avg_pool2d(self.fine, 2)  # of what is projected
+        self.inside = self.target > 0.25 * WATER
 
     def scan(self, geometry: sr.Geometry, photons: float = PHOTONS) -> sr.CTScan:
-        fine = sr.VolumeGrid(tuple(2 * n for n in self.grid.shape), (SPACING / 2, SPACING / 2))
+        fine = sr.VolumeGrid(
+            tuple(2 * n for n in self.grid.shape), (HEAD_SPACING / 2, HEAD_SPACING / 2)
+        )
         clean = sr.XRayTransform(geometry, fine)(self.fine)
         counts = simulate_counts(clean, photons, electronic_noise=5.0, seed=1)
         return sr.CTScan(line_integrals(counts, photons), geometry, volume=self.grid)
 
     def fan(self, views: int) -> sr.Geometry:
-        radius = SPACING * math.hypot(*self.grid.shape) / 2
+        radius = HEAD_SPACING * math.hypot(*self.grid.shape) / 2
         return clinical_fan(radius, views, columns=736)
 
     def parallel(self, views: int, degrees: float) -> sr.Geometry:
         angles = np.deg2rad(degrees) * np.arange(views) / views
         columns = math.ceil(math.hypot(*self.grid.shape)) + 2
-        return sr.ParallelBeam(angles, columns, SPACING)
+        return sr.ParallelBeam(angles, columns, HEAD_SPACING)
 
     def score(self, image: sr.Image) -> float:
         """Mean PSNR inside the body."""
@@ -181,7 +176,7 @@ def ct(data: Path, pictures: Path | None) -> Figures:
 
 def samplers(data: Path, pictures: Path | None) -> Figures:
     """Every sampler at the passes of the table, brain at 4x."""
-    brain = Brain(data)
+    brain = Scans(data)
     scan, rows = brain.poisson(4), {}
     for name, passes in {"dds": 50, "dps": 50, "diffpir": 50, "daps": 50, "langevin": 200}.items():
         image, seconds = reconstructed(scan, name, passes=passes, samples=SAMPLES)
@@ -192,7 +187,7 @@ def samplers(data: Path, pictures: Path | None) -> Figures:
 
 def timed(data: Path, pictures: Path | None) -> Figures:
     """Eight samples of one slice, 50 passes."""
-    _, seconds = reconstructed(Brain(data).poisson(4), "dds", passes=50, samples=8)
+    _, seconds = reconstructed(Scans(data).poisson(4), "dds", passes=50, samples=8)
     print(f"    8 samples, 50 passes: {seconds:.0f} s")
     return {"8 samples, 50 passes, seconds": seconds}
 
@@ -224,7 +219,7 @@ def trust(data: Path, pictures: Path | None) -> Figures:
         ),
         "rank correlation": float(np.mean([_rank(x, t, m) for x, t, m in sets[1]])),
     }
-    brain = Brain(data)
+    brain = Scans(data)
     for acceleration in (4, 8):
         image, _ = reconstructed(brain.poisson(acceleration), "dds", passes=25, samples=8)
         # intervals are in units of the deviation: the floor follows the image's unit
@@ -266,7 +261,7 @@ def simulated_slices(data: Path, which: slice) -> list[tuple[sr.MRScan, torch.Te
 
 
 def zero_shot(data: Path, pictures: Path | None) -> Figures:
-    brain = Brain(data)
+    brain = Scans(data)
     scan = brain.poisson(4)
     rows: Figures = {}
     for name in (*CLASSICAL, "zs-ssl", "dip"):
@@ -292,7 +287,7 @@ def low_dose(data: Path, pictures: Path | None) -> Figures:
     return rows
 
 
-def draw_uncertainty(brain: Brain, image: sr.Image, path: Path) -> None:
+def draw_uncertainty(brain: Scans, image: sr.Image, path: Path) -> None:
     """Reference, mean, true error and standard deviation on one scale."""
     import matplotlib.pyplot as plt
 
@@ -316,6 +311,7 @@ JOBS: dict[str, Callable[[Path, Path | None], Figures]] = {
     "mr": mr, "radial": radial_mr, "ct": ct, "samplers": samplers, "time": timed, "trust": trust,
     "zero-shot": zero_shot, "low-dose": low_dose,
 }  # fmt: skip
+UNTRAINED = ("zero-shot", "low-dose")  # jobs without a prior
 
 
 def main() -> None:
@@ -330,6 +326,9 @@ def main() -> None:
         return
     results = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
     for job in arguments.jobs or JOBS:
+        if job not in UNTRAINED and not {"prior-mr", "prior-ct"} <= set(shipped_models()):
+            print(f"skipped: {job} needs priors, which do not come with Spinray yet")
+            continue
         print(job, flush=True)
         results[job] = {"machine": machine(), **JOBS[job](data, arguments.pictures)}
         write(arguments.output, results)

@@ -1,4 +1,4 @@
-"""The networks that come with Spinray against the best classical methods, on scans they never saw.
+"""Trained networks against the best classical methods, on scans that they never saw.
 
     SPINRAY_DATA=FOLDER python -m benchmarks.learned [mr|ct] [--weights FILE] [--output FILE.json]
 
@@ -31,11 +31,12 @@ from torch import Tensor
 from spinray.datasets import LineMask, PoissonMask, SimulatedCT
 from spinray.recon.ct.hounsfield import WATER
 from spinray.recon.metrics import nrmse, ssim
-from spinray.recon.mri import root_sum_of_squares
-from spinray.recon.operators import Fourier, XRayTransform
+from spinray.recon.models.weights import shipped_models
+from spinray.recon.operators import XRayTransform
 
 from .common import machine, write
 from .mri import BART_WEIGHTS, bart, read_cfl, write_cfl
+from .subjects import HEAD, HEAD_SPACING, Brain
 
 MR_CASES = {
     "Poisson 4x": PoissonMask(accelerations=[4], calibration=24),
@@ -59,17 +60,14 @@ SOFT_TISSUE = (0.0, 80.0)  # HU
 Row = dict[str, Any]
 
 
-class Brain:
-    """The full scan, its image, and what an image scores."""
+class Scored(Brain):
+    """What an image of the brain scores."""
 
-    def __init__(self, data: Path) -> None:
-        kspace = np.moveaxis(read_cfl(data / "mr_kspace" / "brain8ch_full"), -1, 0)
-        self.kspace = torch.from_numpy(np.ascontiguousarray(kspace))
-        coils = Fourier(self.kspace.shape[1:]).adjoint(self.kspace)
-        self.target = root_sum_of_squares(coils)
-        self.inside = self.target > 0.08 * self.target.flatten().quantile(0.995)
-        corners = torch.cat([part[..., :12] for part in (coils[:, :12], coils[:, -12:])])
-        self.noise = float(corners.real.square().mean().sqrt())
+    @property
+    def noise(self) -> float:
+        """Of the target, from two corners in the air."""
+        corners = torch.cat([self.coils[:, :12, :12], self.coils[:, -12:, :12]])
+        return float(corners.real.square().mean().sqrt())
 
     def score(self, image: Tensor) -> Row:
         """NRMSE, PSNR by the maximum and mean SSIM, all inside the object, scale fitted there."""
@@ -93,7 +91,7 @@ class Brain:
 
 def mr(data: Path, weights: str) -> dict[str, Any]:
     """Every case: the network, each classical method at its best weight, BART's at its best."""
-    brain = Brain(data)
+    brain = Scored(data)
     result: dict[str, Any] = {"reference noise": brain.limit()}
     for name, sampler in MR_CASES.items():
         mask, _ = sampler(brain.kspace.shape[1:], 0)
@@ -130,8 +128,8 @@ def ct(data: Path, weights: str) -> dict[str, Any]:
     result = {}
     for views in CT_VIEWS:
         scans = SimulatedCT(
-            [data / "ct_images" / "cranium_hu.npz"],
-            spacing=0.957, views=views, photons=PHOTONS, fixed=True,
+            [data / HEAD],
+            spacing=HEAD_SPACING, views=views, photons=PHOTONS, fixed=True,
         )  # fmt: skip
         A = XRayTransform(scans.geometry, scans.volume)
         examples = [scans[number] for number in CT_SLICES]
@@ -207,11 +205,14 @@ def main() -> None:
         parser.error(f"no data in {data}: set SPINRAY_DATA")
     old = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
     report: dict[str, Any] = old | {"machine": machine()}
-    if arguments.modality != "ct":
-        report["mr"] = mr(data, arguments.weights)
-    if arguments.modality != "mr":
-        report["ct"] = ct(data, arguments.weights)
-    write(arguments.output, report)
+    for name, job in {"mr": mr, "ct": ct}.items():
+        if arguments.modality not in (None, name):
+            continue
+        if not arguments.weights and f"unrolled-{name}" not in shipped_models():
+            print(f"skipped: no {name} network comes with Spinray yet: give {name} --weights FILE")
+            continue
+        report[name] = job(data, arguments.weights)
+        write(arguments.output, report)
 
 
 if __name__ == "__main__":

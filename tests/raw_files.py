@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ct_raw_files
 import h5py
 import ismrmrd
 import numpy as np
@@ -418,107 +419,6 @@ def write_fastmri(folder: Path) -> Path:
     return path
 
 
-def write_data_exchange(folder: Path) -> Path:
-    path = folder / "tomo.h5"
-    with h5py.File(path, "w") as file:
-        file["exchange/data"] = np.full((4, 3, 5), 10.0, np.float32)
-        file["exchange/data_white"] = np.full((2, 3, 5), 20.0, np.float32)
-        file["exchange/data_dark"] = np.zeros((2, 3, 5), np.float32)
-        file["exchange/theta"] = np.arange(4) * 45.0
-        file["exchange/theta"].attrs["units"] = "degrees"
-        file["exchange/title"] = "tomography"
-    return path
-
-
-def write_nxtomo(folder: Path) -> Path:
-    """Frames in another file of the folder, as beamlines link them."""
-    rng = np.random.default_rng(3)
-    keys = np.array([1, 1, 2, 0, 0, 0, 0, 3])
-    frames = rng.integers(50, 90, (len(keys), 3, 5)).astype(np.uint16)
-    frames[keys == 1], frames[keys == 2] = 200, 10
-    (folder / "scan").mkdir(exist_ok=True)
-    with h5py.File(folder / "scan" / "frames.h5", "w") as file:
-        file["entry/data"] = frames
-    path = folder / "scan.nxs"
-    with h5py.File(path, "w") as file:
-        detector = file.create_group("entry/instrument/detector")
-        detector["image_key"] = keys
-        detector["data"] = h5py.ExternalLink("scan/frames.h5", "/entry/data")
-        detector["x_pixel_size"], detector["y_pixel_size"] = 2e-6, 3e-6
-        file["entry/sample/rotation_angle"] = np.array([0.0, 0, 0, 0, 45, 90, 135, 0])
-    return path
-
-
-def write_ctsimu(folder: Path) -> Path:
-    """A point seen by a cone beam; JSON with source, detector and stage along x."""
-    import json
-
-    def place(x: float) -> dict[str, Any]:
-        return {a: {"value": v, "unit": "mm"} for a, v in zip("xyz", (x, 0, 0), strict=True)}
-
-    def way(*vector: float) -> dict[str, Any]:
-        return {axis: {"value": v} for axis, v in zip("xyz", vector, strict=True)}
-
-    scenario = {
-        "geometry": {
-            "source": {"center": place(0)},
-            "detector": {"center": place(400), "vector_u": way(0, -1, 0), "vector_w": way(1, 0, 0)},
-            "stage": {"center": place(300), "vector_w": way(0, 0, 1)},
-        },
-        "acquisition": {
-            "start_angle": {"value": 0, "unit": "deg"}, "stop_angle": {"value": 360},
-            "direction": "CCW", "number_of_projections": 4, "include_final_angle": False,
-        },
-    }  # fmt: skip
-    output = {
-        "filename": "p.raw", "number": 4, "datatype": "uint16", "byteorder": "little",
-        "headersize": {"file": 0, "image": 0}, "max_intensity": 1000,
-        "dimensions": {"x": {"value": 9}, "y": {"value": 7}},
-        "pixelsize": {"x": {"value": 1.0}, "y": {"value": 1.0}},
-        "flat_field": {"filename": "f_%04d.raw", "number": 2, "projections_corrected": False},
-        "dark_field": {"filename": None},
-    }  # fmt: skip
-    frames = np.full((4, 7, 9), 1000, np.uint16)
-    # A point at x = 3, y = 0, z = 1.5 of the object: near the detector, then to the side.
-    for view, angle in enumerate(np.deg2rad([0, 90, 180, 270])):
-        x, y, z = 3 * np.cos(angle), 3 * np.sin(angle), 1.5
-        scale = 400 / (300 + x)
-        frames[view, round(3 - z * scale), round(4 - y * scale)] = 500
-    frames.tofile(folder / "p.raw")
-    for number in range(2):
-        np.full((7, 9), 1000, np.uint16).tofile(folder / f"f_{number:04d}.raw")
-    (folder / "scenario.json").write_text(json.dumps(scenario))
-    path = folder / "metadata.json"
-    path.write_text(
-        json.dumps(
-            {
-                "file": {"name": "point", "file_type": "CTSimU Metadata"},
-                "output": {"projections": output},
-                "acquisition_geometry": {"path_to_CTSimU_JSON": "../scenario.json"},
-            }
-        )
-    )
-    return path
-
-
-def write_image_folder(folder: Path) -> Path:
-    """TIFF frames whose first row is the top one, and a geometry."""
-    import tifffile
-
-    frames = np.arange(4 * 3 * 5, dtype=np.uint16).reshape(4, 3, 5) + 100
-    for view, frame in enumerate(frames):
-        tifffile.imwrite(folder / f"proj_{9 + view}.tif", frame)
-    tifffile.imwrite(folder / "flat.tif", np.full((2, 3, 5), 200, np.uint16))
-    path = folder / "scan.yaml"
-    path.write_text(
-        "geometry:\n  kind: cone\n  angles_deg: {first: 0, last: 360, count: 4}\n"
-        "  source_to_isocenter: 300\n  source_to_detector: 400\n"
-        "  column_spacing: 0.5\n  row_spacing: 0.5\n"
-        "projections: proj_*.tif\nblank: flat.tif\n"
-    )
-    return path
-
-
 def write_sequence(folder: Path) -> Path:
     """A gradient echo of `NY` lines in Pulseq, by pypulseq."""
     import pypulseq
@@ -546,15 +446,14 @@ def write_sequence(folder: Path) -> Path:
 
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "ismrmrd": write_ismrmrd, "stream": write_stream, "mrd2": write_mrd2,
-    "fastmri": write_fastmri, "data exchange": write_data_exchange, "twix ve": write_twix_ve,
+    "fastmri": write_fastmri, "twix ve": write_twix_ve,
     "twix vb": write_twix_vb, "bruker": write_bruker, "list data": write_list_data,
     "lab raw": write_lab_raw, "ge": write_ge, "matlab 5": write_matlab5,
     "matlab 7.3": write_matlab73, "npy": write_npy, "npz": write_npz, "zarr": write_zarr,
-    "bart": write_bart, "pulseq": write_sequence, "nxtomo": write_nxtomo,
-    "ctsimu": write_ctsimu, "image folder": write_image_folder,
+    "bart": write_bart, "pulseq": write_sequence,
+    **ct_raw_files.WRITERS,
 }  # fmt: skip
-CT = ("data exchange", "nxtomo", "ctsimu", "image folder")
-MR = [kind for kind in WRITERS if kind not in (*CT, "pulseq")]
+MR = [kind for kind in WRITERS if kind not in (*ct_raw_files.WRITERS, "pulseq")]
 
 
 def write(kind: str, folder: Path) -> Path:

@@ -66,7 +66,7 @@ def _item_facts(raw: RawFile, known: dict[str, Any]) -> dict[str, Any]:
 
 def scan_facts(scan: MRScan | CTScan) -> dict[str, Any]:
     """What a physicist wants to know of a scan, by name."""
-    from ..pipelines.ct import grid_of
+    from ..pipelines.ct_chain import grid_of
     from ..pipelines.dispatch import choose
     from ..scan import MRScan
 

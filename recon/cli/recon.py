@@ -151,7 +151,7 @@ def _loaded(
 def _on_matrix(scan: CTScan, shape: tuple[int, ...], method: str) -> CTScan:
     """A CT scan with a grid of `shape` over all that the method would reconstruct."""
     from ...kernels.ct.geometry import VolumeGrid
-    from ..pipelines.ct import grid_of
+    from ..pipelines.ct_chain import grid_of
     from ..pipelines.dispatch import choose
 
     whole = grid_of(scan, choose(scan)[0] if method == "auto" else method)

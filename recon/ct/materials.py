@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from ..extras import extra_library
 
 # What CT calls a material, and NIST's name of the compound that xraylib tabulates.
 _NIST = {
@@ -40,13 +41,15 @@ def attenuation(
     Raises
     ------
     ValueError
-        An unknown material, a formula without density, energies outside the tables, no xraylib.
+        An unknown material, a formula without density, energies outside the tables.
+    ImportError
+        No xraylib.
 
     References
     ----------
     T. Schoonjans et al., Spectrochim Acta B 66, 776 (2011).
     """
-    xraylib = optional_library("xraylib")
+    xraylib = extra_library("xraylib", "spectra")
     energy = np.asarray(energies, dtype=np.float64)
     if energy.size and not (energy.min() >= 1 and energy.max() <= 800):
         raise ValueError(
@@ -58,16 +61,6 @@ def attenuation(
         raise ValueError(f"density must be positive g/cm^3, got {density}")
     mass = np.array([xraylib.CS_Total_CP(name, float(e)) for e in energy.ravel()])
     return np.asarray(0.1 * density * mass.reshape(energy.shape))
-
-
-def optional_library(name: str) -> Any:
-    """A library of the extra ``spectra``, or an error that says how to get it."""
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ValueError(
-            f"spectra and materials need {name}: pip install 'spinray[spectra]'"
-        ) from error
 
 
 def _density(xraylib: Any, name: str) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from ..arrays import NORMAL_QUARTILE
 from .corrections import reference_reading
 from .spectra import Detector, Spectrum
 
@@ -123,7 +124,7 @@ def apparent_photons(sinogram: Tensor) -> float:
     left, middle, right = sinogram[..., :-2], sinogram[..., 1:-1], sinogram[..., 2:]
     scaled = (left - 2 * middle + right) * torch.exp(-middle / 2)
     object_only = scaled[middle > 0.05 * middle.max()]
-    deviation = float(object_only.abs().median()) / (0.6745 * 6**0.5)
+    deviation = float(object_only.abs().median()) / (NORMAL_QUARTILE * 6**0.5)
     return 1 / max(deviation, 1e-6) ** 2
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from torch import Tensor
 
-from .materials import attenuation, optional_library
+from ..extras import extra_library
+from .materials import attenuation
 
 Array = NDArray[np.float64]
 Detector = Literal["integrating", "counting"]
@@ -156,7 +157,9 @@ def tube_spectrum(
     Raises
     ------
     ValueError
-        A voltage, angle or step out of range, filters that are unknown, no spekpy.
+        A voltage, angle or step out of range, filters that are unknown.
+    ImportError
+        No spekpy.
 
     References
     ----------
@@ -169,7 +172,9 @@ def tube_spectrum(
             "expected an anode angle of 1° to 45° and a step of 0.1 to 5 keV, got "
             f"{anode_angle:g}° and {step:g} keV"
         )
-    tube = optional_library("spekpy").Spek(kvp=float(kvp), th=float(anode_angle), dk=float(step))
+    tube = extra_library("spekpy", "spectra").Spek(
+        kvp=float(kvp), th=float(anode_angle), dk=float(step)
+    )
     energies, fluence = tube.get_spectrum(flu=True, diff=False)
     return Spectrum(energies, fluence).behind(filtration)
 

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from ..arrays import item_scale
+from ..arrays import NORMAL_QUARTILE, item_scale
 from ..ct.hounsfield import WATER
 from ..models import EDMDenoiser
 from ..operators import LinearOperator
@@ -325,7 +325,7 @@ def apparent_noise(A: LinearOperator, image: Tensor) -> float:
     wavelet = Wavelet(tuple(image.shape[-2:]), "db4")
     level = float(wavelet(image)[wavelet.finest].abs().flatten().median())
     # medians of the magnitude of normal noise, real and complex, per part
-    level /= 1.177 if image.is_complex() else 0.6745
+    level /= 1.177 if image.is_complex() else NORMAL_QUARTILE
     probe = torch.randn(image.shape, dtype=image.dtype, generator=torch.Generator().manual_seed(0))
     gain = torch.linalg.vector_norm(A(probe.to(image.device)))
     return level * float(gain) / math.sqrt(math.prod(A.range_shape))

@@ -21,24 +21,13 @@ from ..scan import MRScan
 from . import acquisition_grid, acquisition_samples
 from .epi import even_readouts, ghost_free
 from .errors import FormatError
+from .flags import NOT_IMAGING, flagged
 from .orientation import Stack, image_sign, stack_of
 from .protocol import facts
 from .raw_file import Part
 
 ACQUISITION_HEADER = ismrmrd.hdf5.acquisition_header_dtype
 
-# Readouts that say something about the scanner or the patient, but are no image.
-NOT_IMAGING = (
-    ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
-    ismrmrd.ACQ_IS_NAVIGATION_DATA,
-    ismrmrd.ACQ_IS_PHASECORR_DATA,
-    ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
-    ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
-    ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
-    ismrmrd.ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA,
-    ismrmrd.ACQ_IS_PHASE_STABILIZATION_REFERENCE,
-    ismrmrd.ACQ_IS_PHASE_STABILIZATION,
-)
 ON_GRID = ("cartesian", "epi")
 _BATCH_AXES = ("repetition", "set", "phase", "contrast", "slice")
 
@@ -80,13 +69,26 @@ class Acquisitions:
         if len(sizes) != 1:
             raise ValueError(f"head, data, trajectory and number have lengths {sorted(sizes)}")
 
+    @classmethod
+    def of(
+        cls,
+        head: NDArray[np.void],
+        data: Sequence[NDArray[np.complexfloating[Any]]],
+        header: xsd.ismrmrdHeader,
+        source: str,
+        trajectory: Sequence[NDArray[np.floating[Any]]] | None = None,
+    ) -> Acquisitions:
+        """Readouts of a format with a protocol of its own; without a trajectory, of lines."""
+        if trajectory is None:
+            trajectory = [np.zeros((0, 0), np.float32)] * len(head)
+        return cls(head, data, trajectory, header, header.toXML(), source)
+
     def __len__(self) -> int:
         return len(self.head)
 
     def flagged(self, *flags: int) -> NDArray[np.bool_]:
         """Which readouts carry any of these flags (ISMRMRD's numbers, from 1)."""
-        bits = sum(1 << (flag - 1) for flag in flags)
-        return np.asarray((self.head["flags"] & np.uint64(bits)) != 0)
+        return flagged(self.head, *flags)
 
     def select(self, chosen: NDArray[np.bool_]) -> Acquisitions:
         """Only the chosen readouts, in their order."""
@@ -94,8 +96,8 @@ class Acquisitions:
         return dataclasses.replace(
             self,
             head=self.head[places],
-            data=_some(self.data, places),
-            trajectory=_some(self.trajectory, places),
+            data=some_readouts(self.data, places),
+            trajectory=some_readouts(self.trajectory, places),
             number=self.number[places],
         )
 
@@ -148,7 +150,8 @@ class Acquisitions:
         return self.select(keep)
 
 
-def _some(parts: Sequence[NDArray[Any]], places: list[int]) -> Sequence[NDArray[Any]]:
+def some_readouts(parts: Sequence[NDArray[Any]], places: list[int]) -> Sequence[NDArray[Any]]:
+    """Those at some places; what lies in a file stays there."""
     select = getattr(parts, "select", None)  # of readouts that stay in their file
     if select is not None:
         chosen: Sequence[NDArray[Any]] = select(np.array(places, np.int64))

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..mri import correct_ghost, navigator_phase, regrid_readouts, trapezoid_positions
 from .errors import FormatError
+from .flags import flag_bits
 
 if TYPE_CHECKING:
     from .acquisitions import Acquisitions
@@ -90,7 +91,7 @@ def ghost_free(readouts: Acquisitions, navigators: Acquisitions) -> Acquisitions
         lines = correct_ghost(lines.movedim(0, 1), backward, phase).movedim(1, 0)
         for i, line in zip(members, lines.numpy(), strict=True):
             data[i] = line
-        head["flags"][members] &= ~np.uint64(1 << (ismrmrd.ACQ_IS_REVERSE - 1))
+        head["flags"][members] &= ~flag_bits(ismrmrd.ACQ_IS_REVERSE)
         turned = members[backward.numpy()]
         ends = head["discard_pre"][turned], head["discard_post"][turned]
         head["discard_post"][turned], head["discard_pre"][turned] = ends

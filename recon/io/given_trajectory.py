@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .acquisitions import NOT_IMAGING, Acquisitions, trajectory_of
+from .acquisitions import Acquisitions, trajectory_of
 from .errors import FormatError, format_errors
+from .flags import NOT_IMAGING
 
 
 def with_trajectory(

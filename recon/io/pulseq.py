@@ -21,12 +21,14 @@ import torch
 from ismrmrd import xsd
 from numpy.typing import NDArray
 
+from ..extras import extra_library
 from ..mri import regrid_readouts
-from .acquisitions import Acquisitions
+from .acquisitions import Acquisitions, some_readouts
 from .errors import FormatError
-from .extras import vendor_library
+from .flags import flag_bits
 from .header_parts import encoding
 from .sniffing import start_of
+from .stored import LazyReadouts
 
 _LARGEST_FILE = 256 << 20  # bytes
 _ON_LINE = 0.05  # cells of k-space by which a line may miss its row
@@ -95,7 +97,7 @@ def read_sequence(path: Path) -> PulseqSequence:
     text = path.read_text("latin-1")
     if "[SHAPES]" in text and "[" not in text.split("[SHAPES]")[1] and text[-2:] != "\n\n":
         raise FormatError(path, "SHAPES", "ends within a shape: truncated")  # pypulseq hangs on it
-    pypulseq = vendor_library("pypulseq", "pypulseq")
+    pypulseq = extra_library("pypulseq", "vendors")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -226,8 +228,8 @@ def with_sequence(
         rows = lines.rows + layout.matrix[1:] // 2
         rows = np.clip(rows, 0, layout.matrix[1:] - 1)
         head["idx"]["kspace_encode_step_1"], head["idx"]["kspace_encode_step_2"] = rows.T
-        head["flags"] &= ~_bit(ismrmrd.ACQ_IS_REVERSE)
-        head["flags"][lines.backward] |= _bit(ismrmrd.ACQ_IS_REVERSE)
+        head["flags"] &= ~flag_bits(ismrmrd.ACQ_IS_REVERSE)
+        head["flags"][lines.backward] |= flag_bits(ismrmrd.ACQ_IS_REVERSE)
         oversampling = max(int(counts.min()) // int(layout.matrix[0]), 1)
         size = oversampling * int(layout.matrix[0])
         data = _Regridded.of(played.data, cells[:, 0] * oversampling, starts, counts, size, lines)
@@ -312,7 +314,7 @@ def _lines(
 
 
 @dataclass(frozen=True, eq=False)
-class _Regridded(Sequence[NDArray[Any]]):
+class _Regridded(LazyReadouts):
     """Readouts moved to an even grid when they are asked for; backward ones stay backward."""
 
     source: Sequence[NDArray[Any]]
@@ -343,14 +345,14 @@ class _Regridded(Sequence[NDArray[Any]]):
     def __len__(self) -> int:
         return len(self.which)
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return self.select(np.arange(len(self))[index])
-        return (self.source[index] @ self.matrices[self.which[index]].T).astype(np.complex64)
+    def one(self, index: int) -> NDArray[Any]:
+        """A readout on its grid."""
+        line = self.source[index] @ self.matrices[self.which[index]].T
+        return np.asarray(line, np.complex64)
 
     def select(self, places: NDArray[np.int64]) -> _Regridded:
-        source: Any = self.source
-        chosen = source.select(places) if hasattr(source, "select") else [source[i] for i in places]
+        """Some of the readouts."""
+        chosen = some_readouts(self.source, places.tolist())
         return _Regridded(chosen, self.matrices, self.which[places])
 
 
@@ -359,10 +361,6 @@ def _dwell(
 ) -> NDArray[np.float64]:
     following = np.minimum(starts + 1, len(times) - 1)
     return np.where(counts > 1, times[following] - times[starts], 0.0)
-
-
-def _bit(flag: int) -> np.uint64:
-    return np.uint64(1 << (flag - 1))
 
 
 def _place_slices(
@@ -391,7 +389,7 @@ def _count(
             head["idx"][counter] = 0
     for name, flag in _FLAGS.items():
         if name in known:
-            head["flags"][known[name] != 0] |= _bit(flag)
+            head["flags"][known[name] != 0] |= flag_bits(flag)
     if known:
         return
     echoes: dict[tuple[bytes, int, int], int] = {}
@@ -419,7 +417,7 @@ def _after(first: Acquisitions, others: Acquisitions) -> Acquisitions:
 
 
 @dataclass(frozen=True, eq=False)
-class _Joined(Sequence[NDArray[Any]]):
+class _Joined(LazyReadouts):
     """Readouts of one source, then those of another."""
 
     first: Sequence[NDArray[Any]]
@@ -428,8 +426,15 @@ class _Joined(Sequence[NDArray[Any]]):
     def __len__(self) -> int:
         return len(self.first) + len(self.others)
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
+    def one(self, index: int) -> NDArray[Any]:
+        """A readout of either."""
         count = len(self.first)
         return self.first[index] if index < count else self.others[index - count]
+
+    def select(self, places: NDArray[np.int64]) -> _Joined:
+        """Some of the readouts, in rising order."""
+        is_first = places < len(self.first)
+        return _Joined(
+            some_readouts(self.first, places[is_first].tolist()),
+            some_readouts(self.others, (places[~is_first] - len(self.first)).tolist()),
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,8 +39,29 @@ def gather(
     return np.ascontiguousarray(windows[offsets])
 
 
+class LazyReadouts(Sequence[NDArray[Any]]):
+    """Arrays that are made one by one, when they are asked for."""
+
+    @overload
+    def __getitem__(self, index: int) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[NDArray[Any]]: ...
+    def __getitem__(self, index: int | slice) -> NDArray[Any] | Sequence[NDArray[Any]]:
+        if isinstance(index, slice):
+            return self.select(np.arange(len(self))[index])
+        return self.one(range(len(self))[index])
+
+    @abstractmethod
+    def one(self, index: int) -> NDArray[Any]:
+        """The array at a place from 0 on."""
+
+    @abstractmethod
+    def select(self, places: NDArray[np.int64]) -> LazyReadouts:
+        """Those at some places."""
+
+
 @dataclass(frozen=True, eq=False)
-class StoredReadouts(Sequence[NDArray[Any]]):
+class StoredReadouts(LazyReadouts):
     """Arrays ``(row, column)`` at known places of a file; indexing gives them one by one.
 
     Parameters
@@ -90,13 +112,8 @@ class StoredReadouts(Sequence[NDArray[Any]]):
     def __len__(self) -> int:
         return len(self.first)
 
-    @overload
-    def __getitem__(self, index: int) -> NDArray[Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[NDArray[Any]]: ...
-    def __getitem__(self, index: int | slice) -> NDArray[Any] | Sequence[NDArray[Any]]:
-        if isinstance(index, slice):
-            return self.select(np.arange(len(self))[index])
+    def one(self, index: int) -> NDArray[Any]:
+        """A readout."""
         rows, columns = int(self.rows[index]), int(self.columns[index])
         size = self.dtype.itemsize
         strides = self.strides or (columns * size + self.gap, size)
@@ -125,7 +142,7 @@ class StoredReadouts(Sequence[NDArray[Any]]):
 
 
 @dataclass(frozen=True, eq=False)
-class ScaledReadouts(Sequence[NDArray[Any]]):
+class ScaledReadouts(LazyReadouts):
     """Readouts times a factor each, applied when they are asked for.
 
     Parameters
@@ -142,13 +159,8 @@ class ScaledReadouts(Sequence[NDArray[Any]]):
     def __len__(self) -> int:
         return len(self.factor)
 
-    @overload
-    def __getitem__(self, index: int) -> NDArray[Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[NDArray[Any]]: ...
-    def __getitem__(self, index: int | slice) -> NDArray[Any] | Sequence[NDArray[Any]]:
-        if isinstance(index, slice):
-            return self.select(np.arange(len(self))[index])
+    def one(self, index: int) -> NDArray[Any]:
+        """A readout times its factor."""
         return np.asarray(self.source[index] * self.factor[index])
 
     def select(self, places: NDArray[np.int64]) -> ScaledReadouts:

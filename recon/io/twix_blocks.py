@@ -18,6 +18,7 @@ from twixtools import mdh_def
 
 from .acquisitions import ACQUISITION_HEADER
 from .errors import FormatError
+from .flags import flag_bits
 from .stored import StoredReadouts, gather
 
 _BLOCK_LENGTH = 0x01FFFFFF  # bits of FlagsAndDMALength
@@ -178,9 +179,9 @@ def _flags(mask: NDArray[np.uint64]) -> NDArray[np.uint64]:
     flags = np.zeros(len(mask), np.uint64)
     for theirs, ours in _FLAGS.items():
         is_set = (mask & np.uint64(_bits(theirs))) != 0
-        flags |= np.where(is_set, np.uint64(1 << (ours - 1)), np.uint64(0))
+        flags |= np.where(is_set, flag_bits(ours), np.uint64(0))
     # Phase-correction lines of EPI are sent to the feedback, too: they are data all the same.
-    feedback = np.uint64(1 << (ismrmrd.ACQ_IS_RTFEEDBACK_DATA - 1))
+    feedback = flag_bits(ismrmrd.ACQ_IS_RTFEEDBACK_DATA)
     return np.where((mask & np.uint64(_bits("PHASCOR"))) != 0, flags & ~feedback, flags)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from torch import Tensor
 
+from ..arrays import difference_noise
 from ..ct.hounsfield import WATER
 from ..operators import LinearOperator
 from .drunet import DRUNet
 from .network import Network
-from .start import NORMAL_QUARTILE, start_image
+from .start import start_image
 
 
 class FBPUNet(Network):
@@ -44,11 +44,4 @@ class FBPUNet(Network):
 def refined(unet: DRUNet, image: Tensor) -> Tensor:
     """Attenuation ``(..., y, x)`` less what the network finds; it works in units of water."""
     slices = image.reshape(-1, 1, *image.shape[-2:]) / WATER
-    return image - WATER * unet(slices, _noise_level(slices)).reshape(image.shape)
-
-
-def _noise_level(slices: Tensor) -> Tensor:
-    """Standard deviation of the noise in ``(slice, 1, y, x)``, of each, by second differences."""
-    x = slices.detach()
-    detail = x[..., 1:-1] - (x[..., :-2] + x[..., 2:]) / 2
-    return detail.abs().flatten(1).median(1).values / (NORMAL_QUARTILE * math.sqrt(1.5))
+    return image - WATER * unet(slices, difference_noise(slices)).reshape(image.shape)

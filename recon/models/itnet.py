@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Self
 
@@ -63,22 +62,21 @@ class ItNet(Network):
         root = RampRoot(A.range_shape)
         scaled, norm = unit_norm(A, y, before=root)
         data = root(y) / norm
-        x: Tensor = self.stage(refined, self.unets[0], start_image(A, y))
+        start = start_image(A, y)
+        x: Tensor = self.stage(refined, self.unets[0], start)
         for unet, step in zip(list(self.unets)[1:], self.steps, strict=True):
             x = self.stage(refined, unet, x - step * scaled.adjoint(scaled(x) - data))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # noise at the detector's edge is no truncated object
-            rest = start_image(A, y - A(x.detach()))
-        return x + _smooth(rest)
+        return x + _smooth(start - start_image(A, A(x.detach())))
 
 
 def _smooth(image: Tensor) -> Tensor:
-    """Gaussian mean over ``(..., y, x)``."""
+    """Gaussian mean over ``(..., y, x)``, zero outside."""
     y, x = image.shape[-2:]
-    square = torch.fft.fftfreq(y)[:, None] ** 2 + torch.fft.rfftfreq(x) ** 2
+    room = next_fast_len(2 * y), next_fast_len(2 * x, real=True)  # nothing comes round the edges
+    square = torch.fft.fftfreq(room[0])[:, None] ** 2 + torch.fft.rfftfreq(room[1]) ** 2
     response = torch.exp(-2 * (torch.pi * SMOOTHNESS) ** 2 * square).to(image)
-    smooth: Tensor = torch.fft.irfft2(torch.fft.rfft2(image) * response, s=(y, x))
-    return smooth
+    smooth: Tensor = torch.fft.irfft2(torch.fft.rfft2(image, room) * response, room)
+    return smooth[..., :y, :x]
 
 
 class RampRoot(LinearOperator):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -14,18 +12,7 @@ from ..operators import LinearOperator, XRayTransform
 from ..solvers import conjugate_gradient
 from .scaling import unit_norm
 
-NORMAL_QUARTILE = 0.6745  # median of |x| of a standard normal variable
 ITERATIONS, WEIGHT = 10, 1e-3  # of least squares, where no analytic method applies
-
-
-def data_noise(y: Tensor) -> float:
-    """Typical standard deviation of the noise in line integrals ``(..., column)``, no unit.
-
-    By the median second difference along the columns: it tells doses apart, whatever the object.
-    """
-    data = y.detach().float()
-    detail = (data[..., 1:-1] - (data[..., :-2] + data[..., 2:]) / 2).abs()
-    return float(detail.median()) / (NORMAL_QUARTILE * math.sqrt(1.5))
 
 
 def start_image(A: LinearOperator, y: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from ...kernels.ct.geometry import (
     FanBeam,
     HelicalBeam,
     ParallelBeam,
-    VolumeGrid,
 )
 from ..ct import center_of_rotation
 from ..ct import fbp as filtered_backprojection
@@ -25,13 +24,12 @@ from ..ct import wfbp as weighted_backprojection
 from ..ct.analytic import warn_of_truncation
 from ..ct.center import CenterMethod
 from ..ct.filters import WINDOWS, mtf50
-from ..ct.helix import plan_helix
 from ..ct.redundancy import angular_range
 from ..image import Image, supine_affine
 from ..operators import XRayTransform
 from ..scan import CTScan
 from ..solvers import sirt as solve_sirt
-from .ct_chain import ReadingOptions
+from .ct_chain import ReadingOptions, grid_of
 from .registry import Track, method, option
 
 KERNELS = (*WINDOWS, "mtf50=FREQUENCY")
@@ -178,17 +176,6 @@ def covers_every_ray(geometry: CircularBeam) -> bool:
     """Whether the views suffice for an analytic method."""
     covered, needed = angular_range(geometry)
     return covered >= needed
-
-
-def grid_of(scan: CTScan, method: str) -> VolumeGrid:
-    """The grid that a method reconstructs on: the scan's own, or what it covers.
-
-    `wfbp` takes the heights of a helix that are seen from all sides, other methods all that some
-    ray passes.
-    """
-    if scan.volume is None and method == "wfbp" and isinstance(scan.geometry, HelicalBeam):
-        return plan_helix(scan.geometry)[1]
-    return scan.grid
 
 
 def _fbp(scan: CTScan, filter_name: str, cutoff: float = 1.0) -> Tensor:

@@ -93,15 +93,15 @@ def prepared_readings(scan: CTScan, options: ReadingOptions) -> tuple[CTScan, Fi
     detector = len(scan.geometry.shape) - 1
     done: list[str] = []
     if options.air is not None:
-        scan = _changed(scan, normalize_air(scan.sinogram, options.air))
+        scan = scan.replace(sinogram=normalize_air(scan.sinogram, options.air))
         done.append("air")
     if options.scatter is not None:
         kernel = _scatter_kernel(options.scatter)
-        scan = _changed(scan, correct_scatter(scan.sinogram, _circular(scan), kernel))
+        scan = scan.replace(sinogram=correct_scatter(scan.sinogram, _circular(scan), kernel))
         done.append("scatter")
     if options.rings is not None:
         method = cast(RingMethod, options.rings)
-        scan = _changed(scan, remove_rings(scan.sinogram, method, detector_ndim=detector))
+        scan = scan.replace(sinogram=remove_rings(scan.sinogram, method, detector_ndim=detector))
         done.append(f"rings by {method}")
     water, air = _water(scan, options)
     if options.beam_hardening is not None:
@@ -111,7 +111,7 @@ def prepared_readings(scan: CTScan, options: ReadingOptions) -> tuple[CTScan, Fi
     if options.truncation:
         scan = without_truncation(scan, WATER if water is None else water)
         done.append("truncation")
-    put_back: Finish = lambda image: image  # noqa: E731
+    put_back: Finish = _as_it_is
     if options.metal is not None:
         scan, put_back = without_metal(scan, options.metal, WATER if water is None else water)
         done.append("metal")
@@ -162,12 +162,12 @@ def without_beam_hardening(scan: CTScan, spectrum: str, filtration: str) -> tupl
         beam = tube_spectrum(kvp, _filters(filtration))
         scan = scan.replace(header={"kvp": kvp, **scan.header})
     correction = water_correction(beam)
-    return _changed(scan, correction(scan.sinogram)), correction.water
+    return scan.replace(sinogram=correction(scan.sinogram)), correction.water
 
 
 def without_truncation(scan: CTScan, water: float) -> CTScan:
     """Wider views, reconstructed on the grid that the narrow detector covers."""
-    grid = _grid(scan)
+    grid = grid_of(scan, "wfbp")
     sinogram, geometry = extrapolate_truncation(scan.sinogram, _circular(scan), water=water)
     return scan.replace(sinogram=sinogram, geometry=geometry, volume=grid)
 
@@ -186,7 +186,7 @@ def without_metal(scan: CTScan, threshold: float, water: float) -> tuple[CTScan,
     )
     if not bool(metal.any()):
         warn(f"nothing exceeds {threshold:g} HU: no metal was reduced")
-        return scan, lambda image: image
+        return scan, _as_it_is
 
     def put_back(image: Image) -> Image:
         first = _analytic(scan.sinogram, geometry, scan.grid)
@@ -194,16 +194,16 @@ def without_metal(scan: CTScan, threshold: float, water: float) -> tuple[CTScan,
         data = torch.where(dense, first.to(image.data), image.data)
         return Image(data, image.spacing, image.affine, image.metadata)
 
-    return _changed(scan, sinogram), put_back
+    return scan.replace(sinogram=sinogram), put_back
+
+
+def _as_it_is(image: Image) -> Image:
+    return image
 
 
 def _analytic(sinogram: Tensor, geometry: Geometry, volume: VolumeGrid) -> Tensor:
     reconstruct = fdk if isinstance(geometry, ConeBeam) else fbp
     return reconstruct(sinogram, geometry, volume, filter="hann")
-
-
-def _changed(scan: CTScan, sinogram: Tensor) -> CTScan:
-    return scan.replace(sinogram=sinogram)
 
 
 def _circular(scan: CTScan) -> CircularBeam:
@@ -214,9 +214,13 @@ def _circular(scan: CTScan) -> CircularBeam:
     return scan.geometry
 
 
-def _grid(scan: CTScan) -> VolumeGrid:
-    """The grid that would be reconstructed."""
-    if scan.volume is None and isinstance(scan.geometry, HelicalBeam):
+def grid_of(scan: CTScan, method: str) -> VolumeGrid:
+    """The grid that a method reconstructs on: the scan's own, or what it covers.
+
+    `wfbp` takes the heights of a helix that are seen from all sides, other methods all that some
+    ray passes.
+    """
+    if scan.volume is None and method == "wfbp" and isinstance(scan.geometry, HelicalBeam):
         return plan_helix(scan.geometry)[1]
     return scan.grid
 

@@ -49,7 +49,7 @@ SUMMARIES = {
 class PriorOptions:
     """Options of methods with a diffusion prior."""
 
-    prior: str = option("", "file of the prior's weights; empty: the one that comes with Spinray")
+    prior: str = option("", "file of the prior's weights, as `spinray train` writes them")
     passes: int = option(50, "network passes for each sample")
     samples: int = option(4, "images to draw; the image is their mean, with standard deviation")
     noise: float | str = option(

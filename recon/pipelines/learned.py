@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...kernels.warn import warn
+from ..arrays import difference_noise
 from ..image import Image
 from ..models import (
     FBPUNet,
@@ -23,7 +24,6 @@ from ..models import (
     load_model,
 )
 from ..models.cartesian import mask_kind
-from ..models.start import data_noise
 from ..models.weights import find_weights, shipped_models
 from ..operators import XRayTransform
 from ..scan import CTScan, MRScan
@@ -80,7 +80,7 @@ def varnet(scan: MRScan, options: VarnetOptions, track: Track) -> Image:
 class UnrolledOptions(RawOptions):
     """Options of `unrolled`."""
 
-    weights: str = option("", "file of the network's weights; empty: those that come with Spinray")
+    weights: str = option("", "file of the network's weights, as `spinray train` writes them")
     calibration: int = option(24, "width of the k-space centre that the coil maps come from")
 
 
@@ -106,7 +106,7 @@ def unrolled_mr(scan: MRScan, options: UnrolledOptions, track: Track) -> Image:
 class UnrolledCtOptions:
     """Options of `unrolled` for CT."""
 
-    weights: str = option("", "file of the network's weights; empty: those that come with Spinray")
+    weights: str = option("", "file of the network's weights, as `spinray train` writes them")
 
 
 @method("unrolled", "ct")
@@ -158,7 +158,7 @@ def warn_of_unlike(facts: Mapping[str, Any], scan: MRScan | CTScan) -> None:
             "views": (scan.geometry.shape[0],),
             "matrix": tuple(scan.grid.shape[-2:]),
             "pixel size": tuple(scan.grid.spacing[-2:]),
-            "noise": (data_noise(scan.sinogram),),
+            "noise": (float(difference_noise(scan.sinogram[None].float())),),
         }
         beam = type(scan.geometry).__name__
         if beam not in facts.get("geometry", (beam,)):

@@ -16,6 +16,7 @@ from ..solvers import Convergence
 from ..zero_shot import deep_image_prior, zs_ssl
 from ..zero_shot import noise2inverse as learn_from_views
 from ..zero_shot.self_supervised import SPLITS
+from ..zero_shot.splitting import central
 from .ct import ct_image
 from .learned import network
 from .mr_encoding import Samples, encoding
@@ -133,10 +134,7 @@ def sample_masks(volume: MRScan) -> tuple[Tensor, Tensor]:
         return torch.ones_like(distance, dtype=torch.bool), distance <= CENTRE
     assert volume.mask is not None
     mask = volume.mask.expand(volume.matrix)
-    centre = torch.zeros_like(mask)
-    ky, kx = (n // 2 for n in volume.matrix)
-    centre[ky - CENTRE : ky + CENTRE, kx - CENTRE : kx + CENTRE] = True
-    return mask, centre
+    return mask, central(mask, CENTRE)
 
 
 def _require_2d(scan: MRScan, name: str) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, distributed
 
 from ...datasets import Finding, MRExample
+from ..arrays import difference_noise
 from ..models.cartesian import mask_kind
-from ..models.start import data_noise
 from ..operators import XRayTransform
 
 
@@ -44,8 +44,8 @@ class Facts:
         self._add("geometry", type(A.geometry).__name__)
         for spacing in A.volume.spacing[-2:]:
             self._widen("pixel size", round(spacing, 4))
-        for one in sinogram:
-            self._widen("noise", float(f"{data_noise(one):.3g}"))
+        for noise in difference_noise(sinogram.float()).tolist():
+            self._widen("noise", float(f"{noise:.3g}"))
         self._widen("views", A.range_shape[0])
         for size in A.domain_shape[-2:]:
             self._widen("matrix", size)

@@ -9,7 +9,7 @@ from torch.nn import functional
 from ..models import MoDL
 from ..operators import Sense
 from ..zero_shot.self_supervised import relative_misfit
-from ..zero_shot.splitting import held_back
+from ..zero_shot.splitting import central, held_back
 
 HELD = 0.4  # of the samples, which the loss sees and the network does not
 CENTRE = 2  # samples on each side of the centre, which the network always sees
@@ -37,9 +37,7 @@ def ssdu_loss(model: MoDL, maps: Tensor, kspace: Tensor, mask: Tensor) -> tuple[
     Trans Comput Imaging 9, 707 (2023).
     """
     mask = mask.expand(len(kspace), *kspace.shape[-2:])
-    centre = torch.zeros_like(mask)
-    ky, kx = (n // 2 for n in mask.shape[-2:])
-    centre[:, ky - CENTRE : ky + CENTRE, kx - CENTRE : kx + CENTRE] = True
+    centre = central(mask, CENTRE)
     given, held = held_back(mask, HELD, torch.default_generator, keep=centre)
     image = model(Sense(maps, mask=given), kspace * given[:, None])
     weight = (held * ssdu_weight(mask).sqrt())[:, None]

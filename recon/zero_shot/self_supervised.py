@@ -15,7 +15,6 @@ from .splitting import held_back, restricted
 VALIDATION, LOSS = 0.2, 0.4  # parts of the samples: to stop by, and of the rest to learn from
 SPLITS = 10  # of the samples that the network learns from
 PATIENCE = 8  # rounds without gain
-CENTRE = 4  # samples a side that are always given to the network
 RATE = 1e-3
 
 

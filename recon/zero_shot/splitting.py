@@ -41,6 +41,14 @@ def held_back(
     return stay, held
 
 
+def central(mask: Tensor, reach: int) -> Tensor:
+    """Bool, shaped as a mask ``(..., ky, kx)``: its samples within `reach` of the middle."""
+    centre = torch.zeros_like(mask, dtype=torch.bool)
+    ky, kx = (n // 2 for n in mask.shape[-2:])
+    centre[..., ky - reach : ky + reach, kx - reach : kx + reach] = True
+    return centre
+
+
 def restricted(A: LinearOperator, samples: Tensor) -> LinearOperator:
     """A with the rest of its data left out (zero), for bool `samples` that broadcast to them."""
     mask = samples.expand(A.range_shape).to(A.dtype.to_real()).contiguous()

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import spinray as sr
+from spinray.recon.arrays import difference_noise
 from spinray.recon.models import DRUNet, LearnedPrimalDual, MoDL, PromptVarNet, VarNet
 from spinray.recon.models.cartesian import mask_kind
-from spinray.recon.models.start import data_noise
 from spinray.recon.pipelines import learned
 from spinray.recon.pipelines.learned import _neighbours
 
@@ -83,7 +83,7 @@ def test_ct_scans_unlike_the_training(tmp_path: Path) -> None:
     model = LearnedPrimalDual(1, memory=2, chans=4)
     scan = sr.datasets.simulate_ct(views=30, columns=64, photons=1e4)
     grid = sr.VolumeGrid((24, 24), 10.0)
-    noise = data_noise(scan.sinogram)
+    noise = float(difference_noise(scan.sinogram[None]))
     alike = {"geometry": [type(scan.geometry).__name__], "pixel size": [9.5, 10.5],
              "noise": [0.8 * noise, 1.2 * noise]}  # fmt: skip
     cases = {

@@ -70,26 +70,17 @@ def open_file(path: Path) -> RawFile:
             layout.path, "", f"holds {content.size} bytes, its parameters ask for "
             f"{len(order)} readouts of {layout.block}",
         )  # fmt: skip
-    data = StoredReadouts(
+    stored = StoredReadouts(
         content, first, np.full(len(order), layout.coils, np.int64), count, layout.word
     )
     head, steps = _heads(acqp, method, layout, order)
     header = _header(acqp, method, layout)
-    trajectory = _trajectory(folder, method, layout, order)
+    trajectory, places = _trajectory(folder, method, layout, order), None
     if trajectory is not None:
         head["trajectory_dimensions"] = trajectory.shape[-1]
         places = [trajectory[i] for i in order["step1"].tolist()]
-    else:
-        places = [np.zeros((0, 0), np.float32)] * len(order)
-    acquisitions = Acquisitions(
-        head=head,
-        data=ScaledReadouts(data, _shifts(acqp, layout, steps)),
-        trajectory=places,
-        header=header,
-        xml=header.toXML(),
-        source=NAME,
-    )
-    return readout_file(acquisitions)
+    data = ScaledReadouts(stored, _shifts(acqp, layout, steps))
+    return readout_file(Acquisitions.of(head, data, header, NAME, places))
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,10 @@ import torch
 from numpy.typing import NDArray
 
 from ....kernels.ct.geometry import Geometry
-from ...ct.corrections import dead_pixels, line_integrals
+from ...ct.corrections import line_integrals
 from ...scan import CTScan
 from ..atomic import HDF5_ROOM, atomic
-from ..beam_geometry import TO_MM, fields_of, kind_of, make_geometry, make_grid
+from ..beam_geometry import fields_of, kind_of, make_geometry, make_grid
 from ..errors import FormatError
 from ..hdf5 import (
     attribute,
@@ -40,6 +40,7 @@ from ..hdf5 import (
     read_array,
     read_text,
 )
+from ..projections import angles_in, length_in, with_dead_pixels
 from ..raw_file import Part, RawFile
 
 NAME = "Data Exchange HDF5"
@@ -120,16 +121,7 @@ def _read(path: Path, part: Part, header: dict[str, Any], angles: Any) -> CTScan
         for name in ("sinogram", "counts", "blank", "dark"):
             if name in fields and fields[name].ndim > 2:
                 fields[name] = fields[name][0]
-    return _with_dead_pixels(CTScan(**fields))
-
-
-def _with_dead_pixels(scan: CTScan) -> CTScan:
-    """Note in the header how many pixels were interpolated, if any."""
-    if scan.counts is None or scan.blank is None:
-        return scan
-    ndim = len(scan.geometry.shape) - 1
-    dead = dead_pixels(scan.counts, scan.blank, scan.dark, detector_ndim=ndim)
-    return scan.replace(header={**scan.header, "dead_pixels": dead}) if dead else scan
+    return with_dead_pixels(CTScan(**fields))
 
 
 def _is_line_integrals(file: h5py.File) -> bool:
@@ -172,9 +164,7 @@ def _geometry(file: h5py.File, angles: Any) -> Geometry:
                 "exchange/theta",
                 "missing: load(path, angles=...) takes them in radians",
             )
-        theta = read_array(file, "exchange/theta").astype(float)
-        units = str(attribute(dataset(file, "exchange/theta"), "units", "degrees")).lower()
-        angles = theta if units.startswith("rad") else np.deg2rad(theta)
+        angles = angles_in(file, "exchange/theta")
     if np.shape(angles) != (views,):
         raise FormatError(
             None, "exchange/theta", f"has {np.shape(angles)} angles, exchange/data {views} "
@@ -200,12 +190,7 @@ def _pixel_size(file: h5py.File, axis: str) -> float | None:
     for name in (f"{axis}_actual_pixel_size", f"{axis}_pixel_size", "actual_pixel_size"):
         path = f"measurement/instrument/detector/{name}"
         if has(file, path):
-            size = float(np.ravel(read_array(file, path))[0])
-            units = str(attribute(dataset(file, path), "units", "m")).lower()
-            scale = TO_MM.get(units.rstrip("s"), TO_MM.get(units))
-            if scale is None or not 0 < size * scale < 1e3:
-                raise FormatError(None, path, f"is {size} {units!r}, expected a length")
-            return size * scale
+            return length_in(file, path)
     return None
 
 

@@ -120,23 +120,15 @@ def open_file(path: Path, field_of_view: tuple[float, ...] | None = None) -> Raw
     head["idx"]["kspace_encode_step_1"] = view
     head["idx"]["slice"], head["idx"]["contrast"] = np.divmod(place, sizes.echoes)
     header = _header(sizes, field_of_view)
-    raw = readout_file(
-        Acquisitions(
-            head=head,
-            data=StoredReadouts(
-                content,
-                first,
-                np.full(count, sizes.coils, np.int64),
-                np.full(count, sizes.samples, np.int64),
-                np.dtype([("real", kind), ("imaginary", kind)]),
-                strides=(coil, point),
-            ),
-            trajectory=[np.zeros((0, 0), np.float32)] * count,
-            header=header,
-            xml=header.toXML(),
-            source=NAME,
-        )
+    data = StoredReadouts(
+        content,
+        first,
+        np.full(count, sizes.coils, np.int64),
+        np.full(count, sizes.samples, np.int64),
+        np.dtype([("real", kind), ("imaginary", kind)]),
+        strides=(coil, point),
     )
+    raw = readout_file(Acquisitions.of(head, data, header, NAME))
     missing = ["orientation: not read from P-files"]
     if field_of_view is None:
         missing.append("field of view: voxels of 1 mm; field_of_view= gives it")

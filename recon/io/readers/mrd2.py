@@ -12,9 +12,9 @@ import numpy as np
 from ismrmrd import xsd
 from numpy.typing import NDArray
 
+from ...extras import extra_library
 from ..acquisitions import ACQUISITION_HEADER, Acquisitions
 from ..errors import FormatError
-from ..extras import vendor_library
 from ..protocol import parse_header
 from ..raw_file import RawFile
 from ..readout_file import readout_file
@@ -43,8 +43,8 @@ def open_file(path: Path, encoding: int | None = None) -> RawFile:
     encoding
         Which encoding space. Default: the first that has readouts.
     """
-    mrd = vendor_library("mrd", "mrd-python")
-    vendor_library("mrd.binary", "mrd-python")
+    mrd = extra_library("mrd", "vendors", "mrd-python")
+    extra_library("mrd.binary", "vendors", "mrd-python")
     reader = _reader(mrd, mapped(path))
     header = reader.read_header()
     if header is None:
@@ -61,16 +61,8 @@ def open_file(path: Path, encoding: int | None = None) -> RawFile:
         trajectory.append(acquisition.trajectory.T)
     if not heads:
         raise FormatError(None, "data", "holds no readouts")
-    made = _header(header)
-    xml = made.toXML()
-    acquisitions = Acquisitions(
-        head=np.concatenate(heads),
-        data=data,
-        trajectory=trajectory,
-        header=parse_header(xml),
-        xml=xml,
-        source=NAME,
-    )
+    made = parse_header(_header(header).toXML())  # checked as one from a file
+    acquisitions = Acquisitions.of(np.concatenate(heads), data, made, NAME, trajectory)
     return readout_file(acquisitions, encoding)
 
 

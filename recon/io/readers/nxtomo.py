@@ -15,11 +15,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ...ct.corrections import dead_pixels
 from ...scan import CTScan
-from ..beam_geometry import TO_MM, make_geometry
+from ..beam_geometry import make_geometry
 from ..errors import FormatError
-from ..hdf5 import attribute, dataset, looks_like, open_hdf5, read_array
+from ..hdf5 import dataset, looks_like, open_hdf5, read_array
+from ..projections import angles_in, length_in, with_dead_pixels
 from ..raw_file import Part, RawFile
 
 NAME = "NeXus tomography"
@@ -102,8 +102,7 @@ def _read(
     items = part.get("slice", slice(None))
     rows = items if isinstance(items, slice) else slice(items, items + 1)
     with open_hdf5(angle.path) as file:
-        angles = read_array(file, angle.name).ravel().astype(float)
-        units = str(attribute(dataset(file, angle.name), "units", "degrees")).lower()
+        angles = angles_in(file, angle.name)
     with open_hdf5(frames.path) as file:
         data = read_array(file, frames.name, index=(slice(None), rows))
     fields = {}
@@ -111,21 +110,18 @@ def _read(
         if (keys == key).any():
             chosen = np.swapaxes(data[keys == key], 0, 1).astype(np.float32)
             fields[name] = chosen if isinstance(items, slice) else chosen[0]
-    views = angles[keys == _PROJECTION]
     geometry = make_geometry(
         "parallel",
         {
-            "angles": views if units.startswith("rad") else np.deg2rad(views),
+            "angles": angles[keys == _PROJECTION],
             "columns": data.shape[-1],
             "column_spacing": sizes[0] or 1.0,
         },
         angle.name,
     )
-    scan = CTScan(**fields, geometry=geometry, slice_spacing=sizes[1] or 1.0, header=header)
-    assert scan.counts is not None
-    assert scan.blank is not None
-    dead = dead_pixels(scan.counts, scan.blank, scan.dark, detector_ndim=1)
-    return scan.replace(header={**header, "dead_pixels": dead}) if dead else scan
+    return with_dead_pixels(
+        CTScan(**fields, geometry=geometry, slice_spacing=sizes[1] or 1.0, header=header)
+    )
 
 
 def _keyed(file: h5py.File) -> list[str]:
@@ -213,9 +209,4 @@ def _pixel_size(file: h5py.File, detector: str, axis: str) -> float | None:
     name = f"{detector}/{axis}_pixel_size"
     if not _is_here(file, name) or not isinstance(file.get(name), h5py.Dataset):
         return None
-    values = np.ravel(read_array(file, name))
-    units = str(attribute(dataset(file, name), "units", "m")).lower()
-    scale = TO_MM.get(units.rstrip("s"), TO_MM.get(units))
-    if scale is None or not len(values) or not 0 < float(values[0]) * scale < 1e3:
-        raise FormatError(None, name, f"is {values[:1]} {units!r}, expected a length")
-    return float(values[0]) * scale
+    return length_in(file, name)

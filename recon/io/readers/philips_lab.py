@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .. import header_parts
 from ..acquisitions import ACQUISITION_HEADER, Acquisitions
 from ..errors import FormatError
+from ..flags import flag_bits
 from ..raw_file import RawFile
 from ..readout_file import readout_file
 from ..sniffing import start_of
@@ -105,16 +106,7 @@ def open_file(path: Path) -> RawFile:
     )
     head = _heads(labels, coils, samples)
     header = _header(head, protocol)
-    return readout_file(
-        Acquisitions(
-            head=head,
-            data=data,
-            trajectory=[np.zeros((0, 0), np.float32)] * len(head),
-            header=header,
-            xml=header.toXML(),
-            source=NAME,
-        )
-    )
+    return readout_file(Acquisitions.of(head, data, header, NAME))
 
 
 def _text(path: Path) -> str:
@@ -158,13 +150,12 @@ def _heads(
         (np.isin(labels["control"], _NAVIGATORS), ismrmrd.ACQ_IS_NAVIGATION_DATA),
     )
     for marked, flag in marks:
-        head["flags"][marked] |= np.uint64(1 << (flag - 1))
+        head["flags"][marked] |= flag_bits(flag)
     return head
 
 
 def _header(head: NDArray[np.void], protocol: dict[str, list[str]]) -> xsd.ismrmrdHeader:
-    reverse = np.uint64(1 << (ismrmrd.ACQ_IS_REVERSE - 1))
-    imaging = head[(head["flags"] & ~reverse) == 0]
+    imaging = head[(head["flags"] & ~flag_bits(ismrmrd.ACQ_IS_REVERSE)) == 0]
     idx = imaging["idx"]
     lows = _numbers(protocol, "min_encoding_numbers", 0.0)
     factors = _numbers(protocol, "oversample_factors", 1.0)

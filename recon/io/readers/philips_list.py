@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .. import header_parts
 from ..acquisitions import ACQUISITION_HEADER, Acquisitions
 from ..errors import FormatError
+from ..flags import flag_bits
 from ..raw_file import RawFile
 from ..readout_file import readout_file
 from ..sniffing import start_of
@@ -64,15 +65,7 @@ def open_file(path: Path, field_of_view: tuple[float, ...] | None = None) -> Raw
     kinds, table = _table(listed, text)
     head, stored = _readouts(listed, data, kinds, table)
     header = _header(general, head, field_of_view)
-    acquisitions = Acquisitions(
-        head=head,
-        data=stored,
-        trajectory=[np.zeros((0, 0), np.float32)] * len(head),
-        header=header,
-        xml=header.toXML(),
-        source=NAME,
-    )
-    raw = readout_file(acquisitions)
+    raw = readout_file(Acquisitions.of(head, stored, header, NAME))
     missing = () if field_of_view else ("field of view: voxels of 1 mm; field_of_view= gives it",)
     return dataclasses.replace(raw, missing=(*missing, *raw.missing))
 
@@ -155,7 +148,7 @@ def _readouts(
         "NAV": ismrmrd.ACQ_IS_NAVIGATION_DATA,
     }
     for kind, flag in flags.items():
-        head["flags"][kinds[starts] == kind] |= np.uint64(1 << (flag - 1))
+        head["flags"][kinds[starts] == kind] |= flag_bits(flag)
     # How far rows reach below zero, for the header.
     lows = [int(table[name][kinds == "STD"].min()) for name in ("ky", "kz")]
     head["user_int"][:, :2] = [min(low, 0) for low in lows]

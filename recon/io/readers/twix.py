@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..acquisitions import Acquisitions
 from ..errors import FormatError
+from ..flags import NOT_IMAGING, flagged
 from ..raw_file import RawFile
 from ..readout_file import readout_file
 from ..sniffing import start_of
@@ -84,14 +85,14 @@ def open_file(
     protocol, data = protocols.read_protocol(content, table[chosen][0], table[chosen][1])
     blocks = read_blocks(content, data, table[chosen][1], is_vb=is_vb)
     head, stored = blocks.head, blocks.data
-    is_imaging = _is_imaging(head)
+    is_imaging = ~flagged(head, *NOT_IMAGING)
     if not is_imaging.any():
         raise FormatError(None, f"measurement {chosen}", "holds no imaging readouts")
     dwell = protocol.numbers("sRXSPEC.alDwellTime") or [0.0]
     echo = np.minimum(head["idx"]["contrast"], len(dwell) - 1)
     head["sample_time_us"] = np.array(dwell)[echo] / 1e3
     header = protocols.make_header(protocol, head[is_imaging], blocks.center[is_imaging])
-    if not (head["flags"] & _bit(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)).any():
+    if not flagged(head, ismrmrd.ACQ_IS_NOISE_MEASUREMENT).any():
         for first, last in table[:chosen][::-1]:
             other, at = protocols.read_protocol(content, first, last)
             noise = _noise(read_blocks(content, at, last, is_vb=is_vb), int(stored.rows[-1]))
@@ -100,14 +101,7 @@ def open_file(
                 head = np.concatenate([noise[0], head])
                 stored = noise[1].followed_by(stored)
                 break
-    acquisitions = Acquisitions(
-        head=head,
-        data=stored,
-        trajectory=[np.zeros((0, 0), np.float32)] * len(head),
-        header=header,
-        xml=header.toXML(),
-        source=NAME,
-    )
+    acquisitions = Acquisitions.of(head, stored, header, NAME)
     played = protocol.values.get("tSequenceFileName", "").lower()
     beside = path.with_suffix(".seq")
     if sequence is None and "pulseq" in played and beside.is_file():
@@ -146,19 +140,8 @@ def _table(start: bytes, size: int) -> list[tuple[int, int]]:
     return places
 
 
-def _bit(flag: int) -> np.uint64:
-    return np.uint64(1 << (flag - 1))
-
-
-def _is_imaging(head: NDArray[np.void]) -> NDArray[np.bool_]:
-    from ..acquisitions import NOT_IMAGING
-
-    bits = sum(1 << (flag - 1) for flag in NOT_IMAGING)
-    return np.asarray((head["flags"] & np.uint64(bits)) == 0)
-
-
 def _noise(blocks: Any, coils: int) -> tuple[NDArray[np.void], StoredReadouts] | None:
     """Noise readouts of another measurement, if they are of as many coils."""
-    is_noise = (blocks.head["flags"] & _bit(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)) != 0
+    is_noise = flagged(blocks.head, ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
     places = np.flatnonzero(is_noise & (blocks.head["active_channels"] == coils))
     return (blocks.head[places], blocks.data.select(places)) if len(places) else None

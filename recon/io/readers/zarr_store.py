@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ...extras import extra_library
 from ..array_file import array_file
 from ..errors import FormatError
-from ..extras import vendor_library
 from ..raw_file import RawFile
 
 NAME = "Zarr"
@@ -45,7 +45,7 @@ def open_file(
     spacing
         Voxel size in mm, ``([z,] y, x)``.
     """
-    zarr = vendor_library("zarr", "zarr")
+    zarr = extra_library("zarr", "vendors")
     root = path.resolve()
     arrays: dict[str, Any] = {}
     for folder in sorted(path.iterdir()):

@@ -44,8 +44,8 @@ from .samples import fetch as fetch
 from .simulate import reference_image as reference_image
 from .simulate import simulate_ct as simulate_ct
 from .simulate import simulate_mr as simulate_mr
-from .simulated import SimulatedCT as SimulatedCT
-from .simulated import SimulatedMR as SimulatedMR
+from .simulated_ct import SimulatedCT as SimulatedCT
+from .simulated_mr import SimulatedMR as SimulatedMR
 from .slices import SliceDataset as SliceDataset
 from .slices import split_subjects as split_subjects
 from .sources import SOURCES as SOURCES

@@ -14,7 +14,8 @@ from .fastmri import TARGETS, FastMRI
 from .image_folders import ScanFolder
 from .lodopab import LoDoPaB
 from .mayo import MayoImages
-from .simulated import SimulatedCT, SimulatedMR
+from .simulated_ct import SimulatedCT
+from .simulated_mr import SimulatedMR
 from .slices import SliceDataset
 from .sources import SOURCES, require_folder
 from .two_detect import TwoDeteCT

@@ -15,7 +15,7 @@ from ..recon.ct import from_hounsfield
 from ..recon.ct.hounsfield import WATER
 from .examples import PatchExample
 from .image_folders import Folder, image_files, read_volume
-from .simulated import random_phase
+from .simulated_mr import random_phase
 from .slices import Evidence, SliceDataset
 
 _MARGIN = 4  # a patch may lie by one in so many parts outside its image

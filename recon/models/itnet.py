@@ -70,12 +70,13 @@ class ItNet(Network):
 
 
 def _smooth(image: Tensor) -> Tensor:
-    """Gaussian mean over ``(..., y, x)``, zero outside."""
+    """Gaussian mean over ``(..., y, x)``, mirrored at the edges: it keeps the mean of the image."""
     y, x = image.shape[-2:]
-    room = next_fast_len(2 * y), next_fast_len(2 * x, real=True)  # nothing comes round the edges
-    square = torch.fft.fftfreq(room[0])[:, None] ** 2 + torch.fft.rfftfreq(room[1]) ** 2
+    for axis in (-2, -1):
+        image = torch.cat((image, image.flip(axis)), axis)
+    square = torch.fft.fftfreq(2 * y)[:, None] ** 2 + torch.fft.rfftfreq(2 * x) ** 2
     response = torch.exp(-2 * (torch.pi * SMOOTHNESS) ** 2 * square).to(image)
-    smooth: Tensor = torch.fft.irfft2(torch.fft.rfft2(image, room) * response, room)
+    smooth: Tensor = torch.fft.irfft2(torch.fft.rfft2(image) * response, (2 * y, 2 * x))
     return smooth[..., :y, :x]
 
 

@@ -231,6 +231,19 @@ def test_simulated_mr_can_be_reconstructed(tmp_path) -> None:
     assert float(image.angle()[head[2] > 0].std()) > 0.1  # it has a phase
 
 
+def test_a_smaller_matrix_is_a_coarser_scan_of_the_whole_object(tmp_path) -> None:
+    y, x = np.mgrid[-1:1:81j, -1:1:96j]
+    head = 100 * np.exp(-8 * (y**2 + 0.7 * x**2))[None]  # band-limited, wider than the matrix
+    np.save(tmp_path / "a.npy", head.astype(np.float32))
+    coarse = SimulatedMR(tmp_path, matrix=(48, 48), snr=1e6, fixed=True)[0].target
+    # the image of 81 x 96 in a field of 96 x 96, every second pixel
+    expected = np.zeros((96, 96))
+    expected[8:89] = head[0]
+    np.testing.assert_allclose(coarse, expected[::2, ::2], atol=0.1)
+    padded = SimulatedMR(tmp_path, matrix=(100, 100), snr=1e6, fixed=True)[0].target
+    assert float(padded.sum()) == pytest.approx(head.sum(), rel=1e-5)
+
+
 def test_simulated_noise_is_what_was_asked(tmp_path) -> None:
     np.save(tmp_path / "a.npy", np.full((1, 64, 64), 50, dtype=np.float32))
     arguments = {"folder": tmp_path, "coils": 2, "fixed": True}

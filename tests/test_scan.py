@@ -206,3 +206,14 @@ def test_readings_and_line_integrals_stay_together() -> None:
     some = scan[::4]
     assert some.sinogram.shape == some.counts.shape == some.geometry.shape == (3, 16)
     assert torch.equal(some.sinogram, scan.sinogram[::4])
+
+
+def test_warnings_of_a_changed_scan_name_the_line_that_changed_it() -> None:
+    """Through a dataclass's own `replace`."""
+    blank = torch.full((16,), 100.0)
+    scan = sr.CTScan(counts=torch.full((12, 16), 50.0), blank=blank, geometry=geometry())
+    blank = blank.clone()
+    blank[3] = 0
+    with pytest.warns(UserWarning, match="dead") as caught:
+        scan.replace(blank=blank)
+    assert {warning.filename for warning in caught} == {__file__}

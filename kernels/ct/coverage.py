@@ -5,8 +5,6 @@ The source must stand outside; what the detector misses is truncated in the line
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from ..warn import warn
@@ -83,7 +81,7 @@ def warn_of_unseen(geometry: Geometry, volume: VolumeGrid) -> None:
             f"{reach:.1f} mm: line integrals of what lies beyond are missing"
         )
     first, last = geometry.column_positions[[0, -1]]
-    blind = _distance(geometry, min(abs(first), abs(last))) if first * last > 0 else 0.0
+    blind = geometry.distance_at(min(abs(first), abs(last))) if first * last > 0 else 0.0
     if blind > max(volume.spacing[-2:]):
         warn(
             f"the detector lies beside the central ray and sees only from {blind:.1f} to "
@@ -109,15 +107,6 @@ def _warn_of_corners(geometry: ModularBeam, volume: VolumeGrid) -> None:
             f"the volume reaches {columns:.1f} columns and {rows:.1f} rows beyond the detector in "
             f"view {worst}: line integrals of what lies there are missing"
         )
-
-
-def _distance(geometry: CircularBeam, position: float) -> float:
-    """Distance in mm from the axis of rotation of the ray to a position on the detector."""
-    if not isinstance(geometry, DivergentBeam):
-        return position
-    angle = position / geometry.source_to_detector
-    angle = angle if geometry.detector == "curved" else math.atan(angle)
-    return geometry.source_to_isocenter * math.sin(angle)
 
 
 def _warn_along_z(geometry: ConeBeam, volume: VolumeGrid) -> None:

@@ -58,7 +58,11 @@ class CircularBeam(Geometry):
     @property
     def field_radius(self) -> float:
         """Radius in mm of the circle about the axis of rotation that the outermost ray touches."""
-        return _reach(self)
+        return self.distance_at((self.columns / 2 + abs(self.column_offset)) * self.column_spacing)
+
+    def distance_at(self, position: float) -> float:
+        """Distance in mm from the axis of rotation of the ray to a position on the detector."""
+        return position
 
 
 class DivergentBeam(CircularBeam):
@@ -74,11 +78,10 @@ class DivergentBeam(CircularBeam):
         u = self.column_positions / self.source_to_detector
         return u if self.detector == "curved" else np.arctan(u)
 
-    @property
-    def field_radius(self) -> float:
-        """Radius in mm of the circle about the axis of rotation that the outermost ray touches."""
-        reach = _reach(self) / self.source_to_detector
-        angle = reach if self.detector == "curved" else float(np.arctan(reach))
+    def distance_at(self, position: float) -> float:
+        """Distance in mm from the axis of rotation of the ray to a position on the detector."""
+        angle = position / self.source_to_detector
+        angle = angle if self.detector == "curved" else float(np.arctan(angle))
         return float(self.source_to_isocenter * np.sin(min(angle, np.pi / 2)))
 
     @property
@@ -325,11 +328,6 @@ def _check_source(geometry: DivergentBeam) -> None:
 
 def _positions(n: int, spacing: float, offset: float) -> Array:
     return np.asarray((np.arange(n) - (n - 1) / 2 + offset) * spacing)
-
-
-def _reach(geometry: CircularBeam) -> float:
-    """Distance in mm on the detector of its farther edge from the central ray."""
-    return (geometry.columns / 2 + abs(geometry.column_offset)) * geometry.column_spacing
 
 
 def _cells(length: float, size: float) -> int:

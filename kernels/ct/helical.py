@@ -115,7 +115,8 @@ def _finish(volume: Any, low: Any, high: Any, factor: float) -> None:
     for j in prange(ny):
         for k in range(nz):
             for i in range(nx):
-                volume[k, j, i] *= factor if low[j, i] <= k < high[j, i] else 0
+                seen = low[j, i] <= k < high[j, i]
+                volume[k, j, i] = factor * volume[k, j, i] if seen else 0
 
 
 @parallel_jit
@@ -177,10 +178,10 @@ def _add(
 @jit
 def _numbers(rows: int, dtype: Any) -> Any:
     """Numbers of the inner loops, in their precision: start, step, part, and constants."""
-    p = np.zeros(9, dtype)
+    p = np.zeros(10, dtype)
     p[3], p[4] = 0.5, rows + 0.5  # the detector's edges in `line`
     p[5], p[6] = 2 / (rows * (1 - FLAT_SHARE)), LEAST
-    p[7], p[8] = 1.0, 3.0
+    p[7], p[8], p[9] = 1.0, 2.0, 3.0
     return p
 
 
@@ -209,7 +210,7 @@ def _along_z(
     cubic is within 0.01 of it.
     """
     start, step, bottom, top = p[0], p[1], p[3], p[4]
-    slope, least, one, two, three = p[5], p[6], p[7], p[7] + p[7], p[8]
+    slope, least, one, two, three = p[5], p[6], p[7], p[8], p[9]
     behind, behind_weight = load(total, end, GROUP), load(weight, end, GROUP)
     for k in range(begin, end, GROUP):
         t = minimum(load(index, k, GROUP) * step + start, top)

@@ -124,7 +124,7 @@ class Projector:
         if on_gpu(image):
             return self.on_card("forward", "image", image, self.volume.shape)
         array = checked("image", image, self.volume.shape)
-        return self._run(array, self.volume.shape, self.geometry.shape, False, image)
+        return self._run(array, image, back=False)
 
     def adjoint(self, sinogram: A) -> A:
         """Apply the exact transpose of `forward`: ``(*batch, view, [row,] column)`` to images.
@@ -137,7 +137,7 @@ class Projector:
         if on_gpu(sinogram):
             return self.on_card("adjoint", "sinogram", sinogram, self.geometry.shape)
         array = checked("sinogram", sinogram, self.geometry.shape)
-        return self._run(array, self.geometry.shape, self.volume.shape, True, sinogram)
+        return self._run(array, sinogram, back=True)
 
     def on_card(self, method: str, name: str, data: A, shape: tuple[int, ...]) -> A:
         """Run a method of the CUDA backend on a stack of CUDA tensors or CuPy arrays."""
@@ -168,14 +168,10 @@ class Projector:
 
         return CudaFootprint(self, device)
 
-    def _run(
-        self,
-        array: Floats,
-        shape: tuple[int, ...],
-        out_shape: tuple[int, ...],
-        back: bool,
-        original: A,
-    ) -> A:
+    def _run(self, array: Floats, original: A, *, back: bool) -> A:
+        shape, out_shape = self.volume.shape, self.geometry.shape
+        if back:
+            shape, out_shape = out_shape, shape
         self._require_memory(array.itemsize)
         batch = array.shape[: array.ndim - len(shape)]
         stack = array.reshape(-1, *shape)
@@ -331,4 +327,5 @@ def _require(name: str, dtype: str, shape: tuple[int, ...], expected: tuple[int,
     if dtype not in ("float32", "float64"):
         raise TypeError(f"{name} must be float32 or float64, got {dtype}")
     if shape[max(len(shape) - len(expected), 0) :] != expected:
-        raise ValueError(f"{name} has shape {shape}, expected (*batch, {expected})")
+        wanted = ", ".join(["*batch", *map(str, expected)])
+        raise ValueError(f"{name} has shape {shape}, expected ({wanted})")

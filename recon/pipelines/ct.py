@@ -48,7 +48,8 @@ class FbpOptions(ReadingOptions):
 @method("fbp", "ct")
 def fbp(scan: CTScan, options: FbpOptions, track: Track) -> Image:
     """Filtered back projection of parallel and fan beams."""
-    return ct_image(scan, _fbp(scan, options.filter, options.cutoff), options.filter)
+    data = _fbp(scan, options.filter, options.cutoff)
+    return ct_image(scan, data, options.filter, options.cutoff)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def fdk(scan: CTScan, options: FdkOptions, track: Track) -> Image:
     data = feldkamp(
         scan.sinogram, scan.geometry, scan.grid, filter=options.filter, cutoff=options.cutoff
     )
-    return ct_image(scan, data, options.filter)
+    return ct_image(scan, data, options.filter, options.cutoff)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def wfbp(scan: CTScan, options: WfbpOptions, track: Track) -> Image:
     data = weighted_backprojection(
         scan.sinogram, scan.geometry, scan.grid, filter=options.filter, cutoff=options.cutoff
     )
-    return ct_image(scan, data, options.filter)
+    return ct_image(scan, data, options.filter, options.cutoff)
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def _warn_of_truncation(scan: CTScan) -> None:
         warn_of_truncation(scan.sinogram, scan.geometry)
 
 
-def ct_image(scan: CTScan, data: Tensor, kernel: str | None = None) -> Image:
+def ct_image(scan: CTScan, data: Tensor, kernel: str | None = None, cutoff: float = 1.0) -> Image:
     """Give the grid its place in space; a single batch axis is a stack of slices.
 
     The kernel of an analytic method is kept with the frequency of which it keeps a half.
@@ -200,15 +201,15 @@ def ct_image(scan: CTScan, data: Tensor, kernel: str | None = None) -> Image:
         spacing, shape = (scan.slice_spacing, *spacing), (data.shape[0], *shape)
     metadata: dict[str, Any] = {}
     if kernel is not None:
-        metadata = {"kernel": kernel, "mtf50_per_mm": round(_mtf50(scan, kernel), 4)}
+        metadata = {"kernel": kernel, "mtf50_per_mm": round(_mtf50(scan, kernel, cutoff), 4)}
     return Image(data, spacing, supine_affine(shape, spacing, grid.center), metadata)
 
 
-def _mtf50(scan: CTScan, kernel: str) -> float:
+def _mtf50(scan: CTScan, kernel: str, cutoff: float) -> float:
     geometry = scan.geometry
     assert isinstance(geometry, CircularBeam)
     spacing = geometry.column_spacing
     if isinstance(geometry, DivergentBeam):
         spacing /= geometry.magnification
     circular_cone = isinstance(geometry, ConeBeam) and not isinstance(geometry, HelicalBeam)
-    return mtf50(kernel, spacing, midpoints=not circular_cone)
+    return mtf50(kernel, spacing, cutoff=cutoff, midpoints=not circular_cone)

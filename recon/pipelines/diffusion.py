@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from ...kernels.warn import warn
 from ..arrays import item_scale
 from ..ct import tv as ct_tv
 from ..ct.hounsfield import WATER
@@ -105,7 +105,7 @@ def trust(task: Task, image: Tensor) -> dict[str, Any]:
     """Residual, part of the image that the data do not tell, likeness to the training; warns."""
     test = residual_test(task.A, image, task.y, task.noise)
     if test.verdict == "noise":
-        warnings.warn(str(test), stacklevel=4)
+        warn(str(test))
     norm = task.A.norm(10, dtype=image.dtype, device=image.device)
     relative = max(task.noise / (norm * task.scale), 1e-3)
     figures: dict[str, Any] = {
@@ -117,11 +117,10 @@ def trust(task: Task, image: Tensor) -> dict[str, Any]:
     if task.prior.training_facts.get("figures", {}).get("denoising"):
         figures["novelty"] = round(novelty(task.prior, task.initial, scale=task.scale), 3)
         if float(figures["novelty"]) > UNLIKE:
-            warnings.warn(
+            warn(
                 f"the prior denoises this image {figures['novelty']:.1f} times worse than those of "
                 "its validation: another anatomy or contrast, or heavy artefacts; check it "
-                "against another method",
-                stacklevel=4,
+                "against another method"
             )
     return figures
 

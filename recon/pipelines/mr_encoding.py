@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 import torch
 from scipy.spatial import KDTree
 from torch import Tensor
 
+from ...kernels.warn import warn
 from ..mri import (
     calibration_region,
     density_compensation,
@@ -134,10 +134,9 @@ def warn_of_gaps(scan: MRScan, calibration: int) -> None:
         for k in trajectories.reshape(-1, *trajectories.shape[-2:])
     )
     if gap > _LARGEST_GAP:
-        warnings.warn(
+        warn(
             f"the centre of k-space is undersampled (samples up to {2 * gap:.1f} cells apart): "
-            "expect aliasing in the coil maps; measure it densely, or bring a calibration scan",
-            stacklevel=3,
+            "expect aliasing in the coil maps; measure it densely, or bring a calibration scan"
         )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ...kernels.warn import warn
 from ..mri import (
     compress_coils,
     compression_matrices,
@@ -66,9 +66,7 @@ def without_dead_coils(scan: MRScan) -> MRScan:
         raise ValueError(f"k-space of {scan} is zero: nothing was measured")
     dead = (~live).nonzero().flatten().tolist()
     numbers = ", ".join(map(str, dead))
-    warnings.warn(
-        f"coil {numbers} of {scan.coils} (from 0) received nothing and is left out", stacklevel=2
-    )
+    warn(f"coil {numbers} of {scan.coils} (from 0) received nothing and is left out")
     noise = None if scan.noise is None else scan.noise[live]
     scan = change_coils(scan, lambda part: _coil_axis(part, live))
     return scan.replace(noise=noise, header={**scan.header, "dead_coils": numbers})

@@ -90,12 +90,15 @@ def test_info_tells_the_grid_that_recon_makes(files: Path, tmp_path: Path, file:
 def test_cutoff_is_an_option_of_every_analytic_method(
     files: Path, tmp_path: Path, method: str, file: str
 ) -> None:
-    scan, images = sr.load(files / f"{file}.h5"), []
+    scan, images, half = sr.load(files / f"{file}.h5"), [], []
     for cutoff in (1.0, 0.5):
         words = "-o", tmp_path / "a.npy", "--cutoff", cutoff, "--json"
         done = spinray("recon", files / f"{file}.h5", *words)
-        assert json.loads(done.stdout)["options"]["cutoff"] == cutoff
+        made = json.loads(done.stdout)
+        assert made["options"]["cutoff"] == cutoff
+        half.append(made["mtf50_per_mm"])
         images.append(np.load(tmp_path / "a.npy"))
+    assert half[1] < 0.9 * half[0]
     grid = scan.grid if method != "wfbp" else None
     expected = getattr(sr.ct, method)(scan.sinogram, scan.geometry, grid, cutoff=0.5)
     np.testing.assert_allclose(images[1], expected.numpy(), atol=1e-7)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from os import PathLike
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ....kernels.warn import warn
 from ...scan import MRScan
 from ..atomic import atomic
 from ..errors import FormatError, format_errors
@@ -217,9 +217,7 @@ def write(scan: MRScan, path: Path) -> None:
     lost = ["noise samples"] * (scan.noise is not None)
     lost += ["calibration scan"] * ("calibration" in scan.header)
     if lost:
-        warnings.warn(
-            f"{path}: a cfl has no place for the {' and the '.join(lost)}: left out", stacklevel=2
-        )
+        warn(f"{path}: a cfl has no place for the {' and the '.join(lost)}: left out")
     kspace = scan.kspace.detach().cpu().numpy()
     batch = kspace.shape[: len(dims)]
     if scan.trajectory is None:

@@ -22,6 +22,8 @@ from .planar import GROUP, between, lengthened
 from .projector import Projector, checked
 
 A = TypeVar("A")
+TASKS = 4  # at least so many a thread
+THINNEST = 16  # voxels along z of a slab that is a task of its own
 
 
 def backproject(sinogram: A, geometry: Geometry, volume: VolumeGrid) -> A:
@@ -90,24 +92,36 @@ class BackProjection:
             return
         plan, images, views = self.plan, to_numpy("images", images), to_numpy("views", views)
         weights = column_weights(self.geometry)
-        factor = np.ones((), views.dtype) if weights is None else weights.astype(views.dtype)
-        turns = plan.turns[first : first + views.shape[1]]
+        factor = None if weights is None else weights.astype(views.dtype)
+        turns, axes = plan.turns[first : first + views.shape[1]], plan.axes(views.dtype)
         if not isinstance(self.geometry, ConeBeam):
-            _planar(images, views * factor, plan.beam, turns, *plan.axes(views.dtype), plan.cells)
+            views = views if factor is None else views * factor
+            _planar(images, views, plan.beam, turns, *axes, plan.cells)
             return
         columns, rows = views.shape[3], views.shape[2]
+        slabs = slabs_along_z(self.plan.volume.shape, thread_count())
         for volume, part in zip(images, views, strict=True):
             lines = np.zeros((len(part), columns + 2, rows), part.dtype)
-            np.multiply(part.transpose(0, 2, 1), factor[..., None], out=lines[:, 1:-1])
-            _cone(volume, lines, plan.beam, plan.axial, turns, *plan.axes(part.dtype))
+            lines[:, 1:-1] = part.transpose(0, 2, 1)
+            if factor is not None:
+                lines[:, 1:-1] *= factor[:, None]
+            _cone(volume, lines, plan.beam, plan.axial, turns, *axes, slabs)
 
     def memory(self, views: int, itemsize: int = 4) -> int:
         """Bytes that `add` uses on the CPU for some views, of one volume or one slice."""
         samples = views * int(np.prod(self.geometry.shape[1:]))
         if not isinstance(self.geometry, ConeBeam):
             return itemsize * samples
-        rows, depth = self.geometry.rows, self.plan.volume.shape[0]
+        rows, shape = self.geometry.rows, self.plan.volume.shape
+        depth = -(-shape[0] // slabs_along_z(shape, thread_count()))
         return itemsize * (samples + 2 * views * rows + thread_count() * TILE * TILE * depth)
+
+
+def slabs_along_z(shape: tuple[int, ...], threads: int) -> int:
+    """Slabs of a volume ``(z, y, x)`` that are tasks of their own: several where tiles are few."""
+    nz, ny, nx = shape
+    tiles = -(-ny // TILE) * -(-nx // TILE)
+    return max(min(-(-TASKS * threads // tiles), nz // THINNEST), 1)
 
 
 def column_weights(geometry: CircularBeam) -> Array | None:
@@ -164,20 +178,24 @@ def _planar(images: Any, views: Any, beam: Any, turns: Any, xs: Any, ys: Any, ce
 
 
 @parallel_jit
-def _cone(volume: Any, views: Any, beam: Any, axial: Any, turns: Any, xs: Any, ys: Any) -> None:
+def _cone(
+    volume: Any, views: Any, beam: Any, axial: Any, turns: Any, xs: Any, ys: Any, slabs: int
+) -> None:
     """``views (view, column, row)``, a zero column at each end, into ``volume (z, y, x)``."""
     nz, ny, nx = volume.shape
     columns, rows = views.shape[1:]
     sdd, row_spacing, row_edge, dz, z_edge = axial
     across = (nx + TILE - 1) // TILE
-    for tile in prange(across * ((ny + TILE - 1) // TILE)):
+    for task in prange(across * ((ny + TILE - 1) // TILE) * slabs):
+        tile, slab = task // slabs, task % slabs
+        bottom, top = slab * nz // slabs, (slab + 1) * nz // slabs
         p, numbers = map_numbers(volume.dtype), np.zeros(8)
         cell = np.empty(TILE, np.int32)
         part, weight = np.empty(TILE, volume.dtype), np.empty(TILE, volume.dtype)
         line = np.zeros(rows + 3, volume.dtype)  # rounding may reach the zero behind the last
         y0, x0 = (tile // across) * TILE, (tile % across) * TILE
         x, y = xs[x0 : x0 + TILE], ys[y0 : y0 + TILE]
-        sums = np.zeros((len(y), len(x), nz), volume.dtype)
+        sums = np.zeros((len(y), len(x), top - bottom), volume.dtype)
         for view in range(len(turns)):
             cosine, sine, height = turns[view]
             first, _ = _columns(beam, turns[view], x, y, p, numbers)
@@ -191,20 +209,23 @@ def _cone(volume: Any, views: Any, beam: Any, axial: Any, turns: Any, xs: Any, y
                     w1 = factor * part[i]
                     w0 = factor - w1
                     left, right = views[view, c], views[view, c + 1]
-                    for r in range(rows):
-                        line[r + 1] = w0 * left[r] + w1 * right[r]
                     d = beam[1] - x[i] * sine + y[j] * cosine
                     if beam[0] == CURVED:
                         d = math.hypot(d, x[i] * cosine + y[j] * sine)
                     step = sdd / (d * row_spacing) * dz
                     start = (z_edge + 0.5 * dz - height) / dz * step - row_edge / row_spacing + 0.5
-                    low = max(0, math.ceil(-start / step))
-                    high = min(nz, math.ceil((rows + 1 - start) / step))
-                    _along_z(sums[j, i], line, start, step, low, high)
-        for k in range(nz):
+                    low = max(bottom, math.ceil(-start / step))
+                    high = min(top, math.ceil((rows + 1 - start) / step))
+                    # the rows that these voxels lie between, and one more where rounding may reach
+                    lowest = max(int(start + low * step) - 1, 0)
+                    for r in range(lowest, min(int(start + high * step) + 1, rows)):
+                        line[r + 1] = w0 * left[r] + w1 * right[r]
+                    start += bottom * step
+                    _along_z(sums[j, i], line, start, step, low - bottom, high - bottom)
+        for k in range(bottom, top):
             for j in range(len(y)):
                 for i in range(len(x)):
-                    volume[k, y0 + j, x0 + i] += sums[j, i, k]
+                    volume[k, y0 + j, x0 + i] += sums[j, i, k - bottom]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

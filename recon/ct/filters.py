@@ -115,7 +115,7 @@ def mtf50(name: Filter, spacing: float, *, cutoff: float = 1.0, midpoints: bool 
 
 def check_filter(name: Filter) -> None:
     """Raise a `ValueError` for a name that is no filter."""
-    if name not in WINDOWS and not _BY_MTF.fullmatch(name):
+    if name not in WINDOWS and not _BY_MTF.fullmatch(str(name)):
         raise ValueError(
             f"filter must be one of {', '.join(WINDOWS)}, or mtf50=FREQUENCY in cycles/mm, got "
             f"{name!r}"

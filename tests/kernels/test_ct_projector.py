@@ -15,6 +15,7 @@ from ct_geometries import CONE, GEOMETRIES, modular, turn
 from ct_phantoms import HEAD, image_of, line_integrals_of, relative_rmse
 
 from spinray.kernels.ct import Projector, backproject, planar
+from spinray.kernels.ct.backprojection import slabs_along_z
 from spinray.kernels.ct.geometry import (
     ConeBeam,
     FanBeam,
@@ -140,6 +141,26 @@ def test_cone_back_projection_is_the_fan_s_in_the_plane_of_the_orbit(detector):
         plane = backproject(views, fan, VolumeGrid((50, 40), 2.0))
         box = backproject(np.repeat(views[:, None], 3, 1), cone, VolumeGrid((1, 50, 40), 2.0))
     np.testing.assert_allclose(box[0], plane, atol=1e-12 * plane.max())
+
+
+@pytest.mark.parametrize("detector", ["flat", "curved"])
+@pytest.mark.parametrize("offset", [0.0, 40.0])
+def test_slabs_of_a_back_projection_are_the_whole(detector, offset, monkeypatch):
+    """On many threads a volume of few tiles is cut along z; by count of tasks, and as an image."""
+    assert slabs_along_z((256, 256, 256), 2) == 1
+    tiles = (256 // 32) ** 2
+    assert tiles * slabs_along_z((256, 256, 256), 128) >= 4 * 128
+    assert slabs_along_z((40, 64, 64), 128) == 2  # no thinner than 16 voxels
+    geometry = ConeBeam(turn(5), **CONE, detector=detector, row_offset=1.3)
+    grid = VolumeGrid((70, 30, 37), 1.4, (offset, 0.0, 0.0))
+    views = RNG.random((2, *geometry.shape))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # taller than the detector
+        whole = backproject(views, geometry, grid)
+        monkeypatch.setattr("spinray.kernels.ct.backprojection.thread_count", lambda: 64)
+        slabs = backproject(views, geometry, grid)
+    assert whole.any()
+    np.testing.assert_allclose(slabs, whole, rtol=1e-12, atol=1e-14 * whole.max())
 
 
 @pytest.mark.parametrize(("views", "threads"), [(720, 2), (720, 64), (60, 2), (45, 128), (1, 8)])

@@ -134,6 +134,17 @@ def test_simulated_helix_end_to_end(tmp_path) -> None:
     assert again.geometry == scan.geometry
 
 
+def test_simulated_cone_end_to_end() -> None:
+    scan = simulate_ct(geometry="cone", views=160, columns=128, photons=1e6, seed=0)
+    image = sr.reconstruct(scan)
+    assert image.metadata["method"] == "fdk"
+    middle = slice(28, 36)  # near the plane of the orbit
+    truth = reference_image(scan).data[middle].numpy()
+    found = image.data[middle].numpy()
+    brain = np.abs(truth / sr.datasets.phantoms.WATER - 1.038) < 0.04
+    assert abs(found[brain].mean() / truth[brain].mean() - 1) < 0.01
+
+
 def test_iterative_methods_warn_of_truncation() -> None:
     scan = simulate_ct(geometry="parallel", views=30, columns=96)
     narrow = sr.ParallelBeam(scan.geometry.angles, 40, scan.geometry.column_spacing)

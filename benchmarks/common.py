@@ -10,7 +10,7 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ PACKAGES = (
     "numpy", "torch", "numba", "ducc0", "finufft", "torchkbnufft", "sigpy", "astra-toolbox",
     "scikit-image", "itk-rtk", "mbirjax", "pygrappa", "spekpy", "xraylib", "algotom",
 )  # fmt: skip
+Report = dict[str, Any]
+Job = Callable[[Report], Iterator[Report]]
 SLOW = 0.3  # seconds; calls above it run in the first rounds only
 
 
@@ -71,3 +73,16 @@ def write(path: Path, report: Mapping[str, Any]) -> None:
     """Keep a report as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def run_jobs(jobs: Mapping[str, Job], output: Path, chosen: str | None) -> None:
+    """Run one job or all; each fills its own part of the file and leaves the others as they are.
+
+    A job takes the report so far and yields its part whenever there is more of it.
+    """
+    report: Report = json.loads(output.read_text()) if output.exists() else {}
+    for name in [chosen] if chosen else jobs:
+        here = machine()
+        for found in jobs[name](report):
+            report[name] = {"machine": here, **found}
+            write(output, report)

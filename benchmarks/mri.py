@@ -1,12 +1,19 @@
-"""MR methods against BART and SigPy on a real brain scan: image error, time, JSON.
+"""MR methods against BART and SigPy: image errors, times, JSON.
 
-    SPINRAY_DATA=FOLDER python -m benchmarks.mri [--output FILE.json] [--rounds 5]
+    SPINRAY_DATA=FOLDER python -m benchmarks.mri [--job quality|weights|times] [--output FILE.json]
 
-`brain8ch_full.cfl` (8 coils, 230 x 180) is undersampled by `sigpy.mri.poisson` (24 x 24
-calibration, seed 0). Error: NRMSE of the magnitude inside the object (full-data root sum of
-squares above 8 % of its 99.5 percentile), scale fitted there. The peers run at each weight of a
-sweep and show the best; Spinray runs once, at its default weight. BART's times are of the whole
+quality: `brain8ch_full.cfl` (real, 8 coils, 230 x 180) under three masks at each of three
+accelerations, and two slices that are simulated through 8 coils (`mri_cases`). The peers run at
+each weight of a sweep and show the best on that very scan; Spinray runs once, at its default weight.
+
+weights: how that default was chosen: a sweep on three other simulated images. Neither the real
+slice nor the simulated ones of `quality` take part.
+
+times (after quality; wants a quiet machine, under a minute): seconds until each peer's error at its
+best settings is reached, against the peer's own seconds, and ESPIRiT maps. BART's are of the whole
 process, files included.
+
+Every job writes its own part of the file and leaves the others as they are.
 """
 
 from __future__ import annotations
@@ -15,167 +22,120 @@ import spinray  # noqa: F401  # before torch: see GOMP_SPINCOUNT there
 
 # isort: split
 import argparse
-import os
-import shutil
-import subprocess
+import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from spinray.recon.metrics import nrmse
-from spinray.recon.mri import espirit, root_sum_of_squares, wavelet_sense
-from spinray.recon.operators import Fourier, Sense
+from spinray.recon.mri import espirit, wavelet_sense
+from spinray.recon.operators import Sense
 
-from .common import has, machine, medians, write
+from .common import Job, Report, medians, run_jobs
+from .mri_cases import DEVELOPMENT, Case, Undersampled, brain, folder
+from .mri_peers import best, espirit_calls, peers, timed
 
-BART_WEIGHTS = (0.002, 0.003, 0.004, 0.006, 0.01)
-SIGPY_WEIGHTS = (1e-3, 2e-3, 4e-3, 6e-3, 8e-3, 1.2e-2)
-Complex = NDArray[np.complex64]
-
-
-def write_cfl(path: Path, array: Complex) -> None:
-    path.with_suffix(".hdr").write_text("# Dimensions\n" + " ".join(map(str, array.shape)) + "\n")
-    array.astype(np.complex64).ravel(order="F").tofile(path.with_suffix(".cfl"))
+ACCELERATIONS, MASKS = (4, 8, 12), (0, 1, 2)
+CASES = [Case("brain", a, seed) for a in ACCELERATIONS for seed in MASKS]
+CASES += [Case(name, a, 0) for name in ("other patient", "chest") for a in ACCELERATIONS]
+WEIGHTS = (1.4, 2.0, 2.4, 2.8, 3.4)
+JOBS = ("quality", "weights", "times")
 
 
-def read_cfl(path: Path) -> Complex:
-    shape = [int(n) for n in path.with_suffix(".hdr").read_text().split("\n")[1].split()]
-    return np.fromfile(path.with_suffix(".cfl"), np.complex64).reshape(shape, order="F").squeeze()
+def quality(data: Path, report: Report, *, fresh: bool) -> Iterator[Report]:
+    """Errors of every case; the peers' that are already in the file are kept."""
+    rows = {} if fresh else dict(report.get("quality", {}).get("rows", {}))
+    for case in CASES:
+        scan, row = case.load(data), dict(rows.get(str(case), {}))
+        A = Sense(espirit(scan.kspace), mask=scan.mask)
+        row["Spinray"] = {"nrmse": scan.error(wavelet_sense(A, scan.kspace))}
+        row |= {peer: best(peer, scan) for peer in peers() if peer not in row}
+        rows[str(case)] = row
+        shown = (f"{tool} {found['nrmse']:.4f}" for tool, found in rows[str(case)].items())
+        print(f"{case}: {', '.join(shown)}", flush=True)
+        yield {"rows": rows}
 
 
-def bart(*arguments: str) -> float:
-    """Run one BART command and return its seconds."""
+def weights(data: Path) -> Iterator[Report]:
+    """Errors at each weight on the images that are for choosing it."""
+    rows: dict[str, dict[str, float]] = {}
+    means: dict[str, float] = {}
+    for case in (Case(name, a, 3) for name in DEVELOPMENT for a in ACCELERATIONS):
+        scan = case.load(data)
+        A = Sense(espirit(scan.kspace), mask=scan.mask)
+        row = {f"{w:g}": scan.error(wavelet_sense(A, scan.kspace, weight=w)) for w in WEIGHTS}
+        rows[str(case)] = row
+        print(case, {w: round(error, 4) for w, error in row.items()}, flush=True)
+        means = {w: statistics.geometric_mean(r[w] for r in rows.values()) for w in row}
+        yield {"rows": rows, "geometric mean": means}
+    print("geometric mean", {w: round(mean, 4) for w, mean in means.items()})
+
+
+def times(data: Path, report: Report, rounds: int) -> Iterator[Report]:
+    """Seconds to the peers' errors on the real slice's first mask, and of ESPIRiT."""
+    kspace = brain(data)
+    with tempfile.TemporaryDirectory() as name:
+        calls = {"Spinray": lambda: espirit(kspace)} | espirit_calls(kspace, Path(name))
+        maps = medians(calls, rounds)
+    print("ESPIRiT maps, seconds:", maps, flush=True)
+    rows: Report = {}
+    for case in (Case("brain", a, 0) for a in ACCELERATIONS):
+        rows[str(case)] = time_to_errors(
+            case.load(data), report["quality"]["rows"][str(case)], rounds
+        )
+        print(case, rows[str(case)], flush=True)
+        yield {"espirit": maps, "to the peers' errors": rows}
+
+
+def time_to_errors(
+    scan: Undersampled, row: dict[str, dict[str, float]], rounds: int
+) -> dict[str, dict[str, float | None]]:
+    """For each peer: its seconds at its best settings, and ours until that error is reached."""
+    A = Sense(espirit(scan.kspace), mask=scan.mask)
+    goals = {peer: row[peer]["nrmse"] for peer in row if peer != "Spinray"}
+    history: list[torch.Tensor] = []
+    wavelet_sense(A, scan.kspace, callback=lambda i, x, change: history.append(x.clone()))
+    errors = [scan.error(x) for x in history]
+    steps = {p: next((i for i, e in enumerate(errors) if e <= g), None) for p, g in goals.items()}
+    ours = {p: [s for _ in range(rounds) if (s := until(scan, A, n))] for p, n in steps.items()}
+    found: dict[str, dict[str, float | None]] = {}
+    for peer, (runs, _) in peers().items():
+        with runs(scan) as prepare:
+            settings = {k: row[peer][k] for k in ("weight", "iterations")}
+            seconds = [timed(prepare(settings))[0] for _ in range(min(rounds, 3))]
+        reached = statistics.median(ours[peer]) if ours[peer] else None
+        found[peer] = {"Spinray": reached, peer: statistics.median(seconds)}
+    return found
+
+
+def until(scan: Undersampled, A: Sense, last: int | None) -> float | None:
+    """Seconds from the start to the end of an iteration."""
+    if last is None:
+        return None
+    stamps: list[float] = []
     start = time.perf_counter()
-    subprocess.run(["bart", *arguments], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
-
-
-def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
-    result = call()
-    return time.perf_counter() - start, result
-
-
-class Case:
-    """The scan at one acceleration, and the bar's error."""
-
-    def __init__(self, kspace: Complex, acceleration: int) -> None:
-        import sigpy.mri
-
-        mask = sigpy.mri.poisson(kspace.shape[1:], acceleration, calib=(24, 24), seed=0)
-        self.mask = torch.from_numpy(np.abs(mask) > 0)
-        self.kspace = torch.from_numpy(kspace) * self.mask
-        images = Fourier(kspace.shape[1:]).adjoint(torch.from_numpy(kspace))
-        self.target = root_sum_of_squares(images)
-        self.inside = self.target > 0.08 * self.target.flatten().quantile(0.995)
-
-    def error(self, image: Any) -> float:
-        return nrmse(self.target, np.abs(np.asarray(image)), mask=self.inside, fit_scale=True)
-
-
-def run_bart(case: Case, folder: Path) -> dict[str, float]:
-    k, m, x = (str(folder / name) for name in "kmx")
-    write_cfl(folder / "k", np.moveaxis(case.kspace.numpy(), 0, -1)[None])
-    bart("ecalib", "-c0", "-m1", k, m)
-    runs = []
-    for weight in BART_WEIGHTS:
-        seconds = bart("pics", "-l1", "-r", str(weight), "-i", "100", k, m, x)
-        runs.append((case.error(read_cfl(folder / "x")), seconds, weight))
-        seconds = bart("pics", "-l1", "-r", str(weight), k, m, x)  # its default, 30 iterations
-        runs.append((case.error(read_cfl(folder / "x")), seconds, weight))
-    return dict(zip(("nrmse", "seconds", "weight"), min(runs), strict=True))
-
-
-def run_sigpy(case: Case) -> dict[str, float]:
-    from sigpy.mri.app import EspiritCalib, L1WaveletRecon
-
-    kspace = case.kspace.numpy()
-    maps = EspiritCalib(kspace, crop=0, show_pbar=False).run()
-    images = Fourier(kspace.shape[1:]).adjoint(case.kspace).numpy()
-    scale = float(np.abs((maps.conj() * images).sum(0)).max())
-    runs = []
-    for weight in SIGPY_WEIGHTS:
-        app = L1WaveletRecon(kspace, maps, weight * scale, max_iter=100, show_pbar=False)
-        seconds, image = timed(app.run)
-        runs.append((case.error(image), seconds, weight))
-    return dict(zip(("nrmse", "seconds", "weight"), min(runs), strict=True))
-
-
-def run_spinray(case: Case, peers: dict[str, float]) -> dict[str, Any]:
-    """Error after the default iterations, and the seconds until each peer's error is reached."""
-    maps = espirit(case.kspace)
-    A = Sense(maps, mask=case.mask)
-    history: list[tuple[float, torch.Tensor]] = []
-    start = time.perf_counter()
-    image = wavelet_sense(
-        A,
-        case.kspace,
-        callback=lambda i, x, change: history.append((time.perf_counter() - start, x.clone())),
-    )
-    result: dict[str, Any] = {"nrmse": case.error(image), "seconds": time.perf_counter() - start}
-    errors = [case.error(x) for _, x in history]
-    for name, floor in peers.items():
-        reached = next((t for (t, _), e in zip(history, errors, strict=True) if e <= floor), None)
-        result[f"seconds to {name}'s error"] = reached
-    return result
-
-
-def espirit_times(kspace: Complex, folder: Path, rounds: int) -> dict[str, float]:
-    """Medians of interleaved runs on the fully sampled scan."""
-    write_cfl(folder / "k", np.moveaxis(kspace, 0, -1)[None])
-    tensor = torch.from_numpy(kspace)
-    espirit(tensor)
-    calls: dict[str, Callable[[], Any]] = {"Spinray": lambda: espirit(tensor)}
-    if shutil.which("bart"):
-        calls["BART"] = lambda: bart("ecalib", "-c0", "-m1", str(folder / "k"), str(folder / "m"))
-    if has("sigpy"):
-        from sigpy.mri.app import EspiritCalib
-
-        calls["SigPy"] = lambda: EspiritCalib(kspace, crop=0, show_pbar=False).run()
-    return medians(calls, rounds)
+    wavelet_sense(A, scan.kspace, callback=lambda i, x, change: stamps.append(time.perf_counter()))
+    return stamps[last] - start
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/mri.json"))
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of the ESPIRiT timing")
+    parser.add_argument("--job", choices=JOBS, help="one of them; default: all")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of the timings")
+    parser.add_argument("--fresh", action="store_true", help="run the peers' sweeps again")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("SPINRAY_DATA", "../shared/data"))
-    if not (data / "mr_kspace" / "brain8ch_full.cfl").exists():
+    if (data := folder()) is None:
         print("skipped: mr_kspace/brain8ch_full.cfl is not in SPINRAY_DATA")
         return
-    kspace = read_cfl(data / "mr_kspace" / "brain8ch_full")
-    kspace = np.ascontiguousarray(np.moveaxis(kspace, -1, 0))
-    results: dict[str, Any] = {
-        "machine": machine(),
-        "l1-wavelet": {},
+    jobs: dict[str, Job] = {
+        "quality": lambda report: quality(data, report, fresh=arguments.fresh),
+        "weights": lambda report: weights(data),
+        "times": lambda report: times(data, report, arguments.rounds),
     }
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        results["espirit seconds"] = espirit_times(kspace, folder, arguments.rounds)
-        print("ESPIRiT maps, seconds:", results["espirit seconds"])
-        print(f"{'':6}{'tool':10}{'NRMSE':>8}{'seconds':>9}   ")
-        for acceleration in (4, 8, 12):
-            case = Case(kspace, acceleration)
-            rows: dict[str, dict[str, Any]] = {}
-            if shutil.which("bart"):
-                rows["BART"] = run_bart(case, folder)
-            rows["SigPy"] = run_sigpy(case)
-            rows["Spinray"] = run_spinray(case, {peer: row["nrmse"] for peer, row in rows.items()})
-            results["l1-wavelet"][f"{acceleration}x"] = rows
-            for tool, row in rows.items():
-                rest = {k: v for k, v in row.items() if k not in ("nrmse", "seconds")}
-                rest = ", ".join(f"{k} {v:.3g}" if v else f"{k} never" for k, v in rest.items())
-                print(
-                    f"{acceleration:>4}x {tool:10}{row['nrmse']:8.4f}{row['seconds']:9.2f}   {rest}"
-                )
-    write(arguments.output, results)
+    run_jobs(jobs, arguments.output, arguments.job)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from . import acquisition_grid, acquisition_samples
 from .epi import even_readouts, ghost_free
 from .errors import FormatError
 from .flags import NOT_IMAGING, flagged
+from .multiband import multiband_shifts
 from .orientation import Stack, image_sign, stack_of
 from .protocol import facts
 from .raw_file import Part
@@ -168,7 +169,9 @@ def assemble(acquisitions: Acquisitions, encoding: int | None = None) -> MRScan:
     correction lines remove the ghost of alternating directions; without them,
     ``header["reversed_lines"]`` says which lines ran backward. Navigators and dummy readouts are
     left out. Calibration lines of a separate scan become a scan of their own in
-    ``header["calibration"]``; other calibration lines are part of the k-space.
+    ``header["calibration"]``; other calibration lines are part of the k-space. Where slices were
+    excited together, ``header["multiband_shifts"]`` says how far each of a group is shifted, and
+    the slices one by one are the calibration.
 
     Parameters
     ----------
@@ -188,12 +191,8 @@ def assemble(acquisitions: Acquisitions, encoding: int | None = None) -> MRScan:
     imaging, chosen = acquisitions.imaging(encoding)
     layout = acquisitions.header.encoding[chosen]
     header = {**protocol_facts(acquisitions, layout), "xml": acquisitions.xml}
-    if trajectory_of(layout) in ON_GRID:
-        own = acquisitions.flagged(ismrmrd.ACQ_IS_PHASECORR_DATA)
-        own &= acquisitions.head["encoding_space_ref"] == chosen
-        sign = image_sign(acquisitions.header)
-        navigators = even_readouts(acquisitions.select(own), layout, sign)
-        imaging = ghost_free(even_readouts(imaging, layout, sign), navigators)
+    imaging = _even(acquisitions, imaging, chosen)
+    sign = image_sign(acquisitions.header)
     header["format"] = acquisitions.source
     header["encoding"] = chosen
     header["sample_time_us"] = float(imaging.head["sample_time_us"][0])
@@ -205,16 +204,34 @@ def assemble(acquisitions: Acquisitions, encoding: int | None = None) -> MRScan:
         reference = imaging.flagged(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
         reference &= ~imaging.flagged(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
         if reference.any() and not reference.all():
-            header["calibration"] = _scan(
-                imaging.select(reference), layout, None, {}, image_sign(acquisitions.header)
-            )
+            header["calibration"] = _scan(imaging.select(reference), layout, None, {}, sign)
             imaging = imaging.select(~reference)
+    if shifts := multiband_shifts(layout):
+        header["multiband_shifts"] = shifts
+        own = layout.parallelImaging.multiband.calibration_encoding
+        if "calibration" not in header and own != chosen and own in known:
+            singles, _ = acquisitions.imaging(own)
+            header["calibration"] = _scan(
+                _even(acquisitions, singles, own), acquisitions.header.encoding[own], None, {}, sign
+            )
     noise = _noise(acquisitions)
     if noise is not None:
         times = acquisitions.head["sample_time_us"]
         is_noise = acquisitions.flagged(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
         header["noise_sample_time_us"] = float(times[is_noise][0])
-    return _scan(imaging, layout, noise, header, image_sign(acquisitions.header))
+    return _scan(imaging, layout, noise, header, sign)
+
+
+def _even(acquisitions: Acquisitions, imaging: Acquisitions, encoding: int) -> Acquisitions:
+    """The imaging readouts of an encoding, even along the readout and without ghost."""
+    layout = acquisitions.header.encoding[encoding]
+    if trajectory_of(layout) not in ON_GRID:
+        return imaging
+    own = acquisitions.flagged(ismrmrd.ACQ_IS_PHASECORR_DATA)
+    own &= acquisitions.head["encoding_space_ref"] == encoding
+    sign = image_sign(acquisitions.header)
+    navigators = even_readouts(acquisitions.select(own), layout, sign)
+    return ghost_free(even_readouts(imaging, layout, sign), navigators)
 
 
 def _scan(

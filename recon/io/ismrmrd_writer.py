@@ -12,9 +12,11 @@ import numpy as np
 from ismrmrd import xsd
 from numpy.typing import NDArray
 
+from ..mri import resize
 from ..scan import MRScan
 from .acquisitions import ACQUISITION_HEADER, Acquisitions
 from .atomic import HDF5_ROOM, atomic
+from .multiband import multiband_element
 from .orientation import LPS_TO_RAS, image_sign
 from .protocol import parse_header
 
@@ -100,6 +102,7 @@ def _readouts(scan: MRScan, counters: tuple[str, ...], sign: int) -> Iterator[Re
             yield head, np.empty(0), samples
     calibration = scan.header.get("calibration")
     if isinstance(calibration, MRScan):
+        calibration = _on_grid_of(scan, calibration)
         for head, k, samples in _readouts(calibration, _batch_counters(calibration), sign):
             head["flags"] |= 1 << (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION - 1)
             yield head, k, samples
@@ -114,6 +117,28 @@ def _readouts(scan: MRScan, counters: tuple[str, ...], sign: int) -> Iterator[Re
             _orient(head, scan, index[-1] if counters[-1:] == ("slice",) else 0, sign)
             head["sample_time_us"] = scan.header.get("sample_time_us", 0)
             yield head, k, samples
+
+
+def _on_grid_of(scan: MRScan, calibration: MRScan) -> MRScan:
+    """The calibration scan in the middle of the scan's matrix: a file has one for both."""
+    if not scan.is_cartesian or not calibration.is_cartesian or calibration.matrix == scan.matrix:
+        return calibration
+    assert calibration.mask is not None
+    mask = calibration.mask.expand(*calibration.mask.shape[: -scan.ndim], *calibration.matrix)
+    affine = calibration.affine
+    if affine is not None:  # the middle of the image stays
+        old, new = (
+            np.array([n // 2 for n in reversed(s.image_shape)]) for s in (calibration, scan)
+        )
+        columns = affine[:3, : scan.ndim]
+        finer = columns * np.array(calibration.image_shape)[::-1] / np.array(scan.image_shape)[::-1]
+        affine = affine.copy()
+        affine[:3, 3] += columns @ old - finer @ new
+        affine[:3, : scan.ndim] = finer
+    return calibration.replace(
+        kspace=resize(calibration.kspace, scan.matrix), mask=resize(mask, scan.matrix),
+        image_shape=scan.image_shape, affine=affine,
+    )  # fmt: skip
 
 
 def _head(samples: NDArray[Any], center: int, flags: tuple[int, ...] = ()) -> NDArray[np.void]:
@@ -242,6 +267,22 @@ def _encoding(scan: MRScan, counters: tuple[str, ...]) -> xsd.encodingType:
         reconSpace=_space(scan.image_shape, spacing),
         encodingLimits=xsd.encodingLimitsType(**limits),
         trajectory=xsd.trajectoryType(kind),
+        parallelImaging=_parallel_imaging(scan),
+    )
+
+
+def _parallel_imaging(scan: MRScan) -> xsd.parallelImagingType | None:
+    """What readers need to tell calibration lines, and slices that were excited together."""
+    if "calibration" not in scan.header:
+        return None
+    first, second = scan.header.get("acceleration", (1, 1))
+    multiband = multiband_element(scan) if "multiband_shifts" in scan.header else None
+    return xsd.parallelImagingType(
+        accelerationFactor=xsd.accelerationFactorType(
+            kspace_encoding_step_1=first, kspace_encoding_step_2=second
+        ),
+        calibrationMode=xsd.calibrationModeType.SEPARATE,
+        multiband=multiband,
     )
 
 

@@ -100,6 +100,8 @@ def choose(scan: MRScan | CTScan) -> tuple[str, str]:
 
 
 def _choose_mri(scan: MRScan) -> tuple[str, str]:
+    if shifts := scan.header.get("multiband_shifts"):
+        return "multislice", f"{len(shifts)} slices excited together"
     if not scan.is_cartesian:
         if scan.coils == 1:
             return "gridding", "non-Cartesian samples of a single coil"

@@ -31,14 +31,14 @@ WEIGHT_HELP = "in units of the data's own finest coefficients; auto finds it by 
 class WaveletOptions(RawOptions):
     """Options of `l1-wavelet`."""
 
-    iterations: int = option(60, "FISTA steps")
-    weight: float | str = option(0.75, f"weight of the l1 norm, {WEIGHT_HELP}", choices=("auto",))
+    iterations: int = option(40, "FISTA steps")
+    weight: float | str = option(2.0, f"threshold, {WEIGHT_HELP}", choices=("auto",))
     calibration: int = option(24, "width of the k-space centre that the coil maps come from")
 
 
 @method("l1-wavelet", "mri")
 def l1_wavelet(scan: MRScan, options: WaveletOptions, track: Track) -> Image:
-    """Compressed sensing: ESPIRiT maps, l1 of wavelets and curvelets by FISTA, any sampling."""
+    """Compressed sensing: ESPIRiT maps, reweighted l1 of wavelets and curvelets, any sampling."""
 
     def solver(
         A: Sense, y: Tensor, weight: float, iterations: int, step: Callback | None

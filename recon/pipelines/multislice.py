@@ -49,8 +49,9 @@ class MultisliceOptions(RawOptions):
 def multislice(scan: MRScan, options: MultisliceOptions, track: Track) -> Image:
     """Simultaneous multislice: SENSE or split-slice GRAPPA with single-slice references.
 
-    ``header["multiband_shifts"]`` says how far along y each slice is shifted, in fields of view;
-    ``header["calibration"]`` is the scan of the slices one by one, with the batch axis "slice".
+    ``header["multiband_shifts"]`` says how far along y each slice of a group is shifted, in fields
+    of view; ``header["calibration"]`` is the scan of all slices one by one, with the batch axis
+    "slice". Of G groups (a last batch axis "slice"), group g holds slices g, g + G, g + 2 G, ...
     """
     shifts = tuple(float(s) for s in scan.header.get("multiband_shifts", ()))
     reference = scan.header.get("calibration")
@@ -59,10 +60,12 @@ def multislice(scan: MRScan, options: MultisliceOptions, track: Track) -> Image:
             'multislice needs 2D Cartesian k-space with header["multiband_shifts"] and '
             f'header["calibration"], the slices one by one; this is {scan}'
         )
-    if reference.batch_shape != (len(shifts),):
+    in_groups = scan.batch_axes[-1:] == ("slice",)
+    groups = scan.batch_shape[-1] if in_groups else 1
+    if reference.batch_shape != (groups * len(shifts),):
         raise ValueError(
-            f"{len(shifts)} multiband_shifts, but the calibration scan has batch "
-            f"{reference.batch_shape}: expected as many slices"
+            f"{groups} groups of {len(shifts)} slices (multiband_shifts), but the calibration scan "
+            f"has batch {reference.batch_shape}: expected {groups * len(shifts)} slices"
         )
     scan = whitened(scan)
     reference = scan.header["calibration"]
@@ -72,10 +75,14 @@ def multislice(scan: MRScan, options: MultisliceOptions, track: Track) -> Image:
     solve = _sense if options.algorithm == "sense" else _split_slices
     volumes = []
     with track("multislice", options.iterations * math.prod(scan.batch_shape)) as step:
-        for kspace, mask in zip(scan.kspace.reshape(-1, scan.coils, *scan.matrix), masks,
-                                strict=True):  # fmt: skip
-            volumes.append(solve(MultibandGroup(kspace, mask, centre, shifts), options, step))
-    data = torch.stack(volumes).reshape(*scan.batch_shape, *volumes[0].shape)
+        for number, (kspace, mask) in enumerate(
+            zip(scan.kspace.reshape(-1, scan.coils, *scan.matrix), masks, strict=True)
+        ):
+            own = centre[number % groups :: groups]
+            volumes.append(solve(MultibandGroup(kspace, mask, own, shifts), options, step))
+    others = scan.batch_shape[:-1] if in_groups else scan.batch_shape
+    data = torch.stack(volumes).reshape(*others, groups, len(shifts), *scan.matrix)
+    data = data.transpose(-4, -3).flatten(-4, -3)
     placed = reference.replace(
         kspace=centre, mask=None, image_shape=scan.image_shape, batch_axes=("slice",)
     )

@@ -8,6 +8,7 @@ from .low_rank import singular_value_threshold as singular_value_threshold
 from .normal_equations import conjugate_gradient as conjugate_gradient
 from .proximal import group_soft_threshold as group_soft_threshold
 from .proximal import non_negative as non_negative
+from .proximal import p_shrinkage as p_shrinkage
 from .proximal import soft_threshold as soft_threshold
 from .proximal_gradient import fista as fista
 from .simultaneous import sirt as sirt
@@ -26,6 +27,7 @@ __all__ = [
     "fista",
     "group_soft_threshold",
     "non_negative",
+    "p_shrinkage",
     "primal_dual",
     "singular_value_threshold",
     "sirt",

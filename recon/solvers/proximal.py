@@ -13,6 +13,22 @@ def soft_threshold(x: Tensor, threshold: float | Tensor) -> Tensor:
     return _shrink(x, x.abs(), threshold)
 
 
+def p_shrinkage(x: Tensor, threshold: float | Tensor, p: float) -> Tensor:
+    """Shrink magnitudes m to ``m - threshold^(2 - p) m^(p - 1)`` where that is positive, else zero.
+
+    Soft thresholding for p = 1; the smaller p, the less is taken off what is large. A proximal map
+    of a penalty near ``threshold^(2 - p) |x|^p``, which is not convex for p < 1: one step of
+    reweighted l1, with the weights ``(threshold / m)^(1 - p)``.
+
+    References
+    ----------
+    R. Chartrand, Proc IEEE ISBI, 262 (2009).
+    """
+    magnitude = x.abs()
+    part = threshold / magnitude.clamp_min(torch.finfo(magnitude.dtype).tiny)
+    return x * part.pow_(2 - p).neg_().add_(1).clamp_min_(0)
+
+
 def group_soft_threshold(
     x: Tensor, threshold: float | Tensor, dim: int | tuple[int, ...]
 ) -> Tensor:

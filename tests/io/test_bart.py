@@ -143,3 +143,11 @@ def test_real_brain(data_dir):
     assert scan.acceleration == pytest.approx(3.3, abs=0.7)
     raw = np.fromfile(data_dir / "mr_kspace" / "brain8ch_und2x2.cfl", np.complex64)
     assert np.array_equal(raw, scan.kspace.numpy().ravel())
+
+
+def test_what_a_cfl_cannot_hold_is_told(tmp_path):
+    kspace = random_complex(2, 8, 8)
+    scan = sr.MRScan(kspace, noise=random_complex(2, 50), header={"calibration": sr.MRScan(kspace)})
+    with pytest.warns(UserWarning, match="noise samples and the calibration scan: left out"):
+        sr.save(scan, tmp_path / "k.cfl")
+    assert sr.load(tmp_path / "k.cfl").noise is None

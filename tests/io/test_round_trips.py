@@ -75,6 +75,7 @@ def test_cartesian_scans_through_ismrmrd(scan: sr.MRScan):
     assert again.spacing[-scan.ndim :] == pytest.approx(scan.spacing[-scan.ndim :])
 
 
+@pytest.mark.filterwarnings("ignore:.*no place for the noise samples")
 @settings(max_examples=40, deadline=None)
 @given(cartesian_scans())
 def test_cartesian_scans_through_bart(scan: sr.MRScan):

@@ -1,0 +1,102 @@
+"""The undersampled scans that MR methods are compared on, and their errors."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spinray.datasets import SimulatedMR
+from spinray.recon.metrics import nrmse
+from spinray.recon.mri import root_sum_of_squares
+from spinray.recon.operators import Fourier
+
+Complex = NDArray[np.complex64]
+
+# images that k-space is simulated from: file, slice, matrix, SNR
+IMAGES = {
+    "t2 brain": ("t2_brain.nii.gz", 13, (288, 240), 20.0),
+    "tumour": ("brain1.nrrd", 12, (256, 216), 30.0),
+    "colin27": ("colin27_t1.nii.gz", 90, (217, 181), 40.0),
+    "other patient": ("brain2.nrrd", 11, (256, 216), 30.0),
+    "chest": ("body_slices.npz", 2, (320, 320), 30.0),
+}
+DEVELOPMENT = ("t2 brain", "tumour", "colin27")  # the default weight was chosen on these alone
+
+
+def folder() -> Path | None:
+    """The folder of real data, if it holds the brain slice."""
+    data = Path(os.environ.get("SPINRAY_DATA", "../shared/data"))
+    return data if (data / "mr_kspace" / "brain8ch_full.cfl").exists() else None
+
+
+def read_cfl(path: Path) -> Complex:
+    shape = [int(n) for n in path.with_suffix(".hdr").read_text().split("\n")[1].split()]
+    return np.fromfile(path.with_suffix(".cfl"), np.complex64).reshape(shape, order="F").squeeze()
+
+
+def write_cfl(path: Path, array: Complex) -> None:
+    path.with_suffix(".hdr").write_text("# Dimensions\n" + " ".join(map(str, array.shape)) + "\n")
+    array.astype(np.complex64).ravel(order="F").tofile(path.with_suffix(".cfl"))
+
+
+def brain(data: Path, name: str = "brain8ch_full") -> torch.Tensor:
+    """K-space ``(coil, y, x)`` of the real slice, 8 x 230 x 180."""
+    raw = np.moveaxis(read_cfl(data / "mr_kspace" / name), -1, 0)
+    return torch.from_numpy(np.ascontiguousarray(raw))
+
+
+@lru_cache(maxsize=2)
+def full_scan(data: Path, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """K-space ``(coil, y, x)`` and the image it is judged by.
+
+    Of the real slice that is the root sum of squares, of a simulated one the image itself.
+    """
+    if name == "brain":
+        kspace = brain(data)
+        return kspace, root_sum_of_squares(Fourier(kspace.shape[1:]).adjoint(kspace))
+    file, number, matrix, snr = IMAGES[name]
+    path = data / "mr_images" / file
+    example = SimulatedMR([path], matrix=matrix, snr=snr, minimum=0.0, fixed=True)[number]
+    return example.kspace, example.target
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan, undersampled by `sigpy.mri.poisson` with a 24 x 24 centre."""
+
+    name: str
+    acceleration: int
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.acceleration}x, mask {self.seed}"
+
+    def load(self, data: Path) -> Undersampled:
+        import sigpy.mri
+
+        kspace, target = full_scan(data, self.name)
+        mask = sigpy.mri.poisson(
+            kspace.shape[1:], self.acceleration, calib=(24, 24), seed=self.seed
+        )
+        return Undersampled(kspace, torch.from_numpy(np.abs(mask) > 0), target)
+
+
+class Undersampled:
+    """K-space under a mask, and the NRMSE of magnitude images with their scale fitted.
+
+    Counted inside the object, where the target exceeds 8 % of its 99.5 percentile.
+    """
+
+    def __init__(self, full: torch.Tensor, mask: torch.Tensor, target: torch.Tensor) -> None:
+        self.mask, self.target, self.kspace = mask, target, full * mask
+        self.inside = target > 0.08 * target.flatten().quantile(0.995)
+
+    def error(self, image: Any) -> float:
+        return nrmse(self.target, np.abs(np.asarray(image)), mask=self.inside, fit_scale=True)

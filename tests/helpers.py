@@ -1,12 +1,15 @@
-"""The checks that every operator passes: adjoint, first and second derivatives, norm, copies."""
+"""The checks that every operator passes: adjoint, derivatives, norm, copies; peak memory."""
 
 from __future__ import annotations
 
 import copy
 import math
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from spinray.recon.operators.base import LinearOperator
 
@@ -58,6 +61,18 @@ def dense(
     columns = torch.eye(math.prod(shape), dtype=dtype)
     with torch.no_grad():
         return torch.stack([operator(x.reshape(shape)).flatten() for x in columns], 1)
+
+
+def peak(run: Callable[[], Any]) -> int:
+    """Most bytes that were allocated at once while `run` ran, by torch's own allocator events."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    now = most = 0
+    for event in profiler.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            most = max(most, now)
+    return most
 
 
 def _check_norm(

@@ -1,10 +1,10 @@
 from .adaptive import walsh as walsh
 from .auto_weight import noise_deviation as noise_deviation
 from .auto_weight import sure_weight as sure_weight
+from .calibration import calibration_region as calibration_region
 from .centre import resize as resize
 from .coil_compression import compress_coils as compress_coils
 from .coil_compression import compression_matrices as compression_matrices
-from .coil_maps import calibration_region as calibration_region
 from .coil_maps import espirit as espirit
 from .coils import live_coils as live_coils
 from .coils import root_sum_of_squares as root_sum_of_squares

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from .calibration import require_coil_axes
 from .eigenvectors import dominant
 
 _CHUNK = 1 << 21  # entries of the coil-by-coil matrices held at once
@@ -44,11 +45,7 @@ def walsh(coil_images: Tensor, *, window: int = 5, ndim: int = 2, iterations: in
     ----------
     D. O. Walsh et al., Magn Reson Med 43, 682 (2000).
     """
-    if not coil_images.is_complex() or ndim not in (2, 3) or coil_images.ndim <= ndim:
-        raise ValueError(
-            "coil images must be complex (*batch, coil, [z,] y, x), "
-            f"got {coil_images.dtype} {tuple(coil_images.shape)} with {ndim} axes of space"
-        )
+    require_coil_axes("coil images", coil_images, ndim)
     if window < 1 or window % 2 == 0:
         raise ValueError(f"window must be odd, got {window}")
     items = coil_images.reshape(-1, *coil_images.shape[-ndim - 1 :])

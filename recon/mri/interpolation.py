@@ -11,7 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .coil_maps import calibration_region
+from .calibration import (
+    calibration_data,
+    kernel_widths,
+    normal_equations,
+    require_coils,
+    solve_regularized,
+)
 
 _CHUNK = 1 << 21  # gathered samples held at once
 _FREQUENT = 1 / 256  # a neighbourhood of at least this part of the missing samples is typical
@@ -101,68 +107,6 @@ def grappa(
             data = calibration_data(references[i % len(references)], calibration, widths, "GRAPPA")
             filled[i] = _fill(item, data, groups, widths, regularization)
     return filled.reshape(kspace.shape)
-
-
-def require_coils(method: str, kspace: Tensor, ndim: int) -> None:
-    """Raise a `ValueError` unless `kspace` is complex, of `ndim` axes, and of several coils."""
-    if not kspace.is_complex() or ndim not in (2, 3) or kspace.ndim <= ndim:
-        raise ValueError(
-            "kspace must be complex (*batch, coil, [kz,] ky, kx), "
-            f"got {kspace.dtype} {tuple(kspace.shape)} with {ndim} axes of space"
-        )
-    if kspace.shape[-ndim - 1] < 2:
-        raise ValueError(f"{method} needs several coils, kspace {tuple(kspace.shape)} has one")
-
-
-def calibration_data(
-    kspace: Tensor, size: int | Sequence[int], widths: Sequence[int], method: str
-) -> Tensor:
-    """Fully sampled centre ``(coil, [kz,] ky, kx)``, scaled to a largest magnitude of one."""
-    data = calibration_region(kspace, size)
-    if any(n < w for n, w in zip(data.shape[1:], widths, strict=True)):
-        raise ValueError(
-            f"the fully sampled centre of k-space is {tuple(data.shape[1:])}, {method} with "
-            f"kernel {tuple(widths)} needs at least that: measure calibration lines, or give a "
-            "reference"
-        )
-    return data / data.abs().max().clamp_min(torch.finfo(data.real.dtype).tiny)
-
-
-def shifted(data: Tensor, offset: Sequence[int], widths: Sequence[int]) -> Tensor:
-    """Samples of ``(coil, *space)`` at `offset` from the middle of each window, ``(coil, P)``."""
-    for axis, (o, w, n) in enumerate(zip(offset, widths, data.shape[1:], strict=True)):
-        data = data.narrow(axis + 1, o + w // 2, n - w + 1)
-    return data.flatten(1)
-
-
-def normal_equations(
-    data: Tensor, offsets: Sequence[Sequence[int]], widths: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """Gram matrix of the sources, ordered (offset, coil), and their products with the middle.
-
-    ``(source, source)`` and ``(source, coil)``, in double precision.
-    """
-    sources = torch.cat([shifted(data, offset, widths) for offset in offsets]).mT
-    target = shifted(data, [0] * len(widths), widths).mT
-    return (sources.mH @ sources).to(torch.complex128), (sources.mH @ target).to(torch.complex128)
-
-
-def solve_regularized(gram: Tensor, rhs: Tensor, regularization: float) -> Tensor:
-    """Solve ``(G + lambda mean(eigenvalue) I) w = rhs`` for a positive semidefinite G."""
-    size = gram.diagonal().real.mean().clamp_min(torch.finfo(torch.float64).tiny)
-    damped = gram.clone()
-    damped.diagonal().add_(max(regularization, 1e-12) * size)
-    weights: Tensor = torch.cholesky_solve(rhs, torch.linalg.cholesky(damped))
-    return weights
-
-
-def kernel_widths(default: int, kernel: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
-    """Odd widths of a kernel along each axis."""
-    kernel = default if kernel is None else kernel
-    widths = (kernel,) * ndim if isinstance(kernel, int) else tuple(kernel)
-    if len(widths) != ndim or min(widths) < 1 or any(w % 2 == 0 for w in widths):
-        raise ValueError(f"kernel must be odd, one number or {ndim}, got {kernel}")
-    return widths
 
 
 def _neighbourhoods(mask: Tensor, widths: Sequence[int]) -> Iterator[_Neighbourhood]:

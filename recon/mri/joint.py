@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from ..operators import Fourier, LinearOperator
-from ..solvers.common import item_dot
+from ..solvers.common import Callback
+from ..solvers.normal_equations import solve_positive
 
-Callback = Callable[[int, Tensor, float], None]
+_INNER_TOLERANCE = 1e-2  # residual at which the conjugate gradients of a step end
 _SIZE = 100.0  # norm that the data are scaled to: the first regularisation weight is 1
 _SOBOLEV = 220.0, 16  # (1 + a |k|^2)^l weights the coils' Fourier coefficients, k in cycles/pixel
 
@@ -130,25 +129,5 @@ def _step(
     guess = torch.zeros_like(start)
     guess[0] = 1
     residual = derivative_adjoint(rhs - A.normal(image * maps)) - weight * (start - guess)
-    moved = start + _conjugate_gradient(system, residual, inner)
+    moved = start + solve_positive(system, residual, start.ndim, inner, _INNER_TOLERANCE)
     return moved[0], moved[1:]
-
-
-def _conjugate_gradient(
-    system: Callable[[Tensor], Tensor], rhs: Tensor, iterations: int, tolerance: float = 1e-2
-) -> Tensor:
-    """Solve ``system(x) = rhs``, both of one vector."""
-    ndim = rhs.ndim
-    x, r = torch.zeros_like(rhs), rhs.clone()
-    p, rr = r.clone(), item_dot(r, r, ndim)
-    first = rr
-    for _ in range(iterations):
-        q = system(p)
-        step = rr / item_dot(p, q, ndim).clamp_min(torch.finfo(rr.dtype).tiny)
-        x.add_(step * p)
-        r.sub_(step * q)
-        previous, rr = rr, item_dot(r, r, ndim)
-        if float(rr) <= tolerance**2 * float(first):
-            break
-        p.mul_(rr / previous).add_(r)
-    return x

@@ -20,7 +20,7 @@ def wavelet_sense(
     A: LinearOperator,
     y: Tensor,
     *,
-    weight: float = 2.0,
+    weight: float = 2.4,
     iterations: int = 40,
     initial: Tensor | None = None,
     tolerance: float = 0.0,

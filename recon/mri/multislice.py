@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..operators.multiband import slice_phases
-from .interpolation import calibration_data, normal_equations, require_coils, solve_regularized
+from .calibration import calibration_data, normal_equations, require_coils, solve_regularized
 
 
 def split_slice_grappa(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import product
 from types import EllipsisType
 
@@ -12,9 +12,8 @@ from torch import Tensor
 from ..operators import Fourier, LinearOperator
 from ..operators.coils import combine
 from ..solvers import conjugate_gradient
-from .interpolation import calibration_data, kernel_widths, normal_equations, require_coils
-
-Callback = Callable[[int, Tensor, float], None]
+from ..solvers.common import Callback
+from .calibration import calibration_data, kernel_widths, normal_equations, require_coils
 
 
 def spirit(

@@ -32,7 +32,7 @@ class WaveletOptions(RawOptions):
     """Options of `l1-wavelet`."""
 
     iterations: int = option(40, "FISTA steps")
-    weight: float | str = option(2.0, f"threshold, {WEIGHT_HELP}", choices=("auto",))
+    weight: float | str = option(2.4, f"threshold, {WEIGHT_HELP}", choices=("auto",))
     calibration: int = option(24, "width of the k-space centre that the coil maps come from")
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import mri
 from ..image import Image
-from ..mri.interpolation import require_coils
+from ..mri.calibration import require_coils
 from ..mri.noise_maps import aliases
 from ..operators import Fourier, LinearOperator, Sampling, Sense
 from ..scan import MRScan

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers import peak
 
 from spinray.recon.mri import calibration_region, espirit
 from spinray.recon.operators import Fourier
@@ -115,6 +116,18 @@ def test_no_centre_is_an_error():
         espirit(kspace * mask)
     with pytest.raises(ValueError, match="between 1 and 3"):
         espirit(kspace, maps=4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "coils", "kernel"), [((96, 80), 8, 6), ((384, 320), 8, 6), ((24, 28, 30), 6, 5),
+                                   ((48, 56, 60), 6, 5)],
+)  # fmt: skip
+def test_memory_beside_the_maps_is_what_the_docstring_states(shape, coils, kernel):
+    generator = torch.Generator().manual_seed(0)
+    kspace = torch.randn(coils, *shape, dtype=torch.complex64, generator=generator)
+    used = peak(lambda: espirit(kspace, ndim=len(shape), kernel=kernel, calibration=20))
+    matrix = 8 * (coils * kernel ** len(shape)) ** 2
+    assert kspace.nbytes < used < kspace.nbytes + 4 * matrix + (64 << 20)
 
 
 @pytest.mark.peer

@@ -2,7 +2,7 @@ import pytest
 import torch
 from helpers import check_operator
 
-from spinray.recon.operators import Sense, Series, SubspaceSense, Superposition
+from spinray.recon.operators import Sense, Series, SubspaceSense, Superposition, TemporalBasis
 
 GENERATOR = torch.Generator().manual_seed(4)
 MAPS = torch.randn(3, 8, 6, dtype=torch.complex128, generator=GENERATOR)
@@ -50,3 +50,21 @@ def test_series_and_superposition_are_operators():
     check_operator(Superposition((4, 3)), batch=(2,))
     with pytest.raises(ValueError, match="expected"):
         Series(Sense(MAPS), 2)(torch.zeros(3, 8, 6, dtype=torch.complex128))
+
+
+@pytest.mark.parametrize("batch", [(), (2,)])
+@pytest.mark.parametrize("basis", [BASIS, BASIS.real])
+def test_temporal_basis_is_an_operator(basis, batch):
+    A = TemporalBasis(basis, (4, 3))
+    check_operator(A, batch=batch)
+    x = torch.randn(2, 4, 3, dtype=torch.complex128, generator=torch.Generator().manual_seed(2))
+    frame = basis[0, 3] * x[0] + basis[1, 3] * x[1]
+    torch.testing.assert_close(A(x)[3], frame)
+    with pytest.raises(ValueError, match=r"\(K, frame\)"):
+        TemporalBasis(basis[0], (4, 3))
+
+
+def test_series_of_a_basis_is_sense_of_the_subspace():
+    A = Series(Sense(MAPS, mask=MASK), 5) @ TemporalBasis(BASIS, (8, 6))
+    x = torch.randn(2, 8, 6, dtype=torch.complex128, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(A(x), SubspaceSense(MAPS, BASIS, mask=MASK)(x))

@@ -185,6 +185,30 @@ def test_undersampled_centre_is_told() -> None:
         sr.reconstruct(spiral, "gridding")
 
 
+def test_gaps_are_told_once_a_scan() -> None:
+    """Three slices, each along a trajectory of its own with gaps of its own."""
+    one = simulate_mr(matrix=48, coils=3, trajectory="spiral", acceleration=2)
+    scale = torch.tensor([1.0, 0.99, 0.98])[:, None, None]
+    stack = one.replace(
+        kspace=one.kspace.expand(3, *one.kspace.shape), trajectory=one.trajectory * scale,
+        batch_axes=("slice",),
+    )  # fmt: skip
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        sr.reconstruct(stack, "sense", iterations=1)
+    assert sum("undersampled" in str(warning.message) for warning in caught) == 1
+
+
+def test_maps_by_nlinv_along_a_trajectory() -> None:
+    """No gridding, and so no need of a dense centre."""
+    spiral = simulate_mr(matrix=48, coils=4, trajectory="spiral", acceleration=2)
+    truth = reference_image(spiral).data
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image = sr.reconstruct(spiral, "sense", maps="nlinv", regularization=0.01)
+    assert error(image, truth) < 0.8 * error(sr.reconstruct(spiral, "gridding"), truth)
+
+
 def test_middle_voxel_of_a_scan_without_affine_is_the_origin() -> None:
     scan = sr.MRScan(torch.ones(1, 8, 5, dtype=torch.complex64), spacing=(2.0, 3.0))
     image = sr.reconstruct(scan, "rss")

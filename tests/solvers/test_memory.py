@@ -1,7 +1,7 @@
-"""Peak memory of the solvers, counted by torch's own allocator events."""
+"""Peak memory of the solvers."""
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+from helpers import peak
 
 from spinray.recon.operators.base import LinearOperator
 from spinray.recon.solvers import conjugate_gradient, fista
@@ -24,18 +24,6 @@ class Half(LinearOperator):
 
     def normal(self, x):
         return x * 0.25
-
-
-def peak(run):
-    """Most bytes that were allocated at once while `run` ran."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        run()
-    now = most = 0
-    for event in profiler.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            now += event.nbytes()
-            most = max(most, now)
-    return most
 
 
 def test_peak_memory_is_what_the_docstrings_state():

@@ -10,6 +10,7 @@ from spinray.recon.solvers import (
     fista,
     group_soft_threshold,
     non_negative,
+    p_shrinkage,
     primal_dual,
     soft_threshold,
 )
@@ -204,3 +205,13 @@ def test_proximal_maps_in_closed_form():
         group_soft_threshold(pairs, 1.0, dim=0), torch.tensor([[2.4, 0.0], [3.2, 0.0]])
     )
     assert torch.equal(non_negative(torch.tensor([-1 + 2j, 1 + 2j])), torch.tensor([0j, 1 + 0j]))
+
+
+def test_p_shrinkage_is_soft_at_one_and_spares_large_values():
+    x = torch.tensor([3 + 4j, 0.3 + 0.4j, 0, 40j])
+    torch.testing.assert_close(p_shrinkage(x, 1.0, 1.0), soft_threshold(x, 1.0))
+    half = p_shrinkage(x, 1.0, 0.5)
+    torch.testing.assert_close(half, torch.tensor([1 - 5**-1.5, 0, 0, 1 - 40**-1.5]) * x)
+    tiny = p_shrinkage(1e-30 * x, 1e-30, 0.5)
+    torch.testing.assert_close(tiny * 1e30, half)
+    torch.testing.assert_close(p_shrinkage(x, 0.0, 0.5), x)

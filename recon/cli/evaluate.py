@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from ...datasets import LineMask, PoissonMask
-    from ..pipelines.evaluation import Evaluation, VolumeFigures
+    from ..pipelines.figures import Evaluation, VolumeFigures
 
 
 def evaluate(
@@ -175,7 +175,7 @@ def _print(result: Evaluation) -> None:
     from rich.table import Table
 
     from ...datasets.reports import crimes_in_words
-    from ..pipelines.evaluation import UNITS
+    from ..pipelines.figures import UNITS
 
     counts = {"all": len(result.volumes)}
     for volume in result.volumes:

@@ -35,7 +35,8 @@ from spinray.recon.models.weights import shipped_models
 from spinray.recon.operators import XRayTransform
 
 from .common import machine, write
-from .mri import BART_WEIGHTS, bart, read_cfl, write_cfl
+from .mri_cases import read_cfl, write_cfl
+from .mri_peers import BART_WEIGHTS, bart
 from .subjects import HEAD, HEAD_SPACING, Brain
 
 MR_CASES = {

@@ -19,13 +19,13 @@ from spinray.recon.operators import Fourier
 
 Complex = NDArray[np.complex64]
 
-# images that k-space is simulated from: file, slice, matrix, SNR
+# images that k-space is simulated from: file, slice, SNR
 IMAGES = {
-    "t2 brain": ("t2_brain.nii.gz", 13, (288, 240), 20.0),
-    "tumour": ("brain1.nrrd", 12, (256, 216), 30.0),
-    "colin27": ("colin27_t1.nii.gz", 90, (217, 181), 40.0),
-    "other patient": ("brain2.nrrd", 11, (256, 216), 30.0),
-    "chest": ("body_slices.npz", 2, (320, 320), 30.0),
+    "t2 brain": ("t2_brain.nii.gz", 13, 20.0),
+    "tumour": ("brain1.nrrd", 12, 30.0),
+    "colin27": ("colin27_t1.nii.gz", 90, 40.0),
+    "other patient": ("brain2.nrrd", 11, 30.0),
+    "chest": ("body_slices.npz", 2, 30.0),
 }
 DEVELOPMENT = ("t2 brain", "tumour", "colin27")  # the default weight was chosen on these alone
 
@@ -61,9 +61,9 @@ def full_scan(data: Path, name: str) -> tuple[torch.Tensor, torch.Tensor]:
     if name == "brain":
         kspace = brain(data)
         return kspace, root_sum_of_squares(Fourier(kspace.shape[1:]).adjoint(kspace))
-    file, number, matrix, snr = IMAGES[name]
+    file, number, snr = IMAGES[name]
     path = data / "mr_images" / file
-    example = SimulatedMR([path], matrix=matrix, snr=snr, minimum=0.0, fixed=True)[number]
+    example = SimulatedMR([path], snr=snr, minimum=0.0, fixed=True)[number]
     return example.kspace, example.target
 
 

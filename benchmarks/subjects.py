@@ -11,7 +11,7 @@ from torch import Tensor
 from spinray.recon.mri import root_sum_of_squares
 from spinray.recon.operators import Fourier
 
-from .mri import read_cfl
+from .mri_cases import read_cfl
 
 HEAD = Path("ct_images") / "cranium_hu.npz"
 HEAD_SPACING = 0.957  # mm

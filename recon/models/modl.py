@@ -17,8 +17,10 @@ from .drunet import DRUNet
 from .network import Network
 from .scaling import unit_norm
 
-START_WEIGHT = 0.05  # Tikhonov weight of the first image, in units of |A|^2
-START_SIGMA = 0.1, 0.01  # noise levels of the first and the last step before training
+FIRST_WEIGHT = 0.05  # Tikhonov weight of the first image, in units of |A|^2
+# before training, where a denoiser alone does best: weight of each step, levels of first and last
+START_WEIGHT = 0.15
+START_SIGMA = 0.05, 0.015
 
 
 class MoDL(Network):
@@ -88,9 +90,9 @@ class MoDL(Network):
             raise TypeError(f"this network is for {kind} images, the data give {data.dtype}")
         ndim = len(A.domain_shape)
         with torch.no_grad():
-            start_weight = torch.full_like(data.real[..., :1, :1], START_WEIGHT)
+            first_weight = torch.full_like(data.real[..., :1, :1], FIRST_WEIGHT)
             x = data_consistency(
-                scaled, data, torch.zeros_like(data), start_weight, iterations=self.iterations
+                scaled, data, torch.zeros_like(data), first_weight, iterations=self.iterations
             )
             scale = item_scale(x, ndim)
             density = _density(scaled, data, ndim).log10()

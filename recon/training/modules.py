@@ -41,6 +41,8 @@ class Training(LightningModule):
     ----------
     model
         The network to train.
+    weights
+        File of weights to start from, of the same architecture: fine-tuning. Default: random.
     learning_rate, weight_decay
         Of AdamW.
     warmup
@@ -55,6 +57,7 @@ class Training(LightningModule):
         self,
         model: Network,
         *,
+        weights: str = "",
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
         warmup: int = 100,
@@ -65,7 +68,16 @@ class Training(LightningModule):
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
         model.checkpointing = checkpointing
         self.facts = Facts(self.modality)
+        if weights:
+            self.start_from(model, weights)
         self._random: Tensor | None = None
+
+    def start_from(self, network: Network, path: str) -> None:
+        """Give a network the weights of a file; whom they were trained on is kept in mind."""
+        start = load_model(path)
+        check_state(network.state_dict(), start.state_dict(), Path(path))
+        network.load_state_dict(start.state_dict())
+        self.facts.merge(start.training_facts)
 
     def configure_optimizers(self) -> Any:
         """AdamW with a schedule over the trainer's steps; without an end the rate stays."""
@@ -200,9 +212,7 @@ class MRTraining(ReconstructionTraining):
             )
         if denoiser:
             assert isinstance(model, MoDL)
-            start = load_model(denoiser).state_dict()
-            check_state(model.denoiser.state_dict(), start, Path(denoiser))
-            model.denoiser.load_state_dict(start)
+            self.start_from(model.denoiser, denoiser)
         if not equivariance >= 0:
             raise ValueError(f"equivariance must be 0 or more, got {equivariance}")
         self.supervision, self.equivariance = supervision, equivariance

@@ -193,6 +193,18 @@ def test_leaks_and_crimes_are_found_before_the_first_step(folder: Path) -> None:
     assert "a.npy" not in str(facts)
 
 
+def test_fine_tuning_starts_from_weights_and_knows_their_subjects(folder: Path, tmp_path) -> None:
+    torch.manual_seed(0)
+    trained = VarNet(**VARNET)
+    path = sr.save_model(trained, tmp_path / "a.safetensors", training={"subjects": ["abc"]})
+    module = MRTraining(VarNet(**VARNET), weights=str(path))
+    for mine, theirs in zip(module.model.parameters(), trained.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert module.facts.as_json()["subjects"] == ["abc"]
+    with pytest.raises(ValueError, match="weights of another architecture"):
+        MRTraining(VarNet(**{**VARNET, "num_cascades": 2}), weights=str(path))
+
+
 def test_a_run_without_end_keeps_its_rate(folder: Path) -> None:
     module = MRTraining(VarNet(**VARNET), loss="l1", warmup=1)
     options = {**QUIET, "max_steps": -1, "max_epochs": -1, "max_time": {"seconds": 1}}

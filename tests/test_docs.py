@@ -1,0 +1,25 @@
+"""The code of the documentation's pages runs, in order, as a reader would paste it."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+PAGES = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_code_of_a_page_runs(page, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("agg")
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert blocks
+    names: dict[str, object] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # what is shown is done right
+        for block in blocks:
+            exec(compile(block, str(page), "exec"), names)

@@ -93,6 +93,43 @@ def write_ctsimu(folder: Path) -> Path:
     return path
 
 
+def write_nikon(folder: Path, top: float = 0.0, bottom: float = 0.0) -> Path:
+    """A point on a sample that turns clockwise seen from above, seen from behind the detector.
+
+    `top` and `bottom`: where the axis of rotation meets the detector's edges, mm to the left.
+    """
+    import tifffile
+
+    rows, columns, pitch, isocenter, detector, views = 41, 61, 0.5, 100.0, 250.0, 12
+    roll, offset = np.arctan2(top - bottom, rows * pitch), (top + bottom) / 2
+    axis = np.array([-np.sin(roll), 0.0, np.cos(roll)])  # in the room: x right, y away, z up
+    right = np.array([np.cos(roll), 0.0, np.sin(roll)])
+    middle = np.array([-offset * isocenter / detector, isocenter, 0.0])
+    point = np.array([2.0, 0.0, 1.2])  # of the sample at angle 0, as seen from the source
+    frames = np.full((views, rows, columns), 60000, np.uint16)
+    for view in range(views):
+        angle = np.deg2rad(30.0 * view)
+        x, y = (
+            point[0] * np.cos(angle) + point[1] * np.sin(angle),
+            point[1] * np.cos(angle) - point[0] * np.sin(angle),
+        )
+        place = middle + x * right + np.array([0.0, y, 0.0]) + point[2] * axis
+        u, v = (place[[0, 2]] * detector / place[1] / pitch).round().astype(int)
+        frames[view, rows // 2 - v, columns // 2 - u] = 30000
+    (folder / "scan").mkdir(exist_ok=True)
+    for view, frame in enumerate(frames):
+        tifffile.imwrite(folder / "scan" / f"scan_{view + 1:04d}.tif", frame)
+    path = folder / "scan.xtekct"
+    path.write_text(
+        "[XTekCT]\nName=scan\nInputSeparator=_\nInputFolderName=scan\n"
+        f"SrcToObject={isocenter}\nSrcToDetector={detector}\nDetectorPixelsX={columns}\n"
+        f"DetectorPixelsY={rows}\nDetectorPixelSizeX={pitch}\nDetectorPixelSizeY={pitch}\n"
+        f"CentreOfRotationTop={top}\nCentreOfRotationBottom={bottom}\nWhiteLevel=60000.0\n"
+        f"Projections={views}\nInitialAngle=0\nAngularStep=30.0\n[Xrays]\nXraykV=160\n"
+    )
+    return path
+
+
 def write_image_folder(folder: Path) -> Path:
     """TIFF frames whose first row is the top one, and a geometry."""
     import tifffile
@@ -113,5 +150,5 @@ def write_image_folder(folder: Path) -> Path:
 
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "data exchange": write_data_exchange, "nxtomo": write_nxtomo, "ctsimu": write_ctsimu,
-    "image folder": write_image_folder,
+    "image folder": write_image_folder, "nikon": write_nikon,
 }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import ct_raw_files
 import h5py
 import numpy as np
 import pytest
@@ -97,6 +98,43 @@ def test_missing_parts_of_a_scenario(tmp_path, name):
     path = raw_files.write("ctsimu", tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(sr.FormatError, match=f"{name}: missing beside the metadata"):
+        sr.load(path)
+
+
+@pytest.mark.parametrize("axis", [(0.0, 0.0), (1.5, 1.5), (2.5, 0.5)])
+def test_a_point_of_a_nikon_scan_lies_where_it_is(tmp_path, axis):
+    """The sample turns clockwise; a shifted, and a rolled axis of rotation."""
+    scan = sr.load(ct_raw_files.write_nikon(tmp_path, *axis))
+    kind = sr.ConeBeam if axis[0] == axis[1] else sr.ModularBeam
+    assert type(scan.geometry) is kind
+    volume = sr.VolumeGrid((13, 21, 21), 0.4)
+    image = sr.XRayTransform(scan.geometry, volume).adjoint(scan.sinogram).numpy()
+    z, y, x = np.unravel_index(image.argmax(), image.shape)
+    assert np.allclose(((x - 10) * 0.4, (y - 10) * 0.4, (z - 6) * 0.4), (2.0, 0.0, 1.2), atol=0.21)
+
+
+def test_nikon_text_alone_says_what_is_missing(data_dir):
+    raw = sr.open_raw(data_dir / "nikon" / "sim_barrel.xtekct")
+    assert raw.missing == ("projections SNO20160626_R20_00_025Cu_*.tif in nikon",)
+    assert raw.facts["views"] == 3142
+    assert raw.facts["magnification"] == "14.69"
+    with pytest.raises(sr.FormatError, match="matches 0 files"):
+        raw.read()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("Projections=12", "Projections=11", r"are \(12, 41, 61\) \(view, row, column\)"),
+        ("SrcToObject=100.0", "SrcToObject=far", "srctoobject: is 'far', expected a number"),
+        ("DetectorPixelsX=61", "DetectorPixelsX=1e9", "detectorpixelsx: is 1e\\+09"),
+        ("WhiteLevel=60000.0", "", "whitelevel: is '', expected a number"),
+    ],
+)
+def test_broken_nikon_texts(tmp_path, old, new, message):
+    path = raw_files.write("nikon", tmp_path)
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(sr.FormatError, match=message):
         sr.load(path)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 WINDOW = 7  # pixels a side, as in fastMRI's evaluation
+GOOD_ENOUGH = 1e-3  # error over the maximum: below it, images weigh less and less in "psnr"
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -58,7 +59,8 @@ def training_loss(name: str) -> Loss:
 
     ``"ssim"`` is one less the similarity; ``"l1"`` and ``"mse"`` are errors over the maximum (its
     square); ``"nmse"`` is over the target's energy; ``"ssim+l1"`` is the sum of both; ``"psnr"`` is
-    the negative ratio in dB over ten, in which an easy image weighs as much as a hard one.
+    the negative ratio in dB over ten, in which an easy image weighs as much as a hard one, up to
+    60 dB: slices of little but air would give gradients without bounds.
 
     Raises
     ------
@@ -82,6 +84,11 @@ def _mse(image: Tensor, target: Tensor, maximum: Tensor) -> Tensor:
     return ((image - target).square().mean((-2, -1)) / maximum**2).mean()
 
 
+def _negative_psnr(image: Tensor, target: Tensor, maximum: Tensor) -> Tensor:
+    relative = (image - target).square().mean((-2, -1)) / maximum**2
+    return torch.log10(relative + GOOD_ENOUGH**2).mean()
+
+
 LOSSES: dict[str, Loss] = {
     "ssim": _ssim_loss,
     "l1": _l1,
@@ -90,5 +97,5 @@ LOSSES: dict[str, Loss] = {
     "ssim+l1": lambda image, target, maximum: (
         _ssim_loss(image, target, maximum) + _l1(image, target, maximum)
     ),
-    "psnr": lambda image, target, maximum: -psnr(image, target, maximum) / 10,
+    "psnr": _negative_psnr,
 }

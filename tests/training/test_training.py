@@ -66,7 +66,7 @@ def test_losses_are_zero_at_the_target_and_have_no_unit() -> None:
         torch.testing.assert_close(loss(1e3 * image, 1e3 * target, 1e3 * peak), value)
     ratio = training_loss("psnr")
     assert float(ratio(image, target, peak)) == pytest.approx(
-        -float(psnr(image, target, peak)) / 10
+        -float(psnr(image, target, peak)) / 10, abs=1e-3
     )
     torch.testing.assert_close(
         ratio(1e3 * image, 1e3 * target, 1e3 * peak), ratio(image, target, peak)
@@ -239,3 +239,17 @@ def test_neighbouring_slices_train_prompt_varnet(tmp_path: Path) -> None:
     moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert len(moved) > len(before) / 2
     assert module.facts.as_json()["coils"] == [4, 4]
+
+
+def test_a_slice_of_air_does_not_rule_the_psnr_loss() -> None:
+    """A tenth of an error weighs alike above 60 dB; below, its gradient falls."""
+    loss, maximum = training_loss("psnr"), torch.ones(1)
+    target = torch.zeros(1, 8, 8)
+    norms = []
+    for error in (1e-1, 1e-2, 1e-6):
+        image = torch.full((1, 8, 8), error, requires_grad=True)
+        loss(image, target, maximum).backward()
+        norms.append(float(image.grad.norm()))
+    assert norms[1] == pytest.approx(10 * norms[0], rel=0.02)
+    assert norms[2] < norms[0]
+    assert float(loss(torch.full((1, 8, 8), 0.1), target, maximum)) == pytest.approx(-2, abs=1e-3)

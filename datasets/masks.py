@@ -15,6 +15,7 @@ from torch import Tensor
 # Seeds whose first point falls into the calibration square leave sigpy with that square alone:
 # then the next of these is taken.
 _ATTEMPTS, _SEED_STEP = 4, 7919
+_HALVINGS, _TRIALS, _TOLERANCE = 40, 30, 0.1  # of the search for the density; as sigpy's
 
 
 def full(shape: Sequence[int]) -> Tensor:
@@ -96,32 +97,51 @@ def poisson(
     ValueError
         No such mask: too small a matrix for the acceleration and the calibration.
     """
-    from sigpy.mri import poisson as poisson_disc
-
     _require_acceleration(acceleration)
     shape = tuple(shape)
     plane = shape[:2]
     if acceleration == 1:
         return full(shape)
     for attempt in range(_ATTEMPTS):
-        try:
-            disc = poisson_disc(
-                plane,
-                acceleration,
-                calib=(calibration, calibration),
-                dtype=np.float64,
-                seed=seed + attempt * _SEED_STEP,
-            )
-            break
-        except ValueError as error:
-            failure = error
-    else:
-        raise ValueError(
-            f"no Poisson disc of {plane[0]} x {plane[1]} reaches an acceleration of {acceleration} "
-            f"with a {calibration} x {calibration} centre: change the acceleration or calibration"
-        ) from failure
-    mask = torch.from_numpy(disc > 0)
-    return mask if len(shape) == 2 else mask[..., None].expand(shape).clone()
+        disc = _poisson_disc(plane, acceleration, calibration, seed + attempt * _SEED_STEP)
+        if disc is not None:
+            mask = torch.from_numpy(disc)
+            return mask if len(shape) == 2 else mask[..., None].expand(shape).clone()
+    raise ValueError(
+        f"no Poisson disc of {plane[0]} x {plane[1]} reaches an acceleration of {acceleration} "
+        f"with a {calibration} x {calibration} centre: change the acceleration or calibration"
+    )
+
+
+def _poisson_disc(
+    plane: Sequence[int], acceleration: float, calibration: int, seed: int
+) -> np.ndarray | None:
+    """Mask of `sigpy.mri.poisson`, or None where its search for the density does not end.
+
+    The search is sigpy's own, halving by halving; sigpy goes on for ever where no slope of the
+    density meets the acceleration to its tolerance of 0.1.
+    """
+    from sigpy.mri.samp import _poisson
+
+    ny, nx = plane
+    y, x = np.mgrid[:ny, :nx]
+    x = np.maximum(abs(x - nx / 2) - calibration / 2, 0)
+    y = np.maximum(abs(y - ny / 2) - calibration / 2, 0)
+    if not (x.max() > 0 and y.max() > 0):
+        return None
+    x /= x.max()
+    y /= y.max()
+    r = np.sqrt(x**2 + y**2)  # to the last bit: a hair may move a sample
+    low, high = 0.0, float(max(nx, ny))
+    for _ in range(_HALVINGS):
+        slope = (high + low) / 2
+        radii = [np.clip((1 + r * slope) * n / max(nx, ny), 1, None) for n in (nx, ny)]
+        mask = _poisson(nx, ny, _TRIALS, *radii, (calibration, calibration), seed) * (r < 1)
+        found = nx * ny / mask.sum()
+        if abs(found - acceleration) < _TOLERANCE:
+            return mask > 0
+        low, high = (slope, high) if found < acceleration else (low, slope)
+    return None
 
 
 def caipirinha(

@@ -26,9 +26,9 @@ class ItNet(Network):
 
     The ramp gives the gradient of all frequencies one speed, as filtered back projection does, but
     with the matched transpose of A, on any CT geometry. ``A^T R A`` is scaled to unit norm.
-    The last word is the data's: means over many pixels, in which they hardly have noise, are set to
-    what they say, so that CT numbers do not drift with what the U-Nets learned. Volumes go through
-    the U-Nets slice by slice.
+    When trained, the last word is the data's: means over many pixels, in which they hardly have
+    noise, are set to what they say, so that CT numbers do not drift with what the U-Nets learned.
+    Volumes go through the U-Nets slice by slice.
 
     Parameters
     ----------
@@ -66,7 +66,9 @@ class ItNet(Network):
         x: Tensor = self.stage(refined, self.unets[0], start)
         for unet, step in zip(list(self.unets)[1:], self.steps, strict=True):
             x = self.stage(refined, unet, x - step * scaled.adjoint(scaled(x) - data))
-        return x + _smooth(start - start_image(A, A(x.detach())))
+        if self.training:  # the analytic image has no gradient
+            return x
+        return x + _smooth(start - start_image(A, A(x)))
 
 
 def _smooth(image: Tensor) -> Tensor:

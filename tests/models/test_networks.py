@@ -205,7 +205,7 @@ def test_learned_primal_dual_meets_the_same_numbers_in_other_units() -> None:
 def test_itnet_starts_warm() -> None:
     torch.manual_seed(0)
     warm = FBPUNet(chans=(4, 6), blocks=1)
-    model = ItNet.from_fbp_unet(warm, iterations=2)
+    model = ItNet.from_fbp_unet(warm, iterations=2).eval()
     A = sr.XRayTransform(*FAN)
     y = A(torch.rand(A.domain_shape) * 0.02)
     with torch.no_grad():
@@ -215,6 +215,7 @@ def test_itnet_starts_warm() -> None:
             image = refined(warm.unet, image)
         means = itnet._smooth(start_image(A, y) - start_image(A, A(image)))
         torch.testing.assert_close(model(A, y), image + means)
+        torch.testing.assert_close(model.train()(A, y), image)  # whose gradient is exact
 
 
 def test_itnet_leaves_the_means_to_the_data() -> None:
@@ -224,7 +225,7 @@ def test_itnet_leaves_the_means_to_the_data() -> None:
     A = sr.XRayTransform(sr.FanBeam(angles, 80, 1.5, 300.0, 500.0), sr.VolumeGrid((48, 48)))
     x, y = (torch.arange(48) - 23.5 for _ in range(2))
     truth = 0.02 * ((x[:, None] ** 2 + y**2) < 15**2).float()
-    model = ItNet(1, chans=(4, 6), blocks=1)
+    model = ItNet(1, chans=(4, 6), blocks=1).eval()
     with torch.no_grad():
         unet = model.unets[-1]
         assert isinstance(unet, DRUNet)

@@ -104,10 +104,8 @@ def image_of_message(content: bytes | memoryview) -> tuple[Image, NDArray[np.voi
             f"an image message of {len(content)} bytes declares {channels} channels of "
             f"{x} x {y} x {z} pixels of type {int(head['data_type'])}"
         )
-    if kind.kind == "u":  # torch has few operations on unsigned numbers
-        kind = kind.newbyteorder("<")
     values = np.frombuffer(content, kind, count, first).reshape(channels, z, y, x)
-    if kind.kind in "ui":
+    if kind.kind in "ui":  # torch has few operations on unsigned numbers
         values = values.astype(np.float32)
     values = values[0] if channels == 1 else values
     values = values[..., 0, :, :] if z == 1 else values

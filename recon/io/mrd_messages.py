@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from ismrmrd import hdf5 as layouts
 
-ACQUISITION_HEADER = layouts.acquisition_header_dtype
-IMAGE_HEADER = layouts.image_header_dtype
-WAVEFORM_HEADER = layouts.waveform_header_dtype
+ACQUISITION_HEADER: np.dtype[np.void] = layouts.acquisition_header_dtype
+IMAGE_HEADER: np.dtype[np.void] = layouts.image_header_dtype
+WAVEFORM_HEADER: np.dtype[np.void] = layouts.waveform_header_dtype
 
 CONFIG_FILE, CONFIG_TEXT, HEADER, CLOSE, TEXT = 1, 2, 3, 4, 5
 ACQUISITION, IMAGE, WAVEFORM, ARRAY = 1008, 1022, 1026, 1030
 CONFIG_FILE_BYTES = 1024  # padded with zeros
 
 # Pixels by ISMRMRD's type number: 16 and 32 bit integers, floats, complex.
-PIXELS = {
+PIXELS: dict[int, np.dtype[Any]] = {
     1: np.dtype("<u2"), 2: np.dtype("<i2"), 3: np.dtype("<u4"), 4: np.dtype("<i4"),
     5: np.dtype("<f4"), 6: np.dtype("<f8"), 7: np.dtype("<c8"), 8: np.dtype("<c16"),
 }  # fmt: skip
@@ -51,22 +51,29 @@ def content_length(number: int, value: Value) -> int:
         return 4 + value(0, "I")
     if number == ACQUISITION:
         samples, coils, axes = (
-            value(ACQUISITION_HEADER.fields[name][1], "H")
+            value(offset_of(ACQUISITION_HEADER, name), "H")
             for name in ("number_of_samples", "active_channels", "trajectory_dimensions")
         )
-        return int(ACQUISITION_HEADER.itemsize) + 4 * samples * (axes + 2 * coils)
+        return ACQUISITION_HEADER.itemsize + 4 * samples * (axes + 2 * coils)
     if number == IMAGE:
         return _image_length(value)
     if number == WAVEFORM:
         samples, channels = (
-            value(WAVEFORM_HEADER.fields[n][1], "H") for n in ("number_of_samples", "channels")
+            value(offset_of(WAVEFORM_HEADER, name), "H")
+            for name in ("number_of_samples", "channels")
         )
-        return int(WAVEFORM_HEADER.itemsize) + 4 * samples * channels
+        return WAVEFORM_HEADER.itemsize + 4 * samples * channels
     if number == ARRAY:
         item, count = _item_bytes(value(0, "H")), value(4, "H")
         sizes = [value(6 + 8 * i, "Q") for i in range(min(count, 32))]
         return min(6 + 8 * len(sizes) + item * int(np.prod(sizes, dtype=object)), _LARGEST_ARRAY)
     raise ValueError(f"message {number} is none of ISMRMRD's")
+
+
+def offset_of(layout: np.dtype[np.void], name: str) -> int:
+    """The byte of a header where a field begins."""
+    assert layout.fields is not None
+    return int(layout.fields[name][1])
 
 
 def text_message(number: int, text: str) -> bytes:
@@ -107,10 +114,10 @@ def text_of(content: Any) -> str:
 
 
 def _image_length(value: Value) -> int:
-    first, width = IMAGE_HEADER.fields["matrix_size"][1], IMAGE_HEADER.itemsize
+    first, width = offset_of(IMAGE_HEADER, "matrix_size"), IMAGE_HEADER.itemsize
     shape = [value(first + 2 * i, "H") for i in range(3)]
-    item = _item_bytes(value(IMAGE_HEADER.fields["data_type"][1], "H"))
-    pixels = shape[0] * shape[1] * shape[2] * value(IMAGE_HEADER.fields["channels"][1], "H")
+    item = _item_bytes(value(offset_of(IMAGE_HEADER, "data_type"), "H"))
+    pixels = shape[0] * shape[1] * shape[2] * value(offset_of(IMAGE_HEADER, "channels"), "H")
     return min(width + 8 + value(width, "Q") + item * pixels, _LARGEST_ARRAY)
 
 

@@ -64,7 +64,8 @@ class Readouts:
 
     def head(self, number: int) -> NDArray[np.void]:
         """The header of one."""
-        return np.frombuffer(self.heads[number], ACQUISITION_HEADER)[0]
+        head: NDArray[np.void] = np.frombuffer(self.heads[number], ACQUISITION_HEADER)[0]
+        return head
 
     def some(self, numbers: list[int]) -> Acquisitions:
         """Those at some places, as readers give them."""

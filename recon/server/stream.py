@@ -21,6 +21,7 @@ from .live import LiveScan, Result
 
 log = logging.getLogger("spinray")
 
+WORKING = "reconstruction"  # name of the threads that do it
 _LOOK = 0.02  # s between looks for work that no readout announces
 
 
@@ -64,7 +65,7 @@ class Stream:
         self._error: Exception | None = None
         self._wake = threading.Event()
         self._finished = self._stopped = self._drained = False
-        self._thread = threading.Thread(target=self._work, name="reconstruction", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=WORKING, daemon=True)
         self._thread.start()
 
     def push(self, acquisition: ismrmrd.Acquisition) -> None:
@@ -136,11 +137,12 @@ class Stream:
                 yield result
         self._raise()
 
-    def close(self) -> None:
-        """Stop; images that were not fetched are dropped."""
+    def close(self, *, wait: bool = True) -> None:
+        """Stop; images that were not fetched are dropped. `wait` for work that is under way."""
         self._finished = self._stopped = True
         self._wake.set()
-        self._thread.join()
+        if wait:
+            self._thread.join()
 
     def __enter__(self) -> Self:
         return self

@@ -19,6 +19,7 @@ from ..io.mrd_messages import (
     HEADER,
     TEXT,
     content_length,
+    offset_of,
     text_message,
 )
 
@@ -26,8 +27,8 @@ Content = memoryview
 _TICK = 0.5  # s between looks at the clock
 _HEAD = ACQUISITION_HEADER.itemsize
 _SIZES = struct.Struct("<HHH")  # of samples, available and active channels
-_AT_SIZES = ACQUISITION_HEADER.fields["number_of_samples"][1]
-_AT_AXES = ACQUISITION_HEADER.fields["trajectory_dimensions"][1]
+_AT_SIZES = offset_of(ACQUISITION_HEADER, "number_of_samples")
+_AT_AXES = offset_of(ACQUISITION_HEADER, "trajectory_dimensions")
 
 
 class WireError(ValueError):
@@ -107,7 +108,7 @@ class MessageReader:
         head = self._peek(0, _HEAD)
         samples, _, coils = _SIZES.unpack_from(head, _AT_SIZES)
         axes = int.from_bytes(head[_AT_AXES : _AT_AXES + 2], "little")
-        return self._allowed(ACQUISITION, int(_HEAD + 4 * samples * (axes + 2 * coils)))
+        return self._allowed(ACQUISITION, _HEAD + 4 * samples * (axes + 2 * coils))
 
     def _length(self, number: int) -> int:
         def value(offset: int, kind: str) -> int:
@@ -226,4 +227,3 @@ def readout_of(content: Content) -> Readout:
     trajectory = np.frombuffer(content, "<f4", samples * axes, _HEAD).reshape(samples, axes)
     data = np.frombuffer(content, "<c8", samples * coils, _HEAD + 4 * samples * axes)
     return head, data.reshape(coils, samples), trajectory
-

@@ -1,0 +1,239 @@
+"""One session: readouts from a client, images back to it."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as Picture
+
+from ..io.mrd_images import image_message
+from ..io.mrd_messages import ACQUISITION, CLOSE, IMAGE, TEXT, WAVEFORM, text_of
+from .configuration import Configuration
+from .live import Result
+from .memory import memory_of
+from .recorder import Recorder
+from .stream import Stream
+from .wire import HungUpError, Limits, MessageReader, MessageWriter, WireError, readout_of
+
+log = logging.getLogger("spinray")
+
+Report = Callable[[dict[str, Any]], None]
+_EVERY = 0.25  # s between reports
+_THUMBNAIL = 192  # pixels
+_LOOKS = 64  # readouts between looks at the memory
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a session is to do.
+
+    Parameters
+    ----------
+    name
+        Of the session, in logs.
+    configuration
+        What the client asked for.
+    xml
+        The protocol.
+    limits
+        What the client may do.
+    memory
+        Bytes that the session's process may hold.
+    record
+        Where raw data are kept, without suffix; None if they are not.
+    log
+        The session's log; None for that of the server alone.
+    models
+        Folder of the networks that clients may name.
+    """
+
+    name: str
+    configuration: Configuration
+    xml: str
+    limits: Limits = field(default_factory=Limits)
+    memory: int = 1 << 62
+    record: Path | None = None
+    log: Path | None = None
+    models: Path | None = None
+
+
+class Session:
+    """Runs an order over a connection.
+
+    `report` hears a few times a second how far it is: counts, bytes, the newest image as PNG.
+    """
+
+    def __init__(self, connection: socket.socket, order: Order, report: Report) -> None:
+        self._reader = MessageReader(connection, order.limits)
+        self._writer = MessageWriter(connection)
+        self._order, self._report = order, report
+        self._counts = {"acquisitions": 0, "waveforms": 0, "images": 0}
+        self._reported = 0.0
+        self._last = 0.0  # when the last readout came
+        self._latency = 0.0
+        self._problem = ""
+        self._over = False
+
+    def run(self) -> dict[str, Any]:
+        """Serve the client to the end; what became of it."""
+        recorder = stream = None
+        try:
+            if self._order.record is not None:
+                recorder = Recorder(self._order.record, self._order.xml)
+            stream = self._stream()
+            complete = self._take(stream, recorder)
+        except (WireError, OSError) as error:
+            self._fail(str(error))
+            complete = False
+        finally:
+            if stream is not None and not self._over:
+                stream.close(wait=False)
+        if recorder is not None:
+            kept = recorder.finish()
+            log.info("raw data: %s", kept)
+            self._writer.text(f"raw data: {kept.name}")
+        self._writer.close()
+        outcome = "failed" if self._problem else "done" if complete else "broken off"
+        return {**self._figures(), "outcome": outcome, "problem": self._problem}
+
+    def _stream(self) -> Stream | None:
+        """The reconstruction; None, with the reason told, where the order cannot be done."""
+        try:
+            wish = self._order.configuration.within(self._order.models)
+            return Stream(self._order.xml, wish.method, **wish.options)
+        except (ValueError, TypeError) as error:
+            self._fail(str(error))
+            return None
+
+    def _take(self, stream: Stream | None, recorder: Recorder | None) -> bool:
+        """All messages up to the closing one; whether it came, and all images went."""
+        sender = None
+        if stream is not None:
+            sender = threading.Thread(target=self._send, args=(stream,), name="images")
+            sender.start()
+        closed = False
+        while not closed and not (self._problem and recorder is None):
+            message = self._reader.message()
+            if message is None:
+                raise HungUpError("the client left without a closing message")
+            number, content = message
+            if number == CLOSE:
+                closed = True
+            elif number in (ACQUISITION, WAVEFORM):
+                self._record(recorder, number, content)
+                if number == WAVEFORM:
+                    self._counts["waveforms"] += 1
+                else:
+                    self._push(stream, content)
+            elif number == TEXT:
+                log.info("client: %s", text_of(content[4:])[:2000])
+            elif number == IMAGE:
+                self._fail("images came: this server reconstructs raw data")
+            else:
+                raise WireError(f"message {number} in the middle of a scan")
+        if stream is not None and sender is not None:
+            stream.finish()
+            sender.join()
+            self._over = True
+            stream.close()
+            if not self._problem:
+                self._writer.text(
+                    f"{self._counts['images']} images of {self._counts['acquisitions']} readouts, "
+                    f"the last {self._latency:.3f} s after the last readout"
+                )
+        return not self._problem and not self._writer.broken
+
+    def _push(self, stream: Stream | None, content: memoryview) -> None:
+        self._last = time.monotonic()
+        self._counts["acquisitions"] += 1
+        if stream is not None and not self._problem:
+            head, data, trajectory = readout_of(content)
+            often = self._counts["acquisitions"] % _LOOKS == 0
+            if often and memory_of(os.getpid()) > self._order.memory:
+                self._fail(f"the scan needs more memory than {self._order.memory / 1e9:.1f} GB")
+                return
+            try:
+                stream.push_arrays(head, data, trajectory)
+            except Exception as error:  # whatever a method raises is for the client
+                self._fail(_line(error))
+        self._tell()
+
+    def _send(self, stream: Stream) -> None:
+        """Images as soon as they are ready."""
+        try:
+            for result in stream.results():
+                self._image(result)
+        except Exception as error:
+            self._fail(_line(error))
+
+    def _image(self, result: Result) -> None:
+        self._counts["images"] += 1
+        message = image_message(
+            result.image, result.head, pixels=self._order.configuration.pixels,
+            index=self._counts["images"],
+        )  # fmt: skip
+        self._writer.send(message)
+        self._latency = time.monotonic() - self._last
+        where = ", ".join(f"{name} {i}" for name, i in result.place.items())
+        log.info(
+            "image %d (%s), %.3f s after its last readout", self._counts["images"], where,
+            result.latency,
+        )  # fmt: skip
+        self._report({**self._figures(), "picture": thumbnail(result), "where": where,
+                      "latency": result.latency})  # fmt: skip
+
+    def _record(self, recorder: Recorder | None, number: int, content: memoryview) -> None:
+        if recorder is None:
+            return
+        try:
+            recorder.add(number, content)
+        except OSError as error:
+            count = self._counts["acquisitions"]
+            text = f"raw data are kept up to readout {count}: {error.strerror}"
+            log.error(text)
+            self._writer.text(text)
+
+    def _fail(self, text: str) -> None:
+        """Tell the client and the log, once; raw data are still taken."""
+        if not self._problem:
+            self._problem = text
+            log.error(text)
+            self._writer.text(f"error: {text}")
+
+    def _figures(self) -> dict[str, Any]:
+        return {
+            **self._counts, "bytes": self._reader.received, "after_last_readout": self._latency,
+        }  # fmt: skip
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        if now - self._reported > _EVERY:
+            self._reported = now
+            self._report(self._figures())
+
+
+def thumbnail(result: Result) -> bytes:
+    """A small picture, as PNG; of a volume, its middle slice."""
+    values = np.abs(result.image.magnitude())
+    plane = values[len(values) // 2] if values.ndim == 3 else values
+    low, high = np.percentile(plane, (0.5, 99.5))
+    grey = np.clip((plane - low) / max(float(high - low), 1e-30), 0, 1) * 255
+    picture = Picture.fromarray(grey.astype(np.uint8))
+    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    target = io.BytesIO()
+    picture.save(target, format="PNG")
+    return target.getvalue()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

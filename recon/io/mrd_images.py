@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from ..image import Image
 from .metadata import as_json
-from .mrd_messages import IMAGE, IMAGE_HEADER, PIXELS
+from .mrd_messages import IMAGE, IMAGE_HEADER, PIXEL_KINDS, PIXELS
 from .orientation import LPS_TO_RAS
 
-KINDS = ("float", "complex", "uint16")  # of pixels
 _LARGEST = 4095  # what consoles show without loss
 _PERCENTILES = (0.5, 99.5)
 _TYPES = {str(dtype): number for number, dtype in PIXELS.items()}
@@ -125,8 +124,8 @@ def image_of_message(content: bytes | memoryview) -> tuple[Image, NDArray[np.voi
 
 def _pixels(image: Image, kind: str) -> tuple[NDArray[Any], float]:
     """The pixels to send, and what they were multiplied by."""
-    if kind not in KINDS:
-        raise ValueError(f"pixels must be one of {', '.join(KINDS)}, got {kind!r}")
+    if kind not in PIXEL_KINDS:
+        raise ValueError(f"pixels must be one of {', '.join(PIXEL_KINDS)}, got {kind!r}")
     if kind == "complex":
         return image.data.detach().cpu().numpy().astype(np.complex64), 1.0
     values = np.abs(image.magnitude()).astype(np.float32)

@@ -22,6 +22,7 @@ PIXELS: dict[int, np.dtype[Any]] = {
     1: np.dtype("<u2"), 2: np.dtype("<i2"), 3: np.dtype("<u4"), 4: np.dtype("<i4"),
     5: np.dtype("<f4"), 6: np.dtype("<f8"), 7: np.dtype("<c8"), 8: np.dtype("<c16"),
 }  # fmt: skip
+PIXEL_KINDS = ("float", "complex", "uint16")  # that images are sent in
 _LARGEST_ARRAY = 1 << 48
 
 Value = Callable[[int, str], int]

@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ...kernels.warn import warn
 from ..image import Image
 from ..io.acquisitions import Acquisitions
 from ..io.mrd_images import image_of_message
@@ -161,9 +162,7 @@ class _Exchange:
                 if self._progress is not None:
                     self._progress(total, total, len(self._images))
             else:
-                warnings.warn(
-                    f"the server sent message {number}, which is passed over", stacklevel=5
-                )
+                warn(f"the server sent message {number}, which is passed over")
         return False
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..io.mrd_images import KINDS
+from ..io.mrd_messages import PIXEL_KINDS
 
 # Names that clients of other servers send where they have no wish of their own.
 _NO_WISH = ("", "default", "null")
@@ -25,7 +25,7 @@ class Configuration:
     method, options
         Of the reconstruction.
     pixels
-        Kind of pixels of the images, one of `KINDS`.
+        Kind of pixels of the images, one of `PIXEL_KINDS`.
     save
         Whether the raw data are to be saved.
     token
@@ -77,8 +77,8 @@ def configuration(text: str) -> Configuration:
     found.pop("config", None)
     method = method.rsplit("/", 1)[-1].removesuffix(".xml").removesuffix(".json")
     pixels = str(found.pop("pixels", "float"))
-    if pixels not in KINDS:
-        raise ValueError(f"pixels must be one of {', '.join(KINDS)}, got {pixels!r}")
+    if pixels not in PIXEL_KINDS:
+        raise ValueError(f"pixels must be one of {', '.join(PIXEL_KINDS)}, got {pixels!r}")
     save, token = _truth(found.pop("save", False)), str(found.pop("token", ""))
     options = {name.replace("-", "_"): value for name, value in found.items()}
     return Configuration("auto" if method in _NO_WISH else method, options, pixels, save, token)

@@ -16,7 +16,7 @@ from multiprocessing.reduction import send_handle
 from typing import Any
 
 from .memory import memory_of
-from .session import Order
+from .order import Order
 
 log = logging.getLogger("spinray")
 
@@ -91,6 +91,8 @@ class Worker:
     def end(self) -> None:
         """End the process."""
         self._channel.close()
+        if not self._ready:  # it would load everything first
+            self._process.kill()
         try:
             self._process.wait(_TO_END)
         except subprocess.TimeoutExpired:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from ..io.errors import FormatError
 from ..io.ismrmrd_writer import Waveform, write_readouts
 from ..io.mrd_messages import (
-    ACQUISITION,
     CLOSE,
     CLOSE_MESSAGE,
     HEADER,
@@ -29,10 +28,11 @@ from ..io.mrd_messages import (
 )
 from ..io.readers import ismrmrd_stream
 from ..io.stored import mapped
+from .order import STREAM
 
 log = logging.getLogger("spinray")
 
-STREAM, DONE = ".mrd", ".h5"
+_DONE = ".h5"
 
 
 class Recorder:
@@ -96,7 +96,7 @@ class Recorder:
 
 def converted(path: Path) -> Path:
     """A recorded stream as HDF5 beside it, in its place; the stream itself if that fails."""
-    target = path.with_suffix(DONE)
+    target = path.with_suffix(_DONE)
     try:
         _mend(path)
         content = mapped(path)
@@ -108,11 +108,6 @@ def converted(path: Path) -> Path:
         return path
     path.unlink()
     return target
-
-
-def recover(folder: Path) -> list[Path]:
-    """Convert the streams that a crash left in a folder."""
-    return [converted(path) for path in sorted(folder.glob(f"*{STREAM}"))]
 
 
 def _mend(path: Path) -> None:
@@ -159,6 +154,3 @@ def _waveforms(content: NDArray[np.uint8]) -> list[Waveform]:
             numbers = content[first + WAVEFORM_HEADER.itemsize : end].tobytes()
             found.append((head, np.frombuffer(numbers, "<u4")))
     return found
-
-
-RECORDED = (ACQUISITION, WAVEFORM)

@@ -17,12 +17,10 @@ from ..io.protocol import parse_header
 from .configuration import Configuration, configuration
 from .figures import Figures
 from .memory import need_of
+from .order import STREAM, Order
 from .pool import Pool, RefusedError
-from .recorder import recover
-from .session import Order
 from .tls import Carrier, server_context
-from .wire import HungUpError, Limits, MessageReader, MessageWriter, WireError
-from .worker import part
+from .wire import HungUpError, Limits, MessageReader, MessageWriter, WireError, part
 
 log = logging.getLogger("spinray")
 
@@ -87,8 +85,7 @@ class Server:
             raise ValueError("saving raw data needs a folder")
         if settings.folder is not None:
             settings.folder.mkdir(parents=True, exist_ok=True)
-            for path in recover(settings.folder):
-                log.info("raw data of a session that was cut off: %s", path)
+            self._recover(settings.folder)
         context = None
         if settings.certificate is not None:
             context = server_context(settings.certificate, settings.key)
@@ -211,6 +208,15 @@ class Server:
             models=settings.models,
         )  # fmt: skip
 
+    def _recover(self, folder: Path, name: str = "*") -> None:
+        """Convert what a worker or a server that died has left of raw data."""
+        left = sorted(folder.glob(f"{name}{STREAM}"))
+        if left:
+            from .recorder import converted  # torch: not needed by the server otherwise
+
+            for path in left:
+                log.info("raw data of a session that was cut off: %s", converted(path))
+
     def _served(
         self, connection: socket.socket, writer: MessageWriter, order: Order
     ) -> tuple[str, str]:
@@ -235,7 +241,7 @@ class Server:
             writer.close()
             part(connection)
             if order.record is not None and self.settings.folder is not None:
-                recover(self.settings.folder)
+                self._recover(self.settings.folder, order.name)
         return outcome, problem
 
 

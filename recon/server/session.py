@@ -9,8 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +16,12 @@ from PIL import Image as Picture
 
 from ..io.mrd_images import image_message
 from ..io.mrd_messages import ACQUISITION, CLOSE, IMAGE, TEXT, WAVEFORM, text_of
-from .configuration import Configuration
 from .live import Result
 from .memory import memory_of
+from .order import Order
 from .recorder import Recorder
 from .stream import Stream
-from .wire import HungUpError, Limits, MessageReader, MessageWriter, WireError, readout_of
+from .wire import HungUpError, MessageReader, MessageWriter, WireError, readout_of
 
 log = logging.getLogger("spinray")
 
@@ -31,40 +29,6 @@ Report = Callable[[dict[str, Any]], None]
 _EVERY = 0.25  # s between reports
 _THUMBNAIL = 192  # pixels
 _LOOKS = 64  # readouts between looks at the memory
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a session is to do.
-
-    Parameters
-    ----------
-    name
-        Of the session, in logs.
-    configuration
-        What the client asked for.
-    xml
-        The protocol.
-    limits
-        What the client may do.
-    memory
-        Bytes that the session's process may hold.
-    record
-        Where raw data are kept, without suffix; None if they are not.
-    log
-        The session's log; None for that of the server alone.
-    models
-        Folder of the networks that clients may name.
-    """
-
-    name: str
-    configuration: Configuration
-    xml: str
-    limits: Limits = field(default_factory=Limits)
-    memory: int = 1 << 62
-    record: Path | None = None
-    log: Path | None = None
-    models: Path | None = None
 
 
 class Session:

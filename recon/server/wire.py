@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..io.acquisitions import ACQUISITION_HEADER
 from ..io.mrd_messages import (
     ACQUISITION,
+    ACQUISITION_HEADER,
     CLOSE_MESSAGE,
     CONFIG_TEXT,
     HEADER,
@@ -24,6 +24,7 @@ from ..io.mrd_messages import (
 )
 
 Content = memoryview
+_LINGER = 2.0  # s for a peer to read what was said last
 _TICK = 0.5  # s between looks at the clock
 _HEAD = ACQUISITION_HEADER.itemsize
 _SIZES = struct.Struct("<HHH")  # of samples, available and active channels
@@ -227,3 +228,15 @@ def readout_of(content: Content) -> Readout:
     trajectory = np.frombuffer(content, "<f4", samples * axes, _HEAD).reshape(samples, axes)
     data = np.frombuffer(content, "<c8", samples * coils, _HEAD + 4 * samples * axes)
     return head, data.reshape(coils, samples), trajectory
+
+
+def part(connection: socket.socket) -> None:
+    """Close so that what was sent last arrives: not before the peer has closed or gone silent."""
+    deadline = time.monotonic() + _LINGER
+    try:
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(_LINGER)
+        while time.monotonic() < deadline and connection.recv(1 << 16):
+            pass
+    except OSError:
+        pass

@@ -11,17 +11,16 @@ import signal
 import socket
 import sys
 import threading
-import time
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 from typing import Any
 
-from .session import Order, Session
+from .order import Order
+from .session import Session
 from .stream import WORKING
+from .wire import part
 
 log = logging.getLogger("spinray")
-
-_LINGER = 2.0  # s for a client to read what was said last
 
 
 def main() -> None:
@@ -65,18 +64,6 @@ def _serve(connection: socket.socket, order: Order, channel: Any) -> dict[str, A
         for handler in handlers:
             root.removeHandler(handler)
             handler.close()
-
-
-def part(connection: socket.socket) -> None:
-    """Close so that what was sent last arrives: not before the peer has closed or gone silent."""
-    deadline = time.monotonic() + _LINGER
-    try:
-        connection.shutdown(socket.SHUT_WR)
-        connection.settimeout(_LINGER)
-        while time.monotonic() < deadline and connection.recv(1 << 16):
-            pass
-    except OSError:
-        pass
 
 
 def _warm_up() -> None:

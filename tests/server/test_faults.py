@@ -16,11 +16,11 @@ import numpy as np
 import psutil
 import pytest
 import scanner_files
-from conftest import Client, Running
+from mrd_client import Running, opened
 
 import spinray as sr
 from spinray.recon.io.mrd_messages import ACQUISITION, CONFIG_TEXT, HEADER, IMAGE, text_message
-from spinray.recon.server.recorder import Recorder, recover
+from spinray.recon.server.recorder import Recorder
 from spinray.recon.server.wire import Limits, MessageReader, WireError
 
 
@@ -33,20 +33,22 @@ def require_serves(port: int, path: Path) -> None:
     assert len(sr.send(path, port=port, method="rss")) == 2
 
 
-def opened(server: Running, path: Path, config: str = "rss") -> tuple[Client, list[Any]]:
-    data = ismrmrd.Dataset(str(path), create_if_needed=False)
-    client = Client(server.port)
-    client.open(config, data.read_xml_header())
-    return client, [data.read_acquisition(i) for i in range(data.number_of_acquisitions())]
-
-
 def kept(server: Running, before: set[Path], timeout: float = 30) -> Path:
     """The raw data file that was not there before."""
     deadline = time.monotonic() + timeout
-    while not (new := set(server.folder.glob("*.h5")) - before):
+    while not (new := set(server.folder.glob("[0-9]*.h5")) - before):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return new.pop()
+
+
+def wait_for(server: Running, lines: list[Any], timeout: float = 60) -> None:
+    """Wait until these are on the disk."""
+    deadline = time.monotonic() + timeout
+    wanted = sum(line.data.nbytes for line in lines)
+    while sum(file.stat().st_size for file in server.folder.glob("*.mrd")) < wanted:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def acquisition_head(samples: int, coils: int) -> bytes:
@@ -122,7 +124,7 @@ def test_a_client_that_is_killed(server: Running, path: Path) -> None:
     before = set(server.folder.glob("*.h5"))
     client, lines = opened(server, path, "rss save=true")
     client.send(*lines[:7])
-    time.sleep(0.5)
+    wait_for(server, lines[:7])
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.out.detach()
     client.socket.close()  # a reset, as of a process that died
@@ -171,7 +173,7 @@ def test_a_worker_that_is_killed(server: Running, path: Path) -> None:
     before = set(server.folder.glob("*.h5"))
     client, lines = opened(server, path, "rss save=true")
     client.send(*lines[:9])
-    time.sleep(1.0)
+    wait_for(server, lines[:9])
     (worker,) = workers(server)
     os.kill(worker.pid, signal.SIGKILL)
     answers = client.answers()
@@ -188,15 +190,14 @@ def test_a_server_that_is_killed_finds_what_it_had(
     first = start("--save")
     client, lines = opened(first, path)
     client.send(*lines[:12])
-    time.sleep(1.0)
+    wait_for(first, lines[:12])
     children = workers(first)
     first.stop(signal.SIGKILL)
     for child in children:
         child.kill()
-    assert [file.suffix for file in first.folder.glob("*.*") if file.suffix in (".mrd", ".h5")] == [
-        ".mrd"
-    ]
-    (found,) = recover(first.folder)
+    second = start("--folder", first.folder)
+    second.stop()
+    (found,) = first.folder.glob("[0-9]*.h5")
     data = ismrmrd.Dataset(str(found), create_if_needed=False)
     assert data.number_of_acquisitions() == 12
     assert data.read_acquisition(11) == lines[11]

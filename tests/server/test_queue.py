@@ -6,6 +6,7 @@ import json
 import signal
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -14,11 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ismrmrd
 import numpy as np
 import pytest
 import scanner_files
-from conftest import Client, Running, memory_of_tree
+from mrd_client import Client, Running, memory_of_tree, opened
 
 import spinray as sr
 
@@ -26,13 +26,6 @@ import spinray as sr
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return scanner_files.scan_file(tmp_path_factory.mktemp("scan"), slices=2)
-
-
-def opened(server: Running, path: Path, config: str = "rss") -> tuple[Client, list[Any]]:
-    data = ismrmrd.Dataset(str(path), create_if_needed=False)
-    client = Client(server.port)
-    client.open(config, data.read_xml_header())
-    return client, [data.read_acquisition(i) for i in range(data.number_of_acquisitions())]
 
 
 def finished(client: Client, lines: list[Any]) -> Any:
@@ -160,3 +153,13 @@ def test_it_listens_on_loopback_alone(server: Running) -> None:
     process = psutil.Process(server.process.pid)
     addresses = {c.laddr.ip for c in process.net_connections() if c.status == "LISTEN"}
     assert addresses == {"127.0.0.1"}
+
+
+def test_the_server_itself_stays_small() -> None:
+    """Torch and Numba are the workers'."""
+    code = (
+        "import sys, spinray.recon.server.server, spinray.recon.server.web; "
+        "print(*[m for m in ('torch', 'numba') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -94,7 +94,9 @@ def _from_json(text: str) -> dict[str, Any]:
         if not isinstance(found, dict):
             raise ValueError(f'"parameters" must be a table, got {found!r:.100}')
         # Consoles send every parameter of their card as text; an empty one is not set.
-        return {name: value for name, value in found.items() if value not in ("", None)}
+        found = {name: value for name, value in found.items() if value not in ("", None)}
+        more = _from_words(f"- {found.pop('options', '')}")
+        return {**more, "method": "", **found}
     unknown = sorted(set(found) - set(_OWN))
     if unknown:
         raise ValueError(

@@ -28,7 +28,9 @@ class Order:
     memory
         Bytes that the session's process may hold.
     record
-        Where raw data are kept, without suffix; None if they are not.
+        Where raw data may be kept, without suffix; None if nowhere.
+    save
+        Whether they are, even where the client does not ask for it.
     log
         The session's log; None for that of the server alone.
     models
@@ -41,5 +43,6 @@ class Order:
     limits: Limits = field(default_factory=Limits)
     memory: int = 1 << 62
     record: Path | None = None
+    save: bool = False
     log: Path | None = None
     models: Path | None = None

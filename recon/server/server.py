@@ -197,13 +197,10 @@ class Server:
     def _order(self, name: str, wish: Configuration, xml: str) -> Order:
         header = parse_header(xml)
         settings = self.settings
-        save = wish.save or settings.save
-        if save and settings.folder is None:
-            raise RefusedError("this server saves no raw data: it was started without --folder")
         path = None if settings.folder is None else settings.folder / name
         return Order(
             name, wish, xml, settings.limits, self._pool.share(need_of(header)),
-            record=path if save else None,
+            record=path, save=settings.save,
             log=None if path is None else path.with_name(f"{name}.log"),
             models=settings.models,
         )  # fmt: skip

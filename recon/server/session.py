@@ -16,6 +16,7 @@ from PIL import Image as Picture
 
 from ..io.mrd_images import image_message
 from ..io.mrd_messages import ACQUISITION, CLOSE, IMAGE, TEXT, WAVEFORM, text_of
+from .configuration import configuration
 from .live import Result
 from .memory import memory_of
 from .order import Order
@@ -41,75 +42,95 @@ class Session:
         self._reader = MessageReader(connection, order.limits)
         self._writer = MessageWriter(connection)
         self._order, self._report = order, report
+        self._wish = order.configuration
+        self._recorder: Recorder | None = None
+        self._stream: Stream | None = None
+        self._sender: threading.Thread | None = None
+        self._begun = False
         self._counts = {"acquisitions": 0, "waveforms": 0, "images": 0}
         self._reported = 0.0
         self._last = 0.0  # when the last readout came
         self._latency = 0.0
         self._problem = ""
-        self._over = False
 
     def run(self) -> dict[str, Any]:
         """Serve the client to the end; what became of it."""
-        recorder = stream = None
+        complete = False
         try:
-            if self._order.record is not None:
-                recorder = Recorder(self._order.record, self._order.xml)
-            stream = self._stream()
-            complete = self._take(stream, recorder)
+            complete = self._take() and self._finish()
         except (WireError, OSError) as error:
             self._fail(str(error))
-            complete = False
         finally:
-            if stream is not None and not self._over:
-                stream.close(wait=False)
-        if recorder is not None:
-            kept = recorder.finish()
+            if self._stream is not None:
+                self._stream.close(wait=complete)
+        if self._recorder is not None:
+            kept = self._recorder.finish()
             log.info("raw data: %s", kept)
             self._writer.text(f"raw data: {kept.name}")
         self._writer.close()
         outcome = "failed" if self._problem else "done" if complete else "broken off"
         return {**self._figures(), "outcome": outcome, "problem": self._problem}
 
-    def _stream(self) -> Stream | None:
-        """The reconstruction; None, with the reason told, where the order cannot be done."""
-        try:
-            wish = self._order.configuration.within(self._order.models)
-            return Stream(self._order.xml, wish.method, **wish.options)
-        except (ValueError, TypeError) as error:
-            self._fail(str(error))
-            return None
-
-    def _take(self, stream: Stream | None, recorder: Recorder | None) -> bool:
-        """All messages up to the closing one; whether it came, and all images went."""
-        sender = None
-        if stream is not None:
-            sender = threading.Thread(target=self._send, args=(stream,), name="images")
-            sender.start()
-        closed = False
-        while not closed and not (self._problem and recorder is None):
+    def _take(self) -> bool:
+        """All messages up to the closing one; whether it came."""
+        while not (self._problem and self._recorder is None):
             message = self._reader.message()
             if message is None:
                 raise HungUpError("the client left without a closing message")
             number, content = message
             if number == CLOSE:
-                closed = True
-            elif number in (ACQUISITION, WAVEFORM):
-                self._record(recorder, number, content)
+                return True
+            if number in (ACQUISITION, WAVEFORM):
+                self._begin()
+                self._record(number, content)
                 if number == WAVEFORM:
                     self._counts["waveforms"] += 1
                 else:
-                    self._push(stream, content)
+                    self._push(content)
             elif number == TEXT:
-                log.info("client: %s", text_of(content[4:])[:2000])
+                self._listen(text_of(content[4:]))
             elif number == IMAGE:
                 self._fail("images came: this server reconstructs raw data")
             else:
                 raise WireError(f"message {number} in the middle of a scan")
-        if stream is not None and sender is not None:
-            stream.finish()
-            sender.join()
-            self._over = True
-            stream.close()
+        return False
+
+    def _listen(self, text: str) -> None:
+        """A remark; before the first readout it may be a configuration, as OpenRecon sends it."""
+        log.info("client: %s", text[:2000])
+        if text.startswith("{") and not self._begun:
+            try:
+                self._wish = configuration(text)
+            except ValueError as error:
+                self._fail(str(error))
+
+    def _begin(self) -> None:
+        """With the first readout: nothing changes the configuration any more."""
+        if self._begun:
+            return
+        self._begun = True
+        log.info("%s %s", self._wish.method, self._wish.options)
+        self._report({"method": self._wish.method})
+        try:
+            if self._wish.save or self._order.save:
+                if self._order.record is None:
+                    raise ValueError(
+                        "this server saves no raw data: it was started without --folder"
+                    )
+                self._recorder = Recorder(self._order.record, self._order.xml)
+            wish = self._wish.within(self._order.models)
+            self._stream = Stream(self._order.xml, wish.method, **wish.options)
+        except (ValueError, TypeError) as error:
+            self._fail(str(error))
+            return
+        self._sender = threading.Thread(target=self._send, args=(self._stream,), name="images")
+        self._sender.start()
+
+    def _finish(self) -> bool:
+        """Wait for the images; whether all went."""
+        if self._stream is not None and self._sender is not None:
+            self._stream.finish()
+            self._sender.join()
             if not self._problem:
                 self._writer.text(
                     f"{self._counts['images']} images of {self._counts['acquisitions']} readouts, "
@@ -117,17 +138,17 @@ class Session:
                 )
         return not self._problem and not self._writer.broken
 
-    def _push(self, stream: Stream | None, content: memoryview) -> None:
+    def _push(self, content: memoryview) -> None:
         self._last = time.monotonic()
         self._counts["acquisitions"] += 1
-        if stream is not None and not self._problem:
+        if self._stream is not None and not self._problem:
             head, data, trajectory = readout_of(content)
             often = self._counts["acquisitions"] % _LOOKS == 0
             if often and memory_of(os.getpid()) > self._order.memory:
                 self._fail(f"the scan needs more memory than {self._order.memory / 1e9:.1f} GB")
                 return
             try:
-                stream.push_arrays(head, data, trajectory)
+                self._stream.push_arrays(head, data, trajectory)
             except Exception as error:  # whatever a method raises is for the client
                 self._fail(_line(error))
         self._tell()
@@ -143,7 +164,7 @@ class Session:
     def _image(self, result: Result) -> None:
         self._counts["images"] += 1
         message = image_message(
-            result.image, result.head, pixels=self._order.configuration.pixels,
+            result.image, result.head, pixels=self._wish.pixels,
             index=self._counts["images"],
         )  # fmt: skip
         self._writer.send(message)
@@ -156,11 +177,11 @@ class Session:
         self._report({**self._figures(), "picture": thumbnail(result), "where": where,
                       "latency": result.latency})  # fmt: skip
 
-    def _record(self, recorder: Recorder | None, number: int, content: memoryview) -> None:
-        if recorder is None:
+    def _record(self, number: int, content: memoryview) -> None:
+        if self._recorder is None:
             return
         try:
-            recorder.add(number, content)
+            self._recorder.add(number, content)
         except OSError as error:
             count = self._counts["acquisitions"]
             text = f"raw data are kept up to readout {count}: {error.strerror}"

@@ -55,7 +55,6 @@ def _serve(connection: socket.socket, order: Order, channel: Any) -> dict[str, A
         handlers[0].setFormatter(shape)
         root.addHandler(handlers[0])
     try:
-        log.info("%s %s", order.configuration.method, order.configuration.options)
         outcome = Session(connection, order, channel.send).run()
         log.info("%s", {k: v for k, v in outcome.items() if k != "problem"})
         part(connection)

@@ -201,3 +201,17 @@ def test_figures_health_and_page(tmp_path: Path, server: Any) -> None:
     kind, page = get("/")
     assert kind.startswith("text/html")
     assert b"Spinray server" in page
+
+
+def test_openrecons_parameters_come_as_a_text_after_the_header(
+    tmp_path: Path, server: Any, client: Any
+) -> None:
+    path = scanner_files.scan_file(tmp_path, slices=1)
+    data = ismrmrd.Dataset(str(path), create_if_needed=False)
+    client.open("openrecon", data.read_xml_header(), by_name=True)
+    client.send('{"parameters": {"config": "sense", "options": "iterations=4", "save": "true"}}')
+    client.send(*(data.read_acquisition(i) for i in range(data.number_of_acquisitions())))
+    client.messages.close()
+    answers = client.answers()
+    require_like(answers.images, expected_of(path, "sense", iterations=4))
+    assert any(text.startswith("raw data: ") for text in answers.texts)

@@ -1,10 +1,10 @@
 """The server: latency, ingest and a soak, JSON.
 
-    python -m benchmarks.server [--job latency|ingest|soak] [--seconds 40] [--output FILE.json]
+    python -m benchmarks.server [--job paced|at-once|ingest|soak] [--seconds 40] [--output FILE.json]
 
-*latency*: 20 slices of 256 x 256 from 32 coils, every fourth line and 24 in the centre, by `sense`;
-from the last readout until the last image has come back to the client. `paced` are lines at the
-repetition time told, slice by slice, as a scanner sends them; `at once` is the whole scan as fast as
+*paced*, *at-once*: 20 slices of 256 x 256 from 32 coils, every fourth line and 24 in the centre, by `sense`;
+from the last readout until the last image has come back to the client. Paced are lines at the
+repetition time told, slice by slice, as a scanner sends them; At once is the whole scan as fast as
 the connection takes it, so that all work is left for the end.
 
 *ingest*: readouts of 256 samples x 32 coils (noise scans: nothing is reconstructed) until the
@@ -46,7 +46,7 @@ from spinray.recon.io.mrd_messages import (
 )
 from spinray.recon.server.wire import Limits, MessageReader
 
-from .common import Report, run_jobs
+from .common import Job, Report, run_jobs
 
 SLICES, MATRIX, COILS, TR = 20, 256, 32, 0.02
 INGESTED = 6000
@@ -114,21 +114,22 @@ def session(port: int, opening: bytes, lines: list[bytes], pause: float) -> dict
     return {"sent in": last - begun, "images": len(times), "latency": max(times) - last}
 
 
-def latency(report: Report) -> Iterator[Report]:
+def latency(pause: float) -> Job:
     """From the last line of a scan to its last image."""
-    found: dict[str, Any] = {
-        "scan": f"{SLICES} slices of {MATRIX} x {MATRIX}, {COILS} coils, sense", "TR in s": TR,
-    }  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder, served("--sessions", 1) as (port, _):
-        path = Path(folder) / "scan.h5"
-        sr.save(scan(SLICES, MATRIX, COILS), path)
-        opening, lines = messages(path, "sense")
-        found["readouts"] = len(lines)
-        warm = lines[: 1 + (len(lines) - 1) // SLICES]
-        session(port, opening, warm, 0.0)
-        for name, pause in (("paced", TR), ("at once", 0.0)):
-            found[name] = session(port, opening, lines, pause)
-            yield found
+
+    def job(report: Report) -> Iterator[Report]:
+        with tempfile.TemporaryDirectory() as folder, served("--sessions", 1) as (port, _):
+            path = Path(folder) / "scan.h5"
+            sr.save(scan(SLICES, MATRIX, COILS), path)
+            opening, lines = messages(path, "sense")
+            session(port, opening, lines[: 1 + (len(lines) - 1) // SLICES], 0.0)  # warms up
+            yield {
+                "scan": f"{SLICES} slices of {MATRIX} x {MATRIX}, {COILS} coils, sense",
+                "readouts": len(lines), "seconds a readout": pause,
+                **session(port, opening, lines, pause),
+            }  # fmt: skip
+
+    return job
 
 
 def ingest(report: Report) -> Iterator[Report]:
@@ -199,7 +200,7 @@ def _to_loop(block: bytes) -> float:
             return time.perf_counter() - begun
 
 
-def soak(seconds: float) -> Any:
+def soak(seconds: float) -> Job:
     """Sessions for some time; memory after a tenth of it, and at the end."""
 
     def job(report: Report) -> Iterator[Report]:
@@ -245,12 +246,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--job", choices=("latency", "ingest", "soak"), help="default: all")
+    parser.add_argument(
+        "--job", choices=("paced", "at-once", "ingest", "soak"), help="default: all"
+    )
     parser.add_argument("--seconds", type=float, default=600.0, help="of the soak")
     default = Path(__file__).parent / "results" / "server.json"
     parser.add_argument("--output", type=Path, default=default)
     arguments = parser.parse_args()
-    jobs = {"latency": latency, "ingest": ingest, "soak": soak(arguments.seconds)}
+    jobs = {
+        "paced": latency(TR),
+        "at-once": latency(0.0),
+        "ingest": ingest,
+        "soak": soak(arguments.seconds),
+    }
     run_jobs(jobs, arguments.output, arguments.job)
     print(arguments.output.read_text())
 

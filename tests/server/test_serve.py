@@ -215,3 +215,14 @@ def test_openrecons_parameters_come_as_a_text_after_the_header(
     answers = client.answers()
     require_like(answers.images, expected_of(path, "sense", iterations=4))
     assert any(text.startswith("raw data: ") for text in answers.texts)
+
+
+@pytest.mark.parametrize("name", ["ve11_epi", "ve11_gre"])
+def test_real_scans(data_dir: Path, server: Any, name: str) -> None:
+    """EPI with ramps, navigators and its noise; images lie where those of the file do."""
+    path = data_dir / "twix" / f"{name}.dat"
+    (image,) = sr.send(path, port=server.port, method="rss")
+    expected = expected_of(path, "rss")
+    assert np.allclose(image.data, expected.data, rtol=1e-5, atol=1e-5 * float(expected.data.max()))
+    assert np.allclose(image.affine[:3, 3], expected.affine[:3, 3], atol=1e-2)
+    assert np.allclose(image.affine[:3, :2], expected.affine[:3, :2], atol=1e-4)

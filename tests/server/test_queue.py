@@ -91,6 +91,7 @@ def test_two_at_a_time_get_their_own_images(start: Callable[..., Running], tmp_p
 
     before, after = round_of_all(), round_of_all()
     assert not wrong
+    wait_for(server, running=0, waiting=0)
     assert state(server)["outcomes"] == {"done": 24}
     assert after < 1.05 * before
 

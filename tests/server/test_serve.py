@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -176,11 +177,15 @@ def test_figures_health_and_page(tmp_path: Path, server: Any) -> None:
         lines = get("/metrics")[1].decode().splitlines()
         return {n: float(v) for n, _, v in (x.rpartition(" ") for x in lines if x[0] != "#")}
 
+    while figures()["spinray_sessions_running"]:
+        time.sleep(0.05)
     before = figures()
     sr.send(path, port=server.port, method="rss")
-    after = figures()
     name = 'spinray_sessions_total{outcome="done"}'
-    assert after[name] - before.get(name, 0) == 1
+    deadline = time.monotonic() + 30  # the server hears of the end a little after the client
+    while (after := figures()).get(name, 0) - before.get(name, 0) < 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     readouts = scanner_files.readouts_of(path)
     assert after["spinray_acquisitions_total"] - before["spinray_acquisitions_total"] == len(
         readouts

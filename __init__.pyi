@@ -38,6 +38,9 @@ from .recon.pipelines import methods as methods
 from .recon.pipelines import reconstruct as reconstruct
 from .recon.scan import CTScan as CTScan
 from .recon.scan import MRScan as MRScan
+from .recon.server import Stream as Stream
+from .recon.server import client as client
+from .recon.server import send as send
 from .recon.solvers import admm as admm
 from .recon.solvers import conjugate_gradient as conjugate_gradient
 from .recon.solvers import fista as fista

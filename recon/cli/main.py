@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from . import convert, demo, evaluate, info, methods, metrics, recon, simulate, train
+from . import convert, demo, evaluate, info, methods, metrics, recon, serve, simulate, train
 from .messages import one_line
 
 FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of the machine, not of what was asked
@@ -38,6 +38,7 @@ app.command("methods")(methods.methods)
 app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     train.train
 )
+app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def recon(
     context: typer.Context,
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Raw MR or CT files.")],
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="FILE...", help="Raw MR or CT files.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -59,6 +61,9 @@ def recon(
         float | None,
         typer.Option(help="Parallel-beam CT: detector pixel in mm where the file does not say it."),
     ] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="MRD 2 from standard input to standard output.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Reconstruct raw files to images.
@@ -67,7 +72,12 @@ def recon(
 
     Example: [bold]spinray recon meas.h5 -o meas.nii.gz --method l1-wavelet --iterations 60[/bold]
     """
-    inputs, options = _split_options([*files, *context.args])
+    inputs, options = _split_options([*(files or []), *context.args])
+    if stream:
+        _stream(inputs, method, options)
+        return
+    if not inputs:
+        raise ValueError("recon needs a raw FILE")
     shape = _matrix(matrix)
     given: dict[str, Any] = {"trajectory": trajectory, "encoding": encoding}
     reading = {name: value for name, value in given.items() if value is not None}
@@ -124,9 +134,21 @@ def _split_options(words: list[str]) -> tuple[list[Path], dict[str, Any]]:
         if not value or value.startswith("--"):
             raise ValueError(f"option --{name} of the method needs a value: --{name} VALUE")
         options[name.replace("-", "_")] = value
-    if not inputs:
-        raise ValueError("recon needs a raw FILE")
     return inputs, options
+
+
+def _stream(inputs: list[Path], method: str, options: dict[str, Any]) -> None:
+    """Reconstruct standard input to standard output."""
+    from ..server.mrd2_pipe import pipe
+
+    if inputs:
+        raise ValueError(f"--stream reads standard input, got the file {inputs[0]} as well")
+    if sys.stdin.isatty() or sys.stdout.isatty():
+        raise ValueError(
+            "--stream goes between pipes: spinray recon --stream < raw.mrd > images.mrd"
+        )
+    count = pipe(sys.stdin.buffer, sys.stdout.buffer, method, **options)
+    typer.echo(f"{count} images", err=True)
 
 
 def _loaded(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..mri import resize
 from ..scan import MRScan
 from .acquisitions import ACQUISITION_HEADER, Acquisitions
 from .atomic import HDF5_ROOM, atomic
+from .mrd_messages import WAVEFORM_HEADER
 from .multiband import multiband_element
 from .orientation import LPS_TO_RAS, image_sign
 from .protocol import parse_header
@@ -25,6 +26,7 @@ _LARGEST = 65535  # samples a readout: the header counts in 16 bits
 _BLOCK = 256  # readouts written at a time
 
 Readout = tuple[NDArray[np.void], NDArray[Any], NDArray[Any]]
+Waveform = tuple[NDArray[np.void], NDArray[np.uint32]]
 
 
 def write(scan: MRScan, path: Path) -> None:
@@ -47,17 +49,29 @@ def write(scan: MRScan, path: Path) -> None:
     _write(path, xml, _numbered(_readouts(scan, counters, image_sign(header))), _size(scan))
 
 
-def write_readouts(acquisitions: Acquisitions, path: Path) -> None:
-    """Write readouts as they are, with their headers and the protocol, a few at a time."""
+def write_readouts(
+    acquisitions: Acquisitions, path: Path, waveforms: Sequence[Waveform] = ()
+) -> None:
+    """Write readouts as they are, with their headers and the protocol, a few at a time.
+
+    `waveforms` are headers and numbers ``(channel * sample,)``.
+    """
     xml = acquisitions.xml.encode("ascii", "xmlcharrefreplace")
     samples = acquisitions.head["number_of_samples"].astype(np.int64)
     numbers = 2 * acquisitions.head["active_channels"] + acquisitions.head["trajectory_dimensions"]
     size = 4 * int((samples * numbers).sum()) + 512 * len(acquisitions) + HDF5_ROOM
+    size += sum(data.nbytes + 512 for _, data in waveforms)
     _write(path, xml, zip(acquisitions.head, acquisitions.trajectory, acquisitions.data,
-                          strict=True), size)  # fmt: skip
+                          strict=True), size, waveforms)  # fmt: skip
 
 
-def _write(path: Path, xml: bytes, readouts: Iterable[Readout], size: int) -> None:
+def _write(
+    path: Path,
+    xml: bytes,
+    readouts: Iterable[Readout],
+    size: int,
+    waveforms: Sequence[Waveform] = (),
+) -> None:
     layout = h5py.vlen_dtype(np.float32)
     dtype = np.dtype([("head", ACQUISITION_HEADER), ("traj", layout), ("data", layout)])
     with atomic(path, size) as temporary, h5py.File(temporary, "w") as file:
@@ -72,6 +86,12 @@ def _write(path: Path, xml: bytes, readouts: Iterable[Readout], size: int) -> No
                 _append(data, block)
                 block = []
         _append(data, block)
+        if waveforms:
+            kind = np.dtype([("head", WAVEFORM_HEADER), ("data", h5py.vlen_dtype(np.uint32))])
+            rows = np.empty(len(waveforms), kind)
+            for row, (head, numbers) in zip(rows, waveforms, strict=True):
+                row["head"], row["data"] = head, numbers
+            group.create_dataset("waveforms", data=rows, maxshape=(None,), chunks=(_BLOCK,))
 
 
 def _numbered(readouts: Iterable[Readout]) -> Iterator[Readout]:

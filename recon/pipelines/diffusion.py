@@ -225,5 +225,5 @@ def _prior(weights: str, modality: str, scan: MRScan | CTScan, name: str) -> EDM
 
 
 for _name in SUMMARIES:
-    method(_name, "mri")(_mr(_name))
+    method(_name, "mri", unit="volume", takes_maps=True)(_mr(_name))
     method(_name, "ct")(_ct(_name))

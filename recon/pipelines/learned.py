@@ -84,7 +84,7 @@ class UnrolledOptions(RawOptions):
     calibration: int = option(24, "width of the k-space centre that the coil maps come from")
 
 
-@method("unrolled", "mri")
+@method("unrolled", "mri", unit="volume", takes_maps=True)
 def unrolled_mr(scan: MRScan, options: UnrolledOptions, track: Track) -> Image:
     """Unrolled network with ESPIRiT maps: denoiser and least squares in turn, any sampling."""
     model = network(options.weights or shipped("unrolled", "mri"), (MoDL,), "unrolled")

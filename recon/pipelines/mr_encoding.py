@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -61,6 +62,34 @@ class Samples:
         return self._densities[kind]
 
 
+class KnownMaps:
+    """Coil maps of volumes that share their calibration data; kept as ``header["known_maps"]``.
+
+    Repetitions need them once, and they can be made before a scan is complete: they hold where the
+    centre of k-space is the same, not before.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] = ()
+        self._centre: Tensor | None = None
+        self._maps: Tensor | None = None
+
+    def maps(
+        self, kspace: Tensor, calibration: int, kind: str, make: Callable[[], Tensor]
+    ) -> Tensor:
+        """Those of ``(coil, [kz,] ky, kx)`` by a kind that sees only the centre, or made anew."""
+        centre = calibration_region(kspace, calibration)
+        key = (kind, calibration, kspace.shape, centre.shape)
+        if self._maps is None or key != self._key or not self._same(centre):
+            self._maps = make()
+            self._key, self._centre = key, centre.clone()
+        return self._maps
+
+    def _same(self, centre: Tensor) -> bool:
+        assert self._centre is not None
+        return bool((centre - self._centre).norm() <= 1e-6 * self._centre.norm())
+
+
 def samples_of(volume: MRScan) -> Samples | None:
     """What the trajectory brings; a grid has none."""
     return None if volume.is_cartesian else Samples(volume)
@@ -99,6 +128,15 @@ def coil_maps(
     kspace = resize(kspace, shape)
     if kind == "nlinv":
         return nlinv(Sampling((kspace != 0).any(0)) @ Fourier(shape), kspace)[1]
+    known = volume.header.get("known_maps") or KnownMaps()
+    return known.maps(
+        kspace, calibration, kind, lambda: _maps_of_centre(kspace, calibration, kind, volume.ndim)
+    )
+
+
+def _maps_of_centre(kspace: Tensor, calibration: int, kind: str, ndim: int) -> Tensor:
+    """Maps that only the fully sampled centre of ``(coil, [kz,] ky, kx)`` decides."""
+    shape = kspace.shape[1:]
     if kind == "walsh":
         centre = calibration_region(kspace, calibration)
         if min(centre.shape[1:]) < _LEAST_CENTRE:
@@ -106,8 +144,8 @@ def coil_maps(
                 f"the fully sampled centre of k-space is {tuple(centre.shape[1:])}, adaptive maps "
                 f"need at least {_LEAST_CENTRE} samples: measure calibration lines, or use nlinv"
             )
-        return walsh(Fourier(shape).adjoint(resize(centre, shape)), ndim=volume.ndim)
-    return espirit(kspace, calibration=calibration, ndim=volume.ndim)
+        return walsh(Fourier(tuple(shape)).adjoint(resize(centre, shape)), ndim=ndim)
+    return espirit(kspace, calibration=calibration, ndim=ndim)
 
 
 def coil_images(volume: MRScan, sampling: Samples | None, density: str = "pipe-menon") -> Tensor:

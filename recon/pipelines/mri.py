@@ -17,7 +17,7 @@ from .raw_chain import RawOptions, whitened
 from .registry import Track, method, option
 
 
-@method("rss", "mri")
+@method("rss", "mri", unit="volume")
 def rss(scan: MRScan, options: PartialFourierOptions, track: Track) -> Image:
     """Root sum of squares of the coil images; missing k-space samples are left zero."""
     if not scan.is_cartesian:
@@ -41,7 +41,7 @@ class GriddingOptions(RawOptions):
     )
 
 
-@method("gridding", "mri")
+@method("gridding", "mri", unit="volume")
 def gridding(scan: MRScan, options: GriddingOptions, track: Track) -> Image:
     """Density-compensated adjoint NUFFT of every coil, root sum of squares."""
     if scan.is_cartesian:
@@ -70,7 +70,7 @@ class SenseOptions(RawOptions):
     )
 
 
-@method("sense", "mri")
+@method("sense", "mri", unit="volume", takes_maps=True)
 def sense(scan: MRScan, options: SenseOptions, track: Track) -> Image:
     """Iterative SENSE: least squares with coil maps by conjugate gradient, any sampling."""
 

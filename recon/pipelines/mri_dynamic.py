@@ -99,25 +99,25 @@ class _Frames:
 Solve = Callable[[_Frames, Convergence], Tensor]
 
 
-@method("grasp", "mri")
+@method("grasp", "mri", unit="series")
 def grasp(scan: MRScan, options: SeriesOptions, track: Track) -> Image:
     """GRASP: series of radial (or any) frames with total variation in time."""
     return _penalised(scan, options, track, "grasp", "temporal-tv")
 
 
-@method("llr", "mri")
+@method("llr", "mri", unit="series")
 def llr(scan: MRScan, options: SeriesOptions, track: Track) -> Image:
     """Locally low rank: series whose small blocks change along few curves, any sampling."""
     return _penalised(scan, options, track, "llr", "llr")
 
 
-@method("low-rank-sparse", "mri")
+@method("low-rank-sparse", "mri", unit="series")
 def low_rank_sparse(scan: MRScan, options: SeriesOptions, track: Track) -> Image:
     """Low rank plus sparse: series of a background and what is sparse in temporal frequency."""
     return _penalised(scan, options, track, "low-rank-sparse", "low-rank-sparse")
 
 
-@method("subspace", "mri")
+@method("subspace", "mri", unit="series")
 def subspace(scan: MRScan, options: SubspaceOptions, track: Track) -> Image:
     """Temporal subspace (as T2 shuffling): few coefficient images, locally low rank."""
 

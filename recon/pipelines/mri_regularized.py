@@ -36,7 +36,7 @@ class WaveletOptions(RawOptions):
     calibration: int = option(24, "width of the k-space centre that the coil maps come from")
 
 
-@method("l1-wavelet", "mri")
+@method("l1-wavelet", "mri", unit="volume", takes_maps=True)
 def l1_wavelet(scan: MRScan, options: WaveletOptions, track: Track) -> Image:
     """Compressed sensing: ESPIRiT maps, reweighted l1 of wavelets and curvelets, any sampling."""
 
@@ -57,13 +57,13 @@ class VariationOptions(RawOptions):
     calibration: int = option(24, "width of the k-space centre that the coil maps come from")
 
 
-@method("tv", "mri")
+@method("tv", "mri", unit="volume", takes_maps=True)
 def tv(scan: MRScan, options: VariationOptions, track: Track) -> Image:
     """Total variation: ESPIRiT maps, edges kept and plains flattened, any sampling."""
     return _variation(scan, options, track, "tv")
 
 
-@method("tgv", "mri")
+@method("tgv", "mri", unit="volume", takes_maps=True)
 def tgv(scan: MRScan, options: VariationOptions, track: Track) -> Image:
     """Total generalised variation: as TV, without its stairs where intensity ramps."""
     return _variation(scan, options, track, "tgv")

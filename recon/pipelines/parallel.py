@@ -38,7 +38,7 @@ class GrappaOptions(PartialFourierOptions):
     calibration: int = option(48, CALIBRATION)
 
 
-@method("grappa", "mri")
+@method("grappa", "mri", unit="volume")
 def grappa(scan: MRScan, options: GrappaOptions, track: Track) -> Image:
     """GRAPPA: missing samples from their neighbours in all coils, root sum of squares."""
     _require_cartesian("grappa", scan)
@@ -68,7 +68,7 @@ class SpiritOptions(GrappaOptions):
     iterations: int = option(20, "conjugate gradient steps")
 
 
-@method("spirit", "mri")
+@method("spirit", "mri", unit="volume")
 def spirit(scan: MRScan, options: SpiritOptions, track: Track) -> Image:
     """SPIRiT: k-space that agrees with calibrated kernels everywhere, root sum of squares."""
     _require_cartesian("spirit", scan)
@@ -99,7 +99,7 @@ class NlinvOptions(RawOptions):
     iterations: int = option(10, "Gauss-Newton steps: more show more detail, and more noise")
 
 
-@method("nlinv", "mri")
+@method("nlinv", "mri", unit="volume")
 def nlinv(scan: MRScan, options: NlinvOptions, track: Track) -> Image:
     """NLINV: image and coil maps together, no calibration region needed, any sampling."""
 
@@ -128,7 +128,7 @@ class NoiseOptions(RawOptions):
     seed: int = option(1, "of the replicas' noise")
 
 
-@method("g-factor", "mri")
+@method("g-factor", "mri", unit="volume", takes_maps=True)
 def g_factor(scan: MRScan, options: NoiseOptions, track: Track) -> Image:
     """g-factor of SENSE: in closed form on a lattice of samples, else by pseudo replicas."""
     _require_cartesian("g-factor", scan)
@@ -143,7 +143,7 @@ def g_factor(scan: MRScan, options: NoiseOptions, track: Track) -> Image:
     return each_volume(ready, solve, track, "g-factor", _steps(options))
 
 
-@method("snr", "mri")
+@method("snr", "mri", unit="volume", takes_maps=True)
 def snr(scan: MRScan, options: NoiseOptions, track: Track) -> Image:
     """SENSE image in units of the standard deviation of its noise; needs a noise scan."""
     if scan.noise is None and not scan.header.get("whitened"):

@@ -85,6 +85,9 @@ class Method:
     """A registered reconstruction method.
 
     `run(scan, options, track)` returns an `Image`; `options` is the dataclass of its options.
+    `unit` is what it reconstructs independently of the rest of the scan: each "volume", each
+    "series" (all but the slices), or only the "scan". `takes_maps` says whether it uses coil maps
+    that the centre of k-space decides: they can be made before a scan is complete.
     """
 
     name: str
@@ -92,6 +95,8 @@ class Method:
     summary: str
     run: Recipe
     options_type: type
+    unit: str = "scan"
+    takes_maps: bool = False
 
     @property
     def options(self) -> tuple[Option, ...]:
@@ -141,13 +146,20 @@ class MethodList(tuple[Method, ...]):
 _registry: dict[tuple[str, str], Method] = {}  # by modality and name
 
 
-def method(name: str, modality: str) -> Callable[[Recipe], Recipe]:
-    """Register ``(scan, options, track) -> Image``; the docstring's first line is its summary."""
+def method(
+    name: str, modality: str, unit: str = "scan", *, takes_maps: bool = False
+) -> Callable[[Recipe], Recipe]:
+    """Register ``(scan, options, track) -> Image``; the docstring's first line is its summary.
+
+    `unit` and `takes_maps` are those of `Method`.
+    """
 
     def register(recipe: Recipe) -> Recipe:
         hints = typing.get_type_hints(recipe)
         summary = (inspect.getdoc(recipe) or "").splitlines()[0].rstrip(".")
-        _registry[modality, name] = Method(name, modality, summary, recipe, hints["options"])
+        _registry[modality, name] = Method(
+            name, modality, summary, recipe, hints["options"], unit, takes_maps
+        )
         return recipe
 
     return register
@@ -174,7 +186,11 @@ def find(name: str, scan: MRScan | CTScan) -> Method:
     ValueError
         No such method (the nearest name is suggested), or one of the other modality.
     """
-    modality = modality_of(scan)
+    return find_for(modality_of(scan), name)
+
+
+def find_for(modality: str, name: str) -> Method:
+    """The method called `name` of ``"mri"`` or ``"ct"``; raises as `find`."""
     names = [m.name for m in methods(modality)]
     if (modality, name) in _registry:
         return _registry[modality, name]

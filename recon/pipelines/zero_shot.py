@@ -37,7 +37,7 @@ class ZeroShotOptions(RawOptions):
     seed: int = option(1, "of all that is random")
 
 
-@method("zs-ssl", "mri")
+@method("zs-ssl", "mri", unit="volume", takes_maps=True)
 def zero_shot(scan: MRScan, options: ZeroShotOptions, track: Track) -> Image:
     """Zero-shot self-supervised learning: an unrolled network trained on this scan alone."""
     _require_2d(scan, "zs-ssl")
@@ -63,7 +63,7 @@ class DipOptions(RawOptions):
     seed: int = option(1, "of all that is random")
 
 
-@method("dip", "mri")
+@method("dip", "mri", unit="volume", takes_maps=True)
 def dip_mr(scan: MRScan, options: DipOptions, track: Track) -> Image:
     """Deep image prior: an untrained band-limited network fitted to this scan."""
     _require_2d(scan, "dip")

@@ -6,14 +6,22 @@ import struct
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from ismrmrd import hdf5 as layouts
 from numpy.typing import NDArray
 
 from ..acquisitions import ACQUISITION_HEADER, Acquisitions
 from ..errors import FormatError
+from ..mrd_messages import (
+    ACQUISITION,
+    CLOSE,
+    CONFIG_FILE,
+    CONFIG_FILE_BYTES,
+    CONFIG_TEXT,
+    HEADER,
+    TEXT,
+    content_length,
+)
 from ..protocol import parse_header
 from ..raw_file import RawFile
 from ..readout_file import readout_file
@@ -21,15 +29,8 @@ from ..sniffing import start_of
 from ..stored import StoredReadouts, mapped
 
 NAME = "ISMRMRD stream"
-_CONFIG_FILE, _CONFIG_TEXT, _HEADER, _CLOSE, _TEXT = 1, 2, 3, 4, 5
-_ACQUISITION, _IMAGE, _WAVEFORM, _ARRAY = 1008, 1022, 1026, 1030
-_CONFIG_FILE_SIZE = 1024  # bytes, padded
-_IMAGE_HEADER, _WAVEFORM_HEADER = 198, 40
-# Bytes of an element by ISMRMRD's type number: 16 and 32 bit integers, floats, complex.
-_ITEM_SIZES = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4, 6: 8, 7: 8, 8: 16}
 _SNIFFED = 1 << 16
 _LARGEST_HEADER = 64 << 20
-_LARGEST_ARRAY = 1 << 48
 
 
 def matches(path: Path) -> bool:
@@ -40,11 +41,11 @@ def matches(path: Path) -> bool:
         if at + 6 > len(start):
             return False
         number, length = struct.unpack_from("<HI", start, at)
-        if number == _HEADER:
+        if number == HEADER:
             return start[at + 6 : at + 7] == b"<" and length < _LARGEST_HEADER
-        if number == _CONFIG_FILE:
-            at += 2 + _CONFIG_FILE_SIZE
-        elif number in (_CONFIG_TEXT, _TEXT):
+        if number == CONFIG_FILE:
+            at += 2 + CONFIG_FILE_BYTES
+        elif number in (CONFIG_TEXT, TEXT):
             at += 6 + length
         else:
             return False
@@ -68,10 +69,10 @@ def open_file(
     content = mapped(path)
     xml, places = None, []
     for number, at in _messages(content):
-        if number == _HEADER:
+        if number == HEADER:
             (length,) = struct.unpack("<I", content[at : at + 4].tobytes())
             xml = content[at + 4 : at + 4 + length].tobytes().decode("utf-8", "replace")
-        elif number == _ACQUISITION:
+        elif number == ACQUISITION:
             places.append(at)
     if xml is None or not places:
         raise FormatError(None, "", f"has {'no' if xml is None else 'a'} header and "
@@ -103,7 +104,7 @@ def _messages(content: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
         if at + 2 > size:
             raise FormatError(None, f"byte {at}", "ends without its closing message: truncated")
         number = int(content[at]) + 256 * int(content[at + 1])
-        if number == _CLOSE:
+        if number == CLOSE:
             return
         length = _length(content, number, at + 2)
         if at + 2 + length > size:
@@ -124,33 +125,9 @@ def _length(content: NDArray[np.uint8], number: int, at: int) -> int:
             raise FormatError(None, f"byte {at}", "a message is cut off: truncated")
         return int(struct.unpack(f"<{kind}", raw)[0])
 
-    def field(name: str, layout: Any, kind: str) -> int:
-        return value(layout.fields[name][1], kind)
-
-    if number == _CONFIG_FILE:
-        return _CONFIG_FILE_SIZE
-    if number in (_CONFIG_TEXT, _HEADER, _TEXT):
-        return 4 + value(0, "I")
-    if number == _ACQUISITION:
-        layout = ACQUISITION_HEADER
-        samples, coils, axes = (
-            field(name, layout, "H")
-            for name in ("number_of_samples", "active_channels", "trajectory_dimensions")
-        )
-        return int(layout.itemsize) + 4 * samples * (axes + 2 * coils)
-    if number == _IMAGE:
-        layout = layouts.image_header_dtype
-        shape = [value(layout.fields["matrix_size"][1] + 2 * i, "H") for i in range(3)]
-        item = _ITEM_SIZES.get(field("data_type", layout, "H"), 0)
-        text = value(_IMAGE_HEADER, "Q")
-        pixels = shape[0] * shape[1] * shape[2] * field("channels", layout, "H")
-        return min(_IMAGE_HEADER + 8 + text + item * pixels, _LARGEST_ARRAY)
-    if number == _WAVEFORM:
-        layout = layouts.waveform_header_dtype
-        samples, channels = (field(n, layout, "H") for n in ("number_of_samples", "channels"))
-        return _WAVEFORM_HEADER + 4 * samples * channels
-    if number == _ARRAY:
-        item, count = _ITEM_SIZES.get(value(0, "H"), 0), value(4, "H")
-        sizes = [value(6 + 8 * i, "Q") for i in range(min(count, 32))]
-        return min(6 + 8 * len(sizes) + item * int(np.prod(sizes, dtype=object)), _LARGEST_ARRAY)
-    raise FormatError(None, f"byte {at - 2}", f"message {number} is none of ISMRMRD's")
+    try:
+        return content_length(number, value)
+    except FormatError:
+        raise
+    except ValueError as error:
+        raise FormatError(None, f"byte {at - 2}", str(error)) from error

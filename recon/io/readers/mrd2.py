@@ -56,12 +56,12 @@ def open_file(path: Path, encoding: int | None = None) -> RawFile:
         if not isinstance(item, mrd.StreamItem.Acquisition):
             continue
         acquisition = item.value
-        heads.append(_head(acquisition, len(heads)))
+        heads.append(readout_header(acquisition, len(heads)))
         data.append(acquisition.data)
         trajectory.append(acquisition.trajectory.T)
     if not heads:
         raise FormatError(None, "data", "holds no readouts")
-    made = parse_header(_header(header).toXML())  # checked as one from a file
+    made = parse_header(ismrmrd_header(header).toXML())  # checked as one from a file
     acquisitions = Acquisitions.of(np.concatenate(heads), data, made, NAME, trajectory)
     return readout_file(acquisitions, encoding)
 
@@ -122,7 +122,7 @@ def _reader(mrd: Any, content: NDArray[np.uint8]) -> Any:
     return Reader()
 
 
-def _head(acquisition: Any, number: int) -> NDArray[np.void]:
+def readout_header(acquisition: Any, number: int) -> NDArray[np.void]:
     """A header in ISMRMRD's layout."""
     theirs, head = acquisition.head, np.zeros(1, ACQUISITION_HEADER)
     data, k = acquisition.data, acquisition.trajectory
@@ -163,7 +163,7 @@ def _head(acquisition: Any, number: int) -> NDArray[np.void]:
     return head
 
 
-def _header(theirs: Any) -> xsd.ismrmrdHeader:
+def ismrmrd_header(theirs: Any) -> xsd.ismrmrdHeader:
     """ISMRMRD's header with the elements that both have."""
     made = _element(xsd.ismrmrdHeader, theirs)
     assert isinstance(made, xsd.ismrmrdHeader)

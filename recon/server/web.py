@@ -1,0 +1,103 @@
+"""Watching a server: figures for Prometheus, its health, and a page that shows it live."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from urllib.parse import parse_qs, urlsplit
+
+from .figures import Figures
+
+_SECONDS = 10  # that a request may take
+# The page holds everything itself; images are patients'.
+_SAFE = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'self'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Watch:
+    """Serves ``/``, ``/metrics``, ``/health``, ``/state`` and ``/picture``.
+
+    All but ``/health`` ask for the token, if there is one: as a bearer or as ``?token=``.
+
+    Raises
+    ------
+    OSError
+        The port is taken.
+    """
+
+    def __init__(
+        self, figures: Figures, host: str, port: int, token: str = "",
+        context: ssl.SSLContext | None = None,
+    ) -> None:  # fmt: skip
+        class Handler(_Handler):
+            pass
+
+        Handler.figures, Handler.token = figures, token
+        self._server = ThreadingHTTPServer((host, port), Handler)
+        self._server.daemon_threads = True
+        if context is not None:  # the handshake is the handler's, in its own thread and time
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.port = int(self._server.server_address[1])
+        threading.Thread(target=self._server.serve_forever, name="watch", daemon=True).start()
+
+    def stop(self) -> None:
+        """Answer no more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    figures: Figures
+    token: str
+    timeout = _SECONDS
+    server_version, sys_version = "Spinray", ""
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        if parts.path == "/health":
+            status = 503 if self.figures.stopping else 200
+            body = {"status": "stopping" if self.figures.stopping else "ok"}
+            self._answer(json.dumps(body).encode(), "application/json", status)
+        elif not self._knows_token(parts.query):
+            self._answer(b"the token is missing\n", "text/plain; charset=utf-8", 401)
+        elif parts.path == "/":
+            page = files(__package__).joinpath("page.html").read_bytes()
+            self._answer(page, "text/html; charset=utf-8")
+        elif parts.path == "/metrics":
+            text = self.figures.prometheus().encode()
+            self._answer(text, "text/plain; version=0.0.4; charset=utf-8")
+        elif parts.path == "/state":
+            self._answer(json.dumps(self.figures.state()).encode(), "application/json")
+        elif parts.path == "/picture" and (picture := self.figures.picture):
+            self._answer(picture, "image/png")
+        else:
+            self._answer(b"not here\n", "text/plain; charset=utf-8", 404)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Requests are not worth a line each."""
+
+    def _knows_token(self, query: str) -> bool:
+        given = parse_qs(query).get("token", [""])[0]
+        bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        known = self.token.encode()
+        return any(hmac.compare_digest(text.encode(), known) for text in (given, bearer))
+
+    def _answer(self, body: bytes, kind: str, status: int = 200) -> None:
+        self.send_response(status)
+        for name, value in {
+            "Content-Type": kind, "Content-Length": str(len(body)), **_SAFE,
+        }.items():  # fmt: skip
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)

@@ -1,0 +1,81 @@
+"""A process that serves one session after another: ``python -m spinray.recon.server.worker FD``.
+
+What a session does to it, be it a crash or a memory that fills, the server survives.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
+from typing import Any
+
+from .order import Order
+from .session import Session
+from .stream import WORKING
+from .wire import part
+
+log = logging.getLogger("spinray")
+
+
+def main() -> None:
+    """Serve until the server closes the channel whose descriptor is the first argument."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the server says when to end
+        signal.signal(number, signal.SIG_IGN)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    channel = Connection(int(sys.argv[1]))
+    _warm_up()
+    channel.send({"ready": True})
+    while True:
+        try:
+            order = channel.recv()
+            handle = recv_handle(channel)
+        except (EOFError, OSError):
+            return
+        with socket.socket(fileno=handle) as connection:
+            outcome = _serve(connection, order, channel)
+        channel.send({"done": outcome})
+        if any(thread.name == WORKING for thread in threading.enumerate()):
+            os._exit(0)  # it reconstructs for nobody, and cannot be stopped otherwise
+
+
+def _serve(connection: socket.socket, order: Order, channel: Any) -> dict[str, Any]:
+    """Run a session with a log of its own."""
+    root, handlers = logging.getLogger(), []
+    shape = logging.Formatter(f"%(asctime)s {order.name} %(levelname)s %(message)s")
+    for handler in root.handlers:
+        handler.setFormatter(shape)
+    if order.log is not None:
+        handlers = [logging.FileHandler(order.log, encoding="utf-8")]
+        handlers[0].setFormatter(shape)
+        root.addHandler(handlers[0])
+    try:
+        outcome = Session(connection, order, channel.send).run()
+        log.info("%s", {k: v for k, v in outcome.items() if k != "problem"})
+        part(connection)
+        return outcome
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+
+
+def _warm_up() -> None:
+    """Load everything that a first session would wait for."""
+    import torch
+
+    from ..pipelines.dispatch import reconstruct
+    from ..scan import MRScan
+
+    generator = torch.Generator().manual_seed(0)
+    kspace = torch.randn((2, 32, 32), dtype=torch.complex64, generator=generator)
+    reconstruct(MRScan(kspace), "sense", iterations=1, progress=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""What broken, hostile and unlucky clients do: the next session is served, raw data are kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ismrmrd
+import numpy as np
+import psutil
+import pytest
+import scanner_files
+from mrd_client import Running, opened
+
+import spinray as sr
+from spinray.recon.io.mrd_messages import ACQUISITION, CONFIG_TEXT, HEADER, IMAGE, text_message
+from spinray.recon.server.recorder import Recorder
+from spinray.recon.server.wire import Limits, MessageReader, WireError
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return scanner_files.scan_file(tmp_path_factory.mktemp("scan"), slices=2)
+
+
+def require_serves(port: int, path: Path) -> None:
+    assert len(sr.send(path, port=port, method="rss")) == 2
+
+
+def kept(server: Running, before: set[Path], timeout: float = 30) -> Path:
+    """The raw data file that was not there before."""
+    deadline = time.monotonic() + timeout
+    while not (new := set(server.folder.glob("[0-9]*.h5")) - before):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return new.pop()
+
+
+def wait_for(server: Running, lines: list[Any], timeout: float = 60) -> None:
+    """Wait until these are on the disk."""
+    deadline = time.monotonic() + timeout
+    wanted = sum(line.data.nbytes for line in lines)
+    while sum(file.stat().st_size for file in server.folder.glob("*.mrd")) < wanted:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def acquisition_head(samples: int, coils: int) -> bytes:
+    head = np.zeros((), ismrmrd.hdf5.acquisition_header_dtype)
+    head["number_of_samples"], head["active_channels"] = samples, coils
+    return struct.pack("<H", ACQUISITION) + head.tobytes()
+
+
+def image_head(attributes: int) -> bytes:
+    head = np.zeros((), ismrmrd.hdf5.image_header_dtype)
+    head["matrix_size"], head["channels"], head["data_type"] = 65535, 65535, 8
+    return struct.pack("<H", IMAGE) + head.tobytes() + struct.pack("<Q", attributes)
+
+
+GARBAGE = np.random.default_rng(3).bytes(5000)
+HOSTILE = {
+    "nothing": b"",
+    "garbage": GARBAGE,
+    "zeros": bytes(5000),
+    "HTTP": b"GET / HTTP/1.1\r\nHost: scanner\r\n\r\n",
+    "2 GB of configuration": struct.pack("<HI", CONFIG_TEXT, 1 << 31) + b"x",
+    "4 GB of header": struct.pack("<HI", HEADER, (1 << 32) - 1) + b"x",
+    "a header that is none": text_message(HEADER, "<ismrmrdHeader/>"),
+    "no XML": text_message(HEADER, "\0\1\2"),
+    "entities": text_message(
+        HEADER, "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'>" + "".join(
+            f"<!ENTITY {b} '{f'&{a};' * 10}'>" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+        ) + "]><ismrmrdHeader>&i;</ismrmrdHeader>",
+    ),
+    "a readout before the header": acquisition_head(10, 1) + bytes(80),
+    "deep JSON": text_message(CONFIG_TEXT, '{"options":' * 20000) + text_message(HEADER, "<x/>"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_openings_that_are_none(server: Running, path: Path, name: str) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 10) as peer:
+        peer.sendall(HOSTILE[name])
+        peer.shutdown(socket.SHUT_WR)
+        peer.settimeout(10)
+        while peer.recv(1 << 16):  # it is not left hanging
+            pass
+    require_serves(server.port, path)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        acquisition_head(65535, 65535),  # 34 GB
+        acquisition_head(128, 32)[:50],
+        acquisition_head(128, 32) + bytes(100),
+        image_head(1 << 62),
+        GARBAGE,
+        struct.pack("<HHHH", 1030, 8, 0, 65535) + b"\xff" * 300,
+    ],
+)
+def test_scans_that_go_wrong_in_the_middle(server: Running, path: Path, rest: bytes) -> None:
+    """Half a message, sizes that no scanner has: what came before is kept."""
+    before = set(server.folder.glob("*.h5"))
+    client, lines = opened(server, path, "rss save=true")
+    client.send(*lines[:10])
+    client.out.write(rest)
+    client.out.flush()
+    client.socket.shutdown(socket.SHUT_WR)
+    client.answers()
+    data = ismrmrd.Dataset(str(kept(server, before)), create_if_needed=False)
+    assert data.number_of_acquisitions() == 10
+    assert all(data.read_acquisition(i) == lines[i] for i in range(10))
+    require_serves(server.port, path)
+
+
+def test_a_client_that_is_killed(server: Running, path: Path) -> None:
+    before = set(server.folder.glob("*.h5"))
+    client, lines = opened(server, path, "rss save=true")
+    client.send(*lines[:7])
+    wait_for(server, lines[:7])
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.out.detach()
+    client.socket.close()  # a reset, as of a process that died
+    data = ismrmrd.Dataset(str(kept(server, before)), create_if_needed=False)
+    assert data.number_of_acquisitions() == 7
+    require_serves(server.port, path)
+
+
+def test_readouts_that_contradict_each_other(server: Running, path: Path) -> None:
+    client, lines = opened(server, path)
+    other = ismrmrd.Acquisition.from_array(np.ones((3, 20), np.complex64))
+    client.send(*lines[:10], other, *lines[10:])
+    client.messages.close()
+    answers = client.answers()
+    assert any(text.startswith("error: ") for text in answers.texts)
+    require_serves(server.port, path)
+
+
+def test_slow_clients_do_not_keep_others_waiting(server: Running, path: Path) -> None:
+    """Fifty that drip: none of them gets a worker."""
+    peers = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(50)]
+    for peer in peers:
+        peer.sendall(text_message(HEADER, "<x/>")[:5])
+    begun = time.monotonic()
+    require_serves(server.port, path)
+    assert time.monotonic() - begun < 15
+    for peer in peers:
+        peer.close()
+
+
+def test_a_message_that_drips_is_not_waited_for() -> None:
+    ours, theirs = socket.socketpair()
+    reader = MessageReader(ours, Limits(idle=5.0, stall=1.0))
+    theirs.sendall(acquisition_head(128, 32)[:100])
+    begun = time.monotonic()
+    with pytest.raises(WireError, match="too little came for too long"):
+        reader.message()
+    assert 0.9 < time.monotonic() - begun < 3
+
+
+def workers(server: Running) -> list[psutil.Process]:
+    return psutil.Process(server.process.pid).children()
+
+
+def test_a_worker_that_is_killed(server: Running, path: Path) -> None:
+    before = set(server.folder.glob("*.h5"))
+    client, lines = opened(server, path, "rss save=true")
+    client.send(*lines[:9])
+    wait_for(server, lines[:9])
+    (worker,) = workers(server)
+    os.kill(worker.pid, signal.SIGKILL)
+    answers = client.answers()
+    assert answers.closed
+    assert answers.texts[-1] == "error: its worker ended unexpectedly"
+    data = ismrmrd.Dataset(str(kept(server, before)), create_if_needed=False)
+    assert data.number_of_acquisitions() == 9
+    require_serves(server.port, path)
+
+
+def test_a_server_that_is_killed_finds_what_it_had(
+    start: Callable[..., Running], path: Path
+) -> None:
+    first = start("--save")
+    client, lines = opened(first, path)
+    client.send(*lines[:12])
+    wait_for(first, lines[:12])
+    children = workers(first)
+    first.stop(signal.SIGKILL)
+    for child in children:
+        child.kill()
+    second = start("--folder", first.folder)
+    second.stop()
+    (found,) = first.folder.glob("[0-9]*.h5")
+    data = ismrmrd.Dataset(str(found), create_if_needed=False)
+    assert data.number_of_acquisitions() == 12
+    assert data.read_acquisition(11) == lines[11]
+
+
+def test_a_disk_that_is_full_ends_the_recording_not_the_session(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole readouts stay, half a one is cut away."""
+    readouts = scanner_files.readouts_of(path)
+    recorder = Recorder(tmp_path / "scan", readouts.xml)
+    pieces = [
+        head.tobytes() + np.ascontiguousarray(data).tobytes()
+        for head, data in zip(readouts.head, readouts.data, strict=True)
+    ]
+    recorder.add(ACQUISITION, memoryview(pieces[0]))
+    recorder.add(ACQUISITION, memoryview(pieces[1]))
+
+    def full(descriptor: int, buffers: Any) -> int:
+        os.write(descriptor, bytes(buffers[1])[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "writev", full)
+    with pytest.raises(OSError, match="No space left"):
+        recorder.add(ACQUISITION, memoryview(pieces[2]))
+    recorder.add(ACQUISITION, memoryview(pieces[3]))  # what comes after a gap is not kept
+    monkeypatch.undo()
+    data = ismrmrd.Dataset(str(recorder.finish()), create_if_needed=False)
+    assert data.number_of_acquisitions() == 2
+
+
+def test_scans_beyond_the_memory_are_refused(start: Callable[..., Running], path: Path) -> None:
+    small = start("--memory", 0.6)
+    readouts = scanner_files.readouts_of(path)
+    xml = readouts.xml.replace("<x>48</x>", "<x>4096</x>").replace("<y>48</y>", "<y>4096</y>")
+    with socket.create_connection(("127.0.0.1", small.port), 10) as peer:
+        peer.sendall(text_message(CONFIG_TEXT, "rss") + text_message(HEADER, xml))
+        peer.settimeout(20)
+        answer = b"".join(iter(lambda: peer.recv(1 << 16), b""))
+    assert b"error: the scan needs about" in answer
+    require_serves(small.port, path)

@@ -43,7 +43,7 @@ def pwls(
     """Minimise ``sum_i w_i (A x - y)_i^2 / 2 + R(x)``: penalised weighted least squares (MBIR).
 
     Separable quadratic surrogates, ordered subsets of the views and Nesterov's momentum; R is
-    `spinray.solvers.NeighborPenalty`. Every batch item is a problem of its own.
+    `spinray.solvers.NeighborPenalty`, in units that the items of a batch share.
 
     Parameters
     ----------

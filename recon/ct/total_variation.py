@@ -16,7 +16,7 @@ from ..solvers.total_variation import TotalVariationProx
 from .regularization_scale import gradient_noise, image_scale, operator_norm
 from .statistical import passes, view_subsets
 
-AUTO = {TotalVariationProx: 0.45, GeneralizedVariationProx: 0.6}  # slope over a gradient's noise
+AUTO = {TotalVariationProx: 0.5, GeneralizedVariationProx: 0.8}  # slope over a gradient's noise
 STEPS = 4  # of the proximal map, which goes on where the last update left it
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -74,7 +76,7 @@ def test_sart_never_steps_too_far_where_few_subsets_see_a_pixel() -> None:
         iterations=30,
         callback=lambda i, x, c: errors.append(float((x - 1).norm())),
     )
-    assert all(b <= a + 1e-12 for a, b in zip(errors, errors[1:], strict=False))
+    assert all(b <= a + 1e-12 for a, b in itertools.pairwise(errors))
     assert errors[-1] < 1e-3
 
 
@@ -143,7 +145,7 @@ def test_mlem_keeps_the_counts_and_raises_the_likelihood(problem) -> None:
         costs.append(divergence(projected, y))
 
     x = mlem(Matrix(matrix), y, iterations=400, callback=watch)
-    assert all(bool((b <= a + 1e-12).all()) for a, b in zip(costs, costs[1:], strict=False))
+    assert all(bool((b <= a + 1e-12).all()) for a, b in itertools.pairwise(costs))
     slope = (1 - y / (x @ matrix.mT)) @ matrix  # Karush, Kuhn and Tucker
     assert float((slope * x).abs().max()) < 1e-2
     assert float(slope.min()) > -1e-2
@@ -195,6 +197,6 @@ def test_order_takes_each_subset_once_and_goes_far(count) -> None:
     assert sorted(order) == list(range(count))
     if count > 6:
         steps = [
-            min((b - a) % count, (a - b) % count) for a, b in zip(order, order[1:], strict=False)
+            min((b - a) % count, (a - b) % count) for a, b in itertools.pairwise(order)
         ]
         assert min(steps) > count // 5

@@ -265,7 +265,7 @@ def speed(data: Path, report_so_far: Report) -> Iterator[Report]:
     }  # fmt: skip
     print(report, flush=True)
     yield report
-    for name, count in report_so_far["iterations"].items():
+    for name, count in report_so_far.get("iterations", {}).items():
         if name not in ("SIRT", "CGLS"):
             continue
         run = Astra(head, name)

@@ -71,7 +71,7 @@ def test_photons_are_told_by_readings_noise_or_the_user(fan) -> None:
     bare = sr.CTScan(fan.sinogram, fan.geometry)
     guessed = photons_of(bare)
     assert guessed.source == "noise of the line integrals"
-    assert float(guessed.blank) == pytest.approx(3e4, rel=0.4)
+    assert 1.2e4 < float(guessed.blank) < 6e4  # columns of 4 mm see the edges as noise
     assert float(photons_of(bare, 1e5).blank) == 1e5
     with pytest.raises(ValueError, match="photons must be above 0"):
         photons_of(bare, 0.0)
@@ -91,9 +91,7 @@ def test_a_dead_pixel_weighs_nothing(fan) -> None:
 def test_stacks_are_solved_together(fan) -> None:
     stack = sr.CTScan(torch.stack([fan.sinogram, fan.sinogram]), fan.geometry)
     image = sr.reconstruct(stack, "pwls", iterations=3, photons=3e4)
-    one = sr.reconstruct(
-        sr.CTScan(fan.sinogram, fan.geometry), "pwls", iterations=3, photons=3e4
-    )
+    one = sr.reconstruct(sr.CTScan(fan.sinogram, fan.geometry), "pwls", iterations=3, photons=3e4)
     assert tuple(image.data.shape) == (2, *one.data.shape)
     torch.testing.assert_close(image.data[1], one.data, rtol=1e-3, atol=1e-5)
 

@@ -196,7 +196,5 @@ def test_order_takes_each_subset_once_and_goes_far(count) -> None:
     order = spread_order(count)
     assert sorted(order) == list(range(count))
     if count > 6:
-        steps = [
-            min((b - a) % count, (a - b) % count) for a, b in itertools.pairwise(order)
-        ]
+        steps = [min((b - a) % count, (a - b) % count) for a, b in itertools.pairwise(order)]
         assert min(steps) > count // 5

@@ -383,7 +383,8 @@ def analytic_image(scan: CTScan) -> Tensor | None:
 
 def _continued(volume: Tensor) -> Tensor:
     """Empty slices of ``(*batch, z, y, x)`` at both ends take the nearest one's values."""
-    filled = (volume != 0).flatten(0, -4).any(0).flatten(1).any(1).nonzero().flatten()
+    slices = (volume != 0).reshape(-1, *volume.shape[-3:]).any(0).flatten(1).any(1)
+    filled = slices.nonzero().flatten()
     if not len(filled):
         return volume
     low, high = int(filled[0]), int(filled[-1])

@@ -30,5 +30,9 @@ from .scatter import fit_scatter_kernel as fit_scatter_kernel
 from .spectra import Spectrum as Spectrum
 from .spectra import read_spectrum as read_spectrum
 from .spectra import tube_spectrum as tube_spectrum
+from .statistical import mltr as mltr
+from .statistical import pwls as pwls
+from .total_variation import tgv as tgv
 from .total_variation import tv as tv
 from .truncation import extrapolate_truncation as extrapolate_truncation
+from .view_subsets import ordered_views as ordered_views

@@ -62,7 +62,10 @@ def regularized_sense(
     Med 65, 480 (2011).
     """
     strength = _strength(A.adjoint(y), weight, len(A.domain_shape))
-    maps = {"tv": TotalVariationProx, "tgv": GeneralizedVariationProx}
+    maps: dict[str, type[TotalVariationProx] | type[GeneralizedVariationProx]] = {
+        "tv": TotalVariationProx,
+        "tgv": GeneralizedVariationProx,
+    }
     if penalty not in maps:
         raise ValueError(f"penalty must be tv or tgv, got {penalty!r}")
     return fista(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -45,6 +47,18 @@ class XRayTransform(LinearOperator):
         super().__init__(volume.shape, geometry.shape)
         self.geometry, self.volume = geometry, volume
         self._projector = Projector(geometry, volume, model=model, memory_limit=memory_limit)
+
+    def views(self, index: slice) -> XRayTransform:
+        """The transform of some of the views, as ordered subsets take them."""
+        projector = self._projector
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what all views do not see was told of
+            return XRayTransform(
+                self.geometry[index],
+                self.volume,
+                model=projector.model,
+                memory_limit=projector.memory_limit,
+            )
 
     def norm(
         self,

@@ -1,4 +1,4 @@
-"""CT methods: from line integrals to attenuation per mm."""
+"""Analytic CT methods: from line integrals to attenuation per mm."""
 
 from __future__ import annotations
 
@@ -12,23 +12,18 @@ from ...kernels.ct.geometry import (
     CircularBeam,
     ConeBeam,
     DivergentBeam,
-    FanBeam,
     HelicalBeam,
     ParallelBeam,
 )
 from ..ct import center_of_rotation
 from ..ct import fbp as filtered_backprojection
 from ..ct import fdk as feldkamp
-from ..ct import tv as solve_tv
 from ..ct import wfbp as weighted_backprojection
-from ..ct.analytic import warn_of_truncation
 from ..ct.center import CenterMethod
 from ..ct.filters import WINDOWS, mtf50
 from ..ct.redundancy import angular_range
 from ..image import Image, supine_affine
-from ..operators import XRayTransform
 from ..scan import CTScan
-from ..solvers import sirt as solve_sirt
 from .ct_chain import ReadingOptions, grid_of
 from .registry import Track, method, option
 
@@ -48,7 +43,9 @@ class FbpOptions(ReadingOptions):
 @method("fbp", "ct")
 def fbp(scan: CTScan, options: FbpOptions, track: Track) -> Image:
     """Filtered back projection of parallel and fan beams."""
-    data = _fbp(scan, options.filter, options.cutoff)
+    data = filtered_backprojection(
+        scan.sinogram, scan.geometry, scan.grid, filter=options.filter, cutoff=options.cutoff
+    )
     return ct_image(scan, data, options.filter, options.cutoff)
 
 
@@ -85,59 +82,6 @@ def wfbp(scan: CTScan, options: WfbpOptions, track: Track) -> Image:
         scan.sinogram, scan.geometry, scan.grid, filter=options.filter, cutoff=options.cutoff
     )
     return ct_image(scan, data, options.filter, options.cutoff)
-
-
-@dataclass(frozen=True)
-class SirtOptions(ReadingOptions):
-    """Options of `sirt`."""
-
-    iterations: int = option(100, "steps; more sharpen the image, and its noise")
-    nonnegative: bool = option(True, "keep attenuation at or above zero")
-
-
-@method("sirt", "ct")
-def sirt(scan: CTScan, options: SirtOptions, track: Track) -> Image:
-    """Simultaneous iterative reconstruction: least squares stopped early, any geometry."""
-    _warn_of_truncation(scan)
-    with track("sirt", options.iterations) as step:
-        data = solve_sirt(
-            XRayTransform(scan.geometry, scan.grid),
-            scan.sinogram,
-            iterations=options.iterations,
-            nonnegative=options.nonnegative,
-            callback=step,
-        )
-    return ct_image(scan, data)
-
-
-@dataclass(frozen=True)
-class TvOptions(ReadingOptions):
-    """Options of `tv`."""
-
-    weight: float = option(
-        1e-3, "weight of the total variation, in units that do not change with the data's scale"
-    )
-    iterations: int = option(60, "FISTA steps")
-    nonnegative: bool = option(True, "keep attenuation at or above zero")
-
-
-@method("tv", "ct")
-def tv(scan: CTScan, options: TvOptions, track: Track) -> Image:
-    """Total variation with a least-squares data term by FISTA, for few views or low dose."""
-    geometry = scan.geometry
-    _warn_of_truncation(scan)
-    analytic = isinstance(geometry, ParallelBeam | FanBeam) and covers_every_ray(geometry)
-    with track("tv", options.iterations) as step:
-        data = solve_tv(
-            XRayTransform(scan.geometry, scan.grid),
-            scan.sinogram,
-            weight=options.weight,
-            iterations=options.iterations,
-            nonnegative=options.nonnegative,
-            initial=_fbp(scan, "hann") if analytic else None,
-            callback=step,
-        )
-    return ct_image(scan, data)
 
 
 def centred(
@@ -177,17 +121,6 @@ def covers_every_ray(geometry: CircularBeam) -> bool:
     """Whether the views suffice for an analytic method."""
     covered, needed = angular_range(geometry)
     return covered >= needed
-
-
-def _fbp(scan: CTScan, filter_name: str, cutoff: float = 1.0) -> Tensor:
-    return filtered_backprojection(
-        scan.sinogram, scan.geometry, scan.grid, filter=filter_name, cutoff=cutoff
-    )
-
-
-def _warn_of_truncation(scan: CTScan) -> None:
-    if isinstance(scan.geometry, CircularBeam):
-        warn_of_truncation(scan.sinogram, scan.geometry)
 
 
 def ct_image(scan: CTScan, data: Tensor, kernel: str | None = None, cutoff: float = 1.0) -> Image:

@@ -216,8 +216,8 @@ def modality_of(scan: MRScan | CTScan) -> str:
 
 def _all() -> Iterator[Method]:
     names = (
-        "mri", "mri_regularized", "mri_dynamic", "parallel", "multislice", "ct", "learned",
-        "diffusion", "zero_shot",
+        "mri", "mri_regularized", "mri_dynamic", "parallel", "multislice", "ct",
+        "ct_iterative", "learned", "diffusion", "zero_shot",
     )  # fmt: skip
     for module in names:
         import_module(f".{module}", __package__)  # registers its recipes

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..arrays import lengths
 from ..operators.base import Shape
 from ..operators.difference import FiniteDifference
+from .proximal import non_negative
 
 RATIO = 2.0  # of the weights of second to first order, as in Knoll's paper
 
@@ -25,6 +26,8 @@ class GeneralizedVariationProx:
         Axes of space, the last of ``(*batch, *shape)``.
     weight
         Of the total generalised variation.
+    nonnegative
+        Keep x >= 0.
     steps
         Primal-dual steps a call.
 
@@ -34,19 +37,22 @@ class GeneralizedVariationProx:
     Med 65, 480 (2011).
     """
 
-    def __init__(self, shape: Shape, weight: float, *, steps: int = 10) -> None:
+    def __init__(
+        self, shape: Shape, weight: float, *, nonnegative: bool = False, steps: int = 10
+    ) -> None:
         self.gradient = FiniteDifference(shape)
-        self.weight, self.steps = weight, steps
+        self.weight, self.nonnegative, self.steps = weight, nonnegative, steps
         d = len(shape)
         # |(D x - w, E w)|^2 <= this |(x, w)|^2, as |D|^2 and |E|^2 are below 4 d
         self._rate = ((8 * d + 1 + (16 * d + 1) ** 0.5) / 2) ** -0.5
         self._state: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
-    def __call__(self, v: Tensor, t: float) -> Tensor:
-        """Apply the map to ``(*batch, *shape)``."""
-        strength = t * self.weight
+    def __call__(self, v: Tensor, t: float | Tensor) -> Tensor:
+        """Apply the map to ``(*batch, *shape)``; with a t for each voxel, in that metric."""
+        mean = float(t.mean()) if isinstance(t, Tensor) else t
+        strength, metric = mean * self.weight, mean / t if isinstance(t, Tensor) else 1.0
         if strength == 0:
-            return v
+            return self._project(v)
         d = len(self.gradient.domain_shape)
         if self._state is None:
             p = torch.zeros_like(self.gradient(v))
@@ -57,12 +63,17 @@ class GeneralizedVariationProx:
             p = _clipped(p + rate * (self.gradient(x_ahead) - w_ahead), strength, (-d - 1,))
             q = q + rate * _symmetric(self.gradient(w_ahead), d)
             q = _clipped(q, RATIO * strength, (-d - 2, -d - 1))
-            x_new = (x - rate * self.gradient.adjoint(p)).add_(v, alpha=rate).div_(1 + rate)
+            pull = rate * metric
+            x_new = (x - rate * self.gradient.adjoint(p)).add_(pull * v).div_(1 + pull)
+            x_new = self._project(x_new)
             w_new = w + rate * (p - self.gradient.adjoint(_symmetric(q, d)))
             x_ahead, w_ahead = 2 * x_new - x, 2 * w_new - w
             x, w = x_new, w_new
         self._state = x, w, p, q
         return x
+
+    def _project(self, x: Tensor) -> Tensor:
+        return non_negative(x) if self.nonnegative else x
 
 
 def _symmetric(field: Tensor, d: int) -> Tensor:

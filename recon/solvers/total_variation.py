@@ -41,16 +41,16 @@ class TotalVariationProx:
         self.weight, self.nonnegative, self.steps = weight, nonnegative, steps
         self._dual: Tensor | None = None
 
-    def __call__(self, v: Tensor, t: float) -> Tensor:
-        """Apply the map to ``(*batch, *shape)``."""
+    def __call__(self, v: Tensor, t: float | Tensor) -> Tensor:
+        """Apply the map to ``(*batch, *shape)``; with a t for each voxel, in that metric."""
         strength = t * self.weight
-        if strength == 0:
+        if self.weight == 0 or (not isinstance(strength, Tensor) and strength == 0):
             return self._project(v)
         axis = -len(self.gradient.domain_shape) - 1
         p = self._dual
         if p is None:
             p = torch.zeros_like(self.gradient(v))
-        rate = 1 / (4 * len(self.gradient.domain_shape) * strength)
+        rate = 1 / (4 * len(self.gradient.domain_shape) * self._largest(strength))
         ahead, momentum = p, 1.0
         for _ in range(self.steps):
             new = self.gradient(self._primal(v, ahead, strength)).mul_(rate).add_(ahead)
@@ -61,8 +61,19 @@ class TotalVariationProx:
         self._dual = p
         return self._primal(v, p, strength)
 
-    def _primal(self, v: Tensor, p: Tensor, strength: float) -> Tensor:
+    def _primal(self, v: Tensor, p: Tensor, strength: float | Tensor) -> Tensor:
         return self._project(self.gradient.adjoint(p).mul_(-strength).add_(v))
+
+    def _largest(self, strength: float | Tensor) -> float | Tensor:
+        """Of a voxel and the next along each axis, ``(*batch, 1, *shape)``: it bounds the dual."""
+        if not isinstance(strength, Tensor):
+            return strength
+        ndim = len(self.gradient.domain_shape)
+        largest = strength.clone()
+        for axis, n in enumerate(self.gradient.domain_shape):
+            here = largest.narrow(axis - ndim, 0, n - 1)
+            torch.maximum(here, strength.narrow(axis - ndim, 1, n - 1), out=here)
+        return largest.unsqueeze(-ndim - 1)
 
     def _project(self, x: Tensor) -> Tensor:
         return non_negative(x) if self.nonnegative else x

@@ -1,0 +1,241 @@
+"""PWLS, Poisson likelihood, TV and TGV by subsets against dense solutions and each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from helpers import dense
+
+import spinray as sr
+from spinray.datasets import reference_image, simulate_ct
+from spinray.recon import ct
+from spinray.recon.ct.regularization_scale import gradient_noise, image_scale
+from spinray.recon.ct.statistical import TransmissionLikelihood
+from spinray.recon.operators import FiniteDifference, XRayTransform
+from spinray.recon.solvers import NeighborPenalty, Term, primal_dual
+from spinray.recon.solvers.ordered_subsets import LeastSquares, separable_curvature
+from spinray.recon.solvers.proximal import group_soft_threshold
+from spinray.recon.solvers.subsets import whole
+
+WATER = 0.02
+GRID = sr.VolumeGrid((10, 11), (2.0, 2.0))
+
+
+@pytest.fixture
+def small() -> tuple[XRayTransform, torch.Tensor, torch.Tensor]:
+    """A parallel scan of a square with noise, and its weights, in float64."""
+    A = XRayTransform(sr.ParallelBeam(np.arange(24) * np.pi / 24, 18, 1.5), GRID)
+    image = torch.zeros(GRID.shape, dtype=torch.float64)
+    image[3:7, 3:8] = WATER
+    clean = A(image)
+    counts = ct.simulate_counts(clean, 1e3, seed=0)
+    return A, ct.line_integrals(counts, 1e3), ct.statistical_weights(counts)
+
+
+def penalty_of(A, y, w, weight=0.7, edge=0.02, potential="q-ggmrf") -> NeighborPenalty:
+    strength = weight * gradient_noise(whole(A), w.sqrt())
+    delta = edge * image_scale(whole(A), y)
+    return NeighborPenalty(A.domain_shape, strength, delta, potential=potential)
+
+
+def cost(A, y, w, penalty, x) -> float:
+    return float((w * (A(x) - y).square()).sum() / 2 + penalty.value(x))
+
+
+def test_curvature_bounds_the_hessian_of_the_data_term(small) -> None:
+    A, y, w = small
+    matrix = dense(A, dtype=torch.float64)
+    hessian = matrix.T @ (w.flatten()[:, None] * matrix)
+    for subsets in (ct.ordered_views(A, 1), ct.ordered_views(A, 5)):
+        bound = separable_curvature(LeastSquares(subsets, y, w)).flatten()
+        assert float(torch.linalg.eigvalsh(torch.diag(bound) - hessian).min()) > -1e-9 * bound.max()
+
+
+def test_quadratic_pwls_is_the_solution_of_its_equations(small) -> None:
+    A, y, w = small
+    penalty = penalty_of(A, y, w, weight=0.05, potential="quadratic")
+    matrix = dense(A, dtype=torch.float64)
+    rough = torch.stack(
+        [penalty.gradient(e.reshape(A.domain_shape)).flatten() for e in torch.eye(110).double()]
+    )
+    normal = matrix.T @ (w.flatten()[:, None] * matrix) + rough
+    expected = torch.linalg.solve(normal, matrix.T @ (w * y).flatten()).reshape(A.domain_shape)
+    x = ct.pwls(
+        ct.ordered_views(A, 1), y, w, weight=0.05, potential="quadratic", nonnegative=False,
+        iterations=3000,
+    )  # fmt: skip
+    assert float((x - expected).norm() / expected.norm()) < 1e-6
+
+
+@pytest.mark.parametrize("potential", ["huber", "q-ggmrf"])
+def test_every_step_without_momentum_lowers_the_cost(small, potential) -> None:
+    A, y, w = small
+    penalty = penalty_of(A, y, w, potential=potential)
+    costs = [cost(A, y, w, penalty, torch.zeros(A.domain_shape).double())]
+    ct.pwls(
+        ct.ordered_views(A, 1), y, w, potential=potential, momentum=False, iterations=60,
+        callback=lambda i, x, c: costs.append(cost(A, y, w, penalty, x)),
+    )  # fmt: skip
+    assert all(b < a for a, b in itertools.pairwise(costs))
+
+
+def test_pwls_ends_where_no_step_leads_down_and_subsets_end_there_too(small) -> None:
+    A, y, w = small
+    penalty = penalty_of(A, y, w)
+    x = ct.pwls(ct.ordered_views(A, 1), y, w, iterations=3000)
+    slope = A.adjoint(w * (A(x) - y)) + penalty.gradient(x)
+    size = float(A.adjoint(w * y).abs().max())
+    assert float(slope[x > 0].abs().max()) < 1e-5 * size
+    assert float(slope[x == 0].min()) > -1e-5 * size
+    assert bool((x == 0).any())
+    subsets = ct.ordered_views(A, 4)
+    fast = ct.pwls(subsets, y, w, iterations=300)
+    assert float((fast - x).norm() / x.norm()) < 3e-2
+    slow = ct.pwls(ct.ordered_views(A, 1), y, w, iterations=8)
+    assert float((ct.pwls(subsets, y, w, iterations=8) - x).norm()) < 0.7 * float((slow - x).norm())
+
+
+def test_weights_of_the_penalty_have_no_unit(small) -> None:
+    A, y, w = small
+    x = ct.pwls(A, y, w, iterations=60)
+    metres = XRayTransform(
+        dataclasses.replace(A.geometry, column_spacing=1.5e-3),
+        sr.VolumeGrid(GRID.shape, (2e-3, 2e-3)),
+    )
+    torch.testing.assert_close(ct.pwls(metres, y, w, iterations=60) / 1e3, x, rtol=1e-4, atol=1e-6)
+    # half the line integrals with a quarter of their variance: the same problem of half the image
+    torch.testing.assert_close(2 * ct.pwls(A, y / 2, 4 * w, iterations=60), x, rtol=1e-4, atol=1e-6)
+    tv = ct.tv(A, y, weights=w, weight="auto", iterations=60)
+    half = ct.tv(A, y / 2, weights=4 * w, weight="auto", iterations=60)
+    torch.testing.assert_close(2 * half, tv, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_tv_is_the_minimiser_that_primal_dual_finds(small, weighted) -> None:
+    A, y, w = small
+    root = (w / w.mean()).sqrt() if weighted else torch.ones_like(w)
+    x = ct.tv(
+        ct.ordered_views(A, 1), y, weight=3e-4, weights=root.square() if weighted else None,
+        iterations=1000,
+    )  # fmt: skip
+    subsets = whole(A)
+    norm = A.norm(dtype=torch.float64)
+    strength = 3e-4 * norm**2 * image_scale(subsets, y)
+    variation = Term(
+        FiniteDifference(GRID.shape), lambda v, t: group_soft_threshold(v, t * strength, -3)
+    )
+    matrix = root[..., None, None] * dense(A, dtype=torch.float64).reshape(*A.range_shape, 10, 11)
+    expected = primal_dual(
+        _Dense(matrix.flatten(0, 1)), (root * y).flatten(), [variation], iterations=3000,
+        nonnegative=True,
+    )  # fmt: skip
+    assert float((x - expected).norm() / expected.norm()) < 5e-3
+
+
+class _Dense(sr.LinearOperator):
+    dtype = torch.float64
+
+    def __init__(self, matrix: torch.Tensor) -> None:
+        super().__init__(tuple(matrix.shape[1:]), (len(matrix),))
+        self.matrix = matrix
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tensordot(self.matrix, x, 2)
+
+    def adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        return torch.tensordot(y, self.matrix, 1)
+
+
+def test_slope_of_the_likelihood_is_its_derivative(small) -> None:
+    A, y, _ = small
+    photons = torch.poisson(50 * torch.exp(-y), generator=torch.Generator().manual_seed(0))
+    term = TransmissionLikelihood(whole(A), photons, 50.0, 2.0)
+    p = (y + 0.1).clone().requires_grad_()
+    mean = 50 * torch.exp(-p) + 2
+    (expected,) = torch.autograd.grad((mean - torch.xlogy(photons, mean)).sum(), p)
+    torch.testing.assert_close(term.slope(0, p.detach().clone()), expected)
+
+
+def test_many_photons_make_likelihood_and_least_squares_agree_and_few_do_not(small) -> None:
+    A, y, _ = small
+    smooth = A(ct.pwls(A, y, torch.ones_like(y), iterations=30))
+    photons = 1e6 * torch.exp(-smooth)
+    one = ct.pwls(ct.ordered_views(A, 1), smooth, photons, iterations=500)
+    other = ct.mltr(ct.ordered_views(A, 1), photons, 1e6, iterations=500)
+    assert float((one - other).norm() / one.norm()) < 2e-3
+    few = torch.poisson(5 * torch.exp(-y), generator=torch.Generator().manual_seed(1))
+    assert bool((few == 0).any())
+    assert bool(torch.isfinite(ct.mltr(A, few, 5.0)).all())
+
+
+def test_low_dose_gains_over_fbp_at_any_dose() -> None:
+    for photons in (3e3, 3e4):
+        scan = simulate_ct(geometry="fan", views=200, columns=160, photons=photons, seed=0)
+        truth = reference_image(scan).data
+
+        def error(image: sr.Image, truth: torch.Tensor = truth) -> float:
+            return float((image.data - truth).square().mean().sqrt())
+
+        best = min(
+            error(sr.reconstruct(scan, "fbp", filter="hann", cutoff=c)) for c in (1.0, 0.8, 0.6)
+        )
+        for method, options in (("pwls", {}), ("mltr", {}), ("tv", {"weight": "auto"})):
+            assert error(sr.reconstruct(scan, method, **options)) < 0.71 * best  # 3 dB
+
+
+def test_rays_that_weigh_nothing_are_not_heard(small) -> None:
+    A, y, w = small
+    w = w.clone()
+    w[3:5, 4:9] = 0
+    wrong = y.clone()
+    wrong[3:5, 4:9] = 50.0
+    clean = torch.where(w > 0, y, 0.0)
+    # without a penalty, whose unit the data's scale would change
+    one, other = (ct.pwls(A, data, w, weight=0.0, iterations=50) for data in (wrong, clean))
+    torch.testing.assert_close(one, other)
+
+
+def test_masks_keep_the_rest_at_zero(small) -> None:
+    A, y, w = small
+    mask = torch.zeros(GRID.shape, dtype=torch.bool)
+    mask[2:8, 2:9] = True
+    for x in (
+        ct.pwls(A, y, w, mask=mask, iterations=20),
+        ct.tv(A, y, mask=mask, iterations=20),
+        ct.tgv(A, y, mask=mask, iterations=20),
+    ):
+        assert bool((x[~mask] == 0).all())
+        assert float(x[mask].mean()) > 0.2 * WATER
+
+
+def test_what_cannot_be_is_refused_by_name(small) -> None:
+    A, y, w = small
+    with pytest.raises(ValueError, match="weights must be finite, 0 or more and not all 0"):
+        ct.pwls(A, y, -w)
+    with pytest.raises(ValueError, match="weights must be finite, 0 or more and not all 0"):
+        ct.tv(A, y, weights=0 * w)
+    with pytest.raises(ValueError, match=r"weights has shape \(24, 17\)"):
+        ct.pwls(A, y, w[:, 1:])
+    with pytest.raises(ValueError, match=r"data has shape \(23, 18\)"):
+        ct.pwls(A, y[1:], w)
+    with pytest.raises(ValueError, match="edge above 0"):
+        ct.pwls(A, y, w, edge=0.0)
+    with pytest.raises(ValueError, match='"auto" with weights'):
+        ct.tv(A, y, weight="auto")
+    with pytest.raises(ValueError, match="blank must be above 0"):
+        ct.mltr(A, w, 0.0)
+    with pytest.raises(ValueError, match="subsets must be 1 to the number of views, 24, got 25"):
+        ct.ordered_views(A, 25)
+    with pytest.raises(ValueError, match="has no views"):
+        ct.ordered_views(FiniteDifference((3, 3)), 2)
+
+
+def test_data_of_zeros_give_an_image_of_zeros(small) -> None:
+    A, y, w = small
+    zeros = torch.zeros_like(y)
+    for x in (ct.pwls(A, zeros, w), ct.tv(A, zeros), ct.tgv(A, zeros)):
+        assert float(x.abs().max()) == 0

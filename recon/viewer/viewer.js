@@ -40,16 +40,16 @@
     constructor(root, series, options) {
       Object.assign(this, { root, series, options });
       this.slices = Math.max(...series.map((s) => s.slices));
-      const low = Math.min(...series.map((s) => least(s.values))), high = Math.max(...series.map((s) => -least(s.values, -1)));
-      this.range = [low, high > low ? high : low + 1];
+      this.range = [0, 1];
       this.state = {
-        slice: Math.floor(this.slices / 2), zoom: 1, u: 0.5, v: 0.5, low, high: this.range[1], gain: 5,
+        slice: Math.floor(this.slices / 2), zoom: 1, u: 0.5, v: 0.5, low: 0, high: 1, gain: 5,
         reference: 0, difference: false, fitted: options.fitScale, blink: false, tool: "move",
       };
       this.pointers = new Map();
       this.build();
       this.refit();
-      this.autoWindow();
+      if (this.panels.some((panel) => panel.factor > 2 || panel.factor < 0.5)) this.state.fitted = true;  // other units
+      this.limits();
       if (options.focus) root.focus();
     }
 
@@ -61,19 +61,18 @@
         const label = element("label", {}, name, input, output);
         return { input, output, label };
       };
-      const [low, high] = this.range, span = high - low;
       this.slice = slider("slice", 0, this.slices - 1, 1, (slice) => this.set({ slice }));
-      this.level = slider("level", low, high, span / 1000, (level) => this.window(level, this.width));
-      this.breadth = slider("width", span / 1000, span, span / 1000, (width) => this.window(this.middle, width));
+      this.level = slider("level", 0, 1, "any", (level) => this.window(level, this.width));
+      this.breadth = slider("width", 0, 1, "any", (width) => this.window(this.middle, width));
       this.slice.label.hidden = this.slices === 1;
       const several = this.series.length > 1;
-      this.reference = element("select", { onchange: () => { this.state.reference = Number(this.reference.value); this.refit(); this.draw(); } },
+      this.reference = element("select", { onchange: () => { this.state.reference = Number(this.reference.value); this.refit(); this.limits(); } },
         ...this.series.map((s, i) => element("option", { value: i }, s.name)));
       this.gain = element("select", { "aria-label": "error scale", onchange: () => this.set({ gain: Number(this.gain.value) }) },
         ...GAINS.map((gain) => element("option", { value: gain }, `errors × ${gain}`)));
       this.buttons = {
         difference: element("button", { type: "button", onclick: set(() => ({ difference: !this.state.difference })) }, "Difference"),
-        fitted: element("button", { type: "button", onclick: set(() => ({ fitted: !this.state.fitted })) }, "Fit scale"),
+        fitted: element("button", { type: "button", onclick: () => this.toggleFit() }, "Fit scale"),
         tool: element("button", { type: "button", onclick: set(() => ({ tool: this.state.tool === "move" ? "window" : "move" })) }, "Drag: window"),
       };
       const bar = element("div", { class: "bar" }, this.slice.label, this.level.label, this.breadth.label,
@@ -103,7 +102,7 @@
       const figures = element("span"), name = element("strong", {}, series.name);
       const source = element("canvas", { width: series.width, height: series.height });
       const figure = element("figure", {}, canvas, element("figcaption", {}, name, figures));
-      const panel = { series, canvas, figures, figure, source, factor: 1 };
+      const panel = { series, canvas, figures, figure, source, factor: 1, ends: [least(series.values), -least(series.values, -1)] };
       canvas.addEventListener("pointerdown", (event) => this.down(event, canvas));
       canvas.addEventListener("pointermove", (event) => this.move(event, panel));
       for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => this.pointers.delete(event.pointerId));
@@ -147,6 +146,21 @@
       const at = (share) => factor * sorted[Math.round(share * (sorted.length - 1))];
       const [low, high] = [at(0.005), at(0.995)];
       this.set({ low, high: high > low ? high : low + (this.range[1] - this.range[0]) / 1000 });
+    }
+
+    toggleFit() {
+      this.state.fitted = !this.state.fitted;
+      this.limits();
+    }
+
+    // The values that there are, as they are shown: what level and width can be.
+    limits() {
+      const ends = this.panels.flatMap((panel) => panel.ends.map((end) => end * (this.state.fitted ? panel.factor : 1)));
+      const low = Math.min(...ends), high = Math.max(...ends);
+      this.range = [low, high > low ? high : low + 1];
+      Object.assign(this.level.input, { min: this.range[0], max: this.range[1] });
+      Object.assign(this.breadth.input, { min: 0, max: this.range[1] - this.range[0] });
+      this.autoWindow();
     }
 
     fit() { this.set({ zoom: 1, u: 0.5, v: 0.5 }); }
@@ -221,6 +235,7 @@
         else if (this.same(panel.series)) {
           let error = 0, norm = 0;
           target.forEach((value, i) => { error += (factor * pixels[i] - value) ** 2; norm += value * value; });
+          if (s.fitted && factor !== 1) words.push(`× ${short(factor)}`);
           if (norm > 0) words.push(`NRMSE ${Math.sqrt(error / norm).toFixed(3)}`);
         } else words.push("another grid");
         panel.figures.textContent = words.join(" · ");
@@ -266,7 +281,7 @@
         "-": () => this.set({ zoom: s.zoom / 1.25 }), 0: () => this.fit(),
         ArrowLeft: () => this.window(this.middle - nudge, this.width), ArrowRight: () => this.window(this.middle + nudge, this.width),
         ",": () => this.window(this.middle, this.width / 1.1), ".": () => this.window(this.middle, this.width * 1.1),
-        a: () => this.autoWindow(), d: () => this.set({ difference: !s.difference }), m: () => this.set({ fitted: !s.fitted }),
+        a: () => this.autoWindow(), d: () => this.set({ difference: !s.difference }), m: () => this.toggleFit(),
         e: () => gain(1), E: () => gain(-1), b: () => this.set({ blink: true }),
       };
       if (!Object.hasOwn(keys, event.key)) return;

@@ -52,6 +52,7 @@ def files(tmp_path_factory) -> Path:
         ("methods",),
         ("demo",),
         ("view",),
+        ("bench",),
     ],
 )
 def test_help_teaches_with_an_example(words: tuple[str, ...]) -> None:

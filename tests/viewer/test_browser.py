@@ -160,6 +160,23 @@ def test_captions_show_errors_and_the_value_under_the_pointer(browser, viewer) -
     assert texts[1].startswith("0.9 ")
 
 
+def test_images_in_other_units_begin_with_their_scale_fitted(browser, tmp_path) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    image = np.random.default_rng(0).random((1, 32, 32)).astype(np.float32)
+    page = tmp_path / "units.html"
+    page.write_text(viewer_page([Series("truth", image), Series("other", 250 * image)]), "utf-8")
+    browser.get(page.as_uri())
+    WebDriverWait(browser, 30).until(lambda b: b.execute_script(STATE).get("zoom"))
+    assert state(browser)["fitted"] == "true"
+    texts = [c.text for c in browser.find_elements("css selector", "figcaption span")]
+    assert texts[1] == "× 0.004 · NRMSE 0.000"
+    level = browser.find_element("css selector", "input[aria-label=level]")
+    assert float(level.get_attribute("max")) == pytest.approx(1, abs=0.01)
+    press(browser, "m")
+    assert float(level.get_attribute("max")) == pytest.approx(250, abs=1)
+
+
 def test_blinking_shows_the_reference(browser, viewer) -> None:
     browser.execute_script("document.querySelector('.viewer').viewer.window(0.5, 1.0)")
     own = browser.execute_script(GREY, 1, 0.7, 0.7)

@@ -27,11 +27,8 @@ def mri() -> str:
 
 
 def _nrmse(factor: str, tool: str) -> float:
-    """Of one mask, as files had it first, or the mean over the masks."""
-    found = results("mri")
-    if "quality" not in found:
-        return float(found["l1-wavelet"][factor][tool]["nrmse"])
-    rows = found["quality"]["rows"]
+    """Mean over the masks."""
+    rows = results("mri")["quality"]["rows"]
     return float(
         mean(row[tool]["nrmse"] for case, row in rows.items() if f"brain, {factor}," in case)
     )

@@ -139,7 +139,7 @@ def _poisson_disc(
         mask = _poisson(nx, ny, _TRIALS, *radii, (calibration, calibration), seed) * (r < 1)
         found = nx * ny / mask.sum()
         if abs(found - acceleration) < _TOLERANCE:
-            return mask > 0
+            return np.asarray(mask > 0)
         low, high = (slope, high) if found < acceleration else (low, slope)
     return None
 

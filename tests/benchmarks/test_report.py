@@ -118,6 +118,6 @@ def test_tables_sort_and_the_viewer_opens(browser, folder) -> None:
     WebDriverWait(browser, 30).until(lambda b: b.execute_script(state))
     assert browser.execute_script(state) == "true"
     captions = [c.text for c in browser.find_elements("css selector", "figcaption span")]
-    assert "NRMSE 0.000" in captions  # twice the reference, its scale fitted
+    assert "× 0.5 · NRMSE 0.000" in captions  # twice the reference, its scale fitted
     complaints = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
     assert not complaints

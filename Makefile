@@ -42,8 +42,9 @@ lint: $(VENV)/dev
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/dev
+	@$(BIN)/spinray bench all --output bench
 	@for job in nufft ct ct_corrections mri parallel_imaging grasp reading models learned diffusion; do \
-	  $(BIN)/python -m benchmarks.$$job --output benchmarks/results/$$job.json || exit 1; done
+	  $(BIN)/python -m spinray.benchmarks.$$job --output benchmarks/results/$$job.json || exit 1; done
 
 docs: $(VENV)/dev
 	@$(PIP) -e '.[docs]'
@@ -51,4 +52,4 @@ docs: $(VENV)/dev
 	@echo "Open docs/site/index.html"
 
 clean:
-	rm -rf $(VENV) demo docs/site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo bench docs/site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import importlib.util
 import json
@@ -9,20 +10,22 @@ import os
 import platform
 import statistics
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from .protocol import SLOW_ROUNDS, Task, interleaved, rows_of, seconds_of
+
 PACKAGES = (
     "numpy", "torch", "numba", "ducc0", "finufft", "torchkbnufft", "sigpy", "astra-toolbox",
-    "scikit-image", "itk-rtk", "mbirjax", "pygrappa", "spekpy", "xraylib", "algotom",
+    "scikit-image", "itk-rtk", "mbirjax", "pygrappa", "spekpy", "xraylib", "algotom", "fastmri",
+    "mri-nufft", "tomopy", "deepinv", "mrpro", "cupy-cuda12x", "cufinufft",
 )  # fmt: skip
 Report = dict[str, Any]
 Job = Callable[[Report], Iterator[Report]]
-SLOW = 0.3  # seconds; calls above it run in the first rounds only
 
 
 def has(module: str) -> bool:
@@ -42,30 +45,35 @@ def machine() -> dict[str, Any]:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
+    card = {"card": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     return {
         "processor": model, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
         "load at start": os.getloadavg()[0], "python": platform.python_version(),
-        "versions": versions, "commit": commit.stdout.strip(),
+        "versions": versions, "commit": _commit(), **card,
     }  # fmt: skip
 
 
+def _commit() -> str:
+    """Of the clone, if this is one: what is installed from a wheel has a version."""
+    where = Path(__file__).parent
+    try:
+        run = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=where, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+    except FileNotFoundError:
+        return ""
+    return run.stdout.strip()
+
+
 def medians(
-    calls: Mapping[str, Callable[[], Any]], rounds: int, slow_rounds: int = 3
+    calls: Mapping[str, Callable[[], Any]], rounds: int, slow_rounds: int = SLOW_ROUNDS
 ) -> dict[str, float]:
     """Median seconds of each call, after one to warm up, one of each in turn."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
-    for turn in range(rounds):
-        for name, call in calls.items():
-            if turn >= slow_rounds and statistics.median(times[name]) > SLOW:
-                continue
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
+    clocks = {name: partial(seconds_of, call) for name, call in calls.items()}
+    times = interleaved(clocks, rounds, slow_rounds)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -86,3 +94,22 @@ def run_jobs(jobs: Mapping[str, Job], output: Path, chosen: str | None) -> None:
         for found in jobs[name](report):
             report[name] = {"machine": here, **found}
             write(output, report)
+
+
+def run_suite(
+    doc: str, tasks: Callable[[bool], Iterator[Task]], arguments: Sequence[str] | None = None
+) -> None:
+    """The command line of a suite's module: measure its tasks, write rows as JSON."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--jobs", nargs="+", help="beginnings of names; default: all")
+    parser.add_argument("--quick", action="store_true", help="smaller work")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--peers", nargs="*", help="beginnings of names; default: all installed")
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args(arguments)
+    chosen = (t for t in tasks(options.quick)
+              if options.jobs is None or t.name.startswith(tuple(options.jobs)))  # fmt: skip
+    report = {"machine": machine(), "rounds": options.rounds}
+    report["rows"] = list(rows_of(chosen, options.rounds, options.peers))
+    if options.output:
+        write(options.output, report)

@@ -1,9 +1,10 @@
-"""Projectors, FBP and FDK against ASTRA, RTK, mbirjax and scikit-image in one interleaved run.
+"""Projectors, FBP, FDK and WFBP against ASTRA, RTK, mbirjax and scikit-image: times, errors, memory.
 
-    python -m benchmarks.ct [--rounds 5] [--output benchmarks/results/ct.json]
+    python -m benchmarks.ct [--jobs parallel ...] [--rounds 5] [--output FILE.json]
 
-Errors are relative RMSE against closed-form line integrals of ellipses and ellipsoids, averaged
-over each cell of the detector.
+Errors of projections are relative RMSE against closed-form line integrals of ellipses and
+ellipsoids, averaged over each cell of the detector; those of back projections are how far they are
+from the transpose of the tool's own projection.
 """
 
 from __future__ import annotations
@@ -11,180 +12,262 @@ from __future__ import annotations
 import spinray  # noqa: F401  # before torch: see GOMP_SPINCOUNT there
 
 # isort: split
-import argparse
 import dataclasses
-import sys
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from ct_phantoms import HEAD, image_of, line_integrals_of, relative_rmse
 
 from spinray.kernels.ct import Projector
 from spinray.kernels.ct.geometry import ConeBeam, FanBeam, HelicalBeam, ParallelBeam, VolumeGrid
 from spinray.recon import ct
 
-from .common import has, machine, medians, write
+from .common import run_suite
 from .ct_peers import Rtk, astra_calls, astra_fbp, mbirjax_stack
+from .ct_phantoms import HEAD, image_of, line_integrals_of, relative_rmse
+from .protocol import OURS, Prepared, Task
 
-N = 512
-
-
-def jobs():
-    half, full = np.arange(720) * np.pi / 720, np.arange(984) * 2 * np.pi / 984
-    return {
-        "parallel": (ParallelBeam(half, 736, 0.5), VolumeGrid((N, N), 0.5)),
-        "fan flat": (FanBeam(full, 888, 1.0239, 595.0, 1085.6), VolumeGrid((N, N), 0.7)),
-        "fan curved": (
-            FanBeam(full, 888, 1.0239, 595.0, 1085.6, "curved"),
-            VolumeGrid((N, N), 0.7),
-        ),
-    }
+STACK = 32
+FIELDS = {"parallel": 0.5, "fan flat": 0.7, "fan curved": 0.7}  # pixels of 512, mm
+RMSE = "relative RMSE against closed forms"
 
 
-def planar(rounds, results):
-    for name, (geometry, grid) in jobs().items():
-        scale = grid.spacing[0] / (240 / 512) * 0.95
-        head = [(v, *(scale * s for s in rest[:4]), rest[4]) for v, *rest in HEAD]
-        image = image_of(head, grid).astype(np.float32)
-        exact = line_integrals_of(head, geometry, cells=16)
-        sinogram = exact.astype(np.float32)
-        projector = Projector(geometry, grid)
-        stack = np.repeat(image[None], 32, 0)
-        stack_sinogram = np.repeat(sinogram[None], 32, 0)
-        calls = {
-            "spinray forward": partial(projector.forward, image),
-            "spinray back": partial(projector.adjoint, sinogram),
-            "spinray stack forward": partial(projector.forward, stack),
-            "spinray stack back": partial(projector.adjoint, stack_sinogram),
-        }
-        errors = {"spinray": relative_rmse(projector.forward(image), exact)}
-        if has("astra") and name != "fan curved":
-            for kind in ("line", "strip") + (("linear",) if name == "parallel" else ()):
-                forward, back = astra_calls(geometry, grid, image, sinogram, kind)
-                calls[f"astra {kind} forward"], calls[f"astra {kind} back"] = forward, back
-                errors[f"astra {kind}"] = relative_rmse(forward(), exact)
-        if has("mbirjax") and name == "parallel":
-            forward, back = mbirjax_stack(geometry, grid, stack, stack_sinogram)
-            calls["mbirjax stack forward"], calls["mbirjax stack back"] = forward, back
-        seconds = medians(calls, rounds)
-        for call in [call for call in seconds if " stack " in call]:
-            seconds[call + " a slice"] = seconds.pop(call) / 32
-        report(results, name, seconds, errors)
+def beam(name: str, n: int) -> ParallelBeam | FanBeam:
+    """A beam for n x n pixels: a clinical one for 512."""
+    share = n / 512
+    columns, views = (736, 720) if name == "parallel" else (888, 984)
+    angles = np.arange(round(views * share)) * (np.pi if name == "parallel" else 2 * np.pi)
+    angles, columns = angles / len(angles), round(columns * share)
+    if name == "parallel":
+        return ParallelBeam(angles, columns, 0.5 / share)
+    detector = name.removeprefix("fan ")
+    return FanBeam(angles, columns, 1.0239 / share, 595.0, 1085.6, detector)
 
 
-def accuracy(rounds, results):
-    """Errors where the phantom is finely sampled: pixels of half a column, some of the views."""
-    del rounds
-    for name, field in (("parallel", N * 0.5), ("fan flat", N * 0.7)):
-        geometry = jobs()[name][0][::6]
-        grid = VolumeGrid((2 * N, 2 * N), field / (2 * N))
-        head = [(v, *(field / 240 * 0.95 * s for s in rest[:4]), rest[4]) for v, *rest in HEAD]
-        image = image_of(head, grid).astype(np.float32)
-        exact = line_integrals_of(head, geometry, cells=64)
-        errors = {
-            f"spinray {model}": relative_rmse(
-                Projector(geometry, grid, model=model).forward(image), exact
-            )
-            for model in ("separable-footprint", "joseph")
-        }
-        if has("astra"):
-            for kind in ("line", "strip") + (("linear",) if name == "parallel" else ()):
-                forward, _ = astra_calls(geometry, grid, image, exact.astype(np.float32), kind)
-                errors[f"astra {kind}"] = relative_rmse(forward(), exact)
-        report(results, f"accuracy, {name}", {}, errors)
-    angles = np.arange(0, 16, 3) * np.pi / 8
-    geometry = ConeBeam(angles, 192, 192, 1.0, 1.0, 500.0, 1000.0)
-    grid = VolumeGrid((256, 256, 256), 0.25)
-    halved = [(v, *(0.5 * s for s in rest)) for v, *rest in ELLIPSOIDS]
-    volume, exact = ellipsoids_on(grid, halved), cell_averages(halved, geometry, 8)
-    errors = {
-        f"spinray {model}": relative_rmse(
-            Projector(geometry, grid, model=model).forward(volume), exact
+def head(field: float):
+    """The phantom in a field of view in mm."""
+    return [(v, *(field / 240 * s for s in rest[:4]), rest[4]) for v, *rest in HEAD]
+
+
+def mismatch(forward, image, sinogram, back) -> float:
+    """How far ``<A x, y>`` is from ``<x, B y>``."""
+    left = np.vdot(np.asarray(forward, float), sinogram)
+    return float(abs(np.vdot(image, np.asarray(back, float)) - left) / abs(left))
+
+
+class Planar:
+    """A phantom, its closed form, and every tool's pair."""
+
+    def __init__(self, name: str, n: int, finer: int = 1, every: int = 1) -> None:
+        self.geometry, field = beam(name, n)[::every], 512 * FIELDS[name]
+        self.grid = VolumeGrid((n * finer, n * finer), field / (n * finer))
+        phantom = head(0.95 * field)
+        self.image = image_of(phantom, self.grid).astype(np.float32)
+        self.exact = line_integrals_of(phantom, self.geometry, cells=16 * finer**2)
+        self.sinogram = self.exact.astype(np.float32)
+
+    def forward(self, call: Callable[[], np.ndarray]) -> Prepared:
+        return Prepared(call, lambda out: relative_rmse(out, self.exact))
+
+    def back(self, call: Callable[[], np.ndarray], projected: np.ndarray) -> Prepared:
+        return Prepared(call, partial(mismatch, projected, self.image, self.sinogram))
+
+    def ours(self, way: str, model: str = "separable-footprint") -> Prepared:
+        projector = Projector(self.geometry, self.grid, model=model)
+        if way == "forward":
+            return self.forward(partial(projector.forward, self.image))
+        return self.back(partial(projector.adjoint, self.sinogram), projector.forward(self.image))
+
+    def on_gpu(self, way: str) -> Prepared:
+        projector = Projector(self.geometry, self.grid)
+        image, sinogram = (torch.from_numpy(a).cuda() for a in (self.image, self.sinogram))
+        projected = projector.forward(image).cpu().numpy()
+        call = partial(projector.forward, image) if way == "forward" else partial(
+            projector.adjoint, sinogram)  # fmt: skip
+        here = self.forward(call) if way == "forward" else self.back(call, projected)
+        return Prepared(call, lambda out: here.error(out.cpu().numpy()), gpu=True)
+
+    def astra(self, kind: str, way: str) -> Prepared:
+        forward, back = astra_calls(self.geometry, self.grid, self.image, self.sinogram, kind)
+        return self.forward(forward) if way == "forward" else self.back(back, forward())
+
+    @property
+    def stack(self) -> np.ndarray:
+        return np.repeat(self.image[None], STACK, 0)
+
+    @property
+    def stack_sinogram(self) -> np.ndarray:
+        return np.repeat(self.sinogram[None], STACK, 0)
+
+    def our_stack(self, way: str) -> Prepared:
+        projector = Projector(self.geometry, self.grid)
+        call = partial(projector.forward, self.stack) if way == "forward" else partial(
+            projector.adjoint, self.stack_sinogram)  # fmt: skip
+        return self._first(way, call, projector.forward(self.image))
+
+    def mbirjax(self, way: str) -> Prepared:
+        pair = mbirjax_stack(self.geometry, self.grid, self.stack, self.stack_sinogram)
+        return Prepared(pair[way == "back"], None)  # turned against our axes
+
+    def _first(self, way, call, projected) -> Prepared:
+        one = self.forward(call) if way == "forward" else self.back(call, projected)
+        return Prepared(call, lambda out: one.error(out[0]))
+
+
+def planar(name: str, n: int) -> Iterator[Task]:
+    """One slice and a stack, both ways."""
+    job = cache(lambda: Planar(name, n))
+    kinds = () if name == "fan curved" else ("line", "strip") + ("linear",) * (name == "parallel")
+    for way in ("forward", "back"):
+        measured = RMSE if way == "forward" else "distance from the transpose"
+        tools = {OURS: lambda way=way: job().ours(way)}
+        if torch.cuda.is_available():
+            tools["spinray GPU"] = lambda way=way: job().on_gpu(way)
+        tools |= {f"astra {kind}": lambda kind=kind, way=way: job().astra(kind, way)
+                  for kind in kinds}  # fmt: skip
+        yield Task("ct", f"{name} {way}", tools, measured, {"matrix": n})
+        tools = {OURS: lambda way=way: job().our_stack(way)}
+        if name == "parallel":
+            tools["mbirjax"] = lambda way=way: job().mbirjax(way)
+        yield Task(
+            "ct",
+            f"{name} stack {way}, a slice",
+            tools,
+            measured,
+            {"matrix": n, "slices": STACK},
+            STACK,
         )
-        for model in ("separable-footprint", "joseph")
-    }
-    if has("itk"):
-        errors["rtk joseph"] = relative_rmse(Rtk(geometry, grid).forward(volume)(), exact)
-    report(results, "accuracy, cone", {}, errors)
 
 
-def analytic(rounds, results):
-    geometry, grid = jobs()["parallel"]
-    head = [(v, *(240 / 512 * s for s in rest[:4]), rest[4]) for v, *rest in HEAD]
-    image, sinogram = fbp_job(head, geometry, grid)
-    tensor = torch.from_numpy(sinogram)
-    calls = {"spinray": lambda: ct.fbp(tensor, geometry, grid)}
-    errors = {"spinray": error_inside(calls["spinray"]().numpy(), image, grid)}
-    if has("skimage"):
+def accuracy(name: str, n: int) -> Task:
+    """Errors where the phantom is finely sampled: pixels of half a column, some of the views."""
+    job = cache(lambda: Planar(name, n, finer=2, every=6))
+    kinds = ("line", "strip") + ("linear",) * (name == "parallel")
+    tools = {f"spinray {model}": lambda model=model: job().ours("forward", model)
+             for model in ("separable-footprint", "joseph")}  # fmt: skip
+    tools |= {f"astra {kind}": lambda kind=kind: job().astra(kind, "forward") for kind in kinds}
+    return Task("ct", f"accuracy, {name}", tools, RMSE, {"matrix": n})
+
+
+class FilteredBackProjection:
+    """Pixels and line integrals, averaged over each column as a detector does."""
+
+    def __init__(self, n: int) -> None:
+        self.geometry, self.grid = beam("parallel", n), VolumeGrid((n, n), 256 / n)
+        self.image, self.sinogram = self.made(self.geometry, self.grid)
+
+    def made(self, geometry, grid):
+        phantom = head(240.0)
+        exact = line_integrals_of(phantom, geometry, cells=8)
+        return image_of(phantom, grid), exact.astype(np.float32)
+
+    def inside(self, found, image, grid) -> float:
+        y, x = grid.positions(0)[:, None], grid.positions(1)
+        mask = (np.hypot(x, y) < 125) & (image > 0)
+        return relative_rmse(np.asarray(found)[mask], image[mask])
+
+    def ours(self) -> Prepared:
+        call = partial(ct.fbp, torch.from_numpy(self.sinogram), self.geometry, self.grid)
+        return Prepared(call, lambda out: self.inside(out, self.image, self.grid))
+
+    def scikit_image(self) -> Prepared:
         from skimage.transform import iradon
 
         # It turns about column n // 2 and pixel n // 2, so it gets a phantom of its own.
-        own = ParallelBeam(geometry.angles, geometry.columns, geometry.column_spacing, -0.5)
-        own_grid = VolumeGrid(grid.shape, grid.spacing, (0.25, -0.25))
-        own_image, own_sinogram = fbp_job(head, own, own_grid)
-        degrees = np.rad2deg(geometry.angles)
-        calls["scikit-image"] = lambda: iradon(
-            own_sinogram.T, degrees, output_size=N, filter_name="ramp"
+        beams = self.geometry
+        own = ParallelBeam(beams.angles, beams.columns, beams.column_spacing, -0.5)
+        half = self.grid.spacing[0] / 2
+        grid = VolumeGrid(self.grid.shape, self.grid.spacing, (half, -half))
+        image, sinogram = self.made(own, grid)
+        degrees = np.rad2deg(beams.angles)
+        return Prepared(
+            lambda: iradon(sinogram.T, degrees, output_size=len(image), filter_name="ramp"),
+            lambda out: self.inside(out[::-1] / grid.spacing[0], image, grid),
         )
-        found = calls["scikit-image"]()[::-1] / grid.spacing[0]
-        errors["scikit-image"] = error_inside(found, own_image, own_grid)
-    if has("astra"):
-        calls["astra"] = astra_fbp(geometry, grid, sinogram)
-        errors["astra"] = error_inside(calls["astra"]()[::-1], image, grid)
-    report(results, "fbp", medians(calls, rounds), errors)
+
+    def astra(self) -> Prepared:
+        return Prepared(
+            astra_fbp(self.geometry, self.grid, self.sinogram),
+            lambda out: self.inside(out[::-1], self.image, self.grid),
+        )
 
 
-def fbp_job(head, geometry, grid):
-    """Pixels and line integrals, averaged over each column as a detector does."""
-    return image_of(head, grid), line_integrals_of(head, geometry, cells=8).astype(np.float32)
+def filtered_back_projection(n: int) -> Task:
+    job = cache(lambda: FilteredBackProjection(n))
+    tools = {OURS: lambda: job().ours(), "scikit-image": lambda: job().scikit_image(),
+             "astra": lambda: job().astra()}  # fmt: skip
+    return Task("ct", "fbp", tools, "relative RMSE inside the head", {"matrix": n})
 
 
-def error_inside(found, image, grid):
-    y, x = grid.positions(0)[:, None], grid.positions(1)
-    inside = (np.hypot(x, y) < 125) & (image > 0)
-    return relative_rmse(found[inside], image[inside])
+class Cone:
+    """Ellipsoids, their cone-beam views, and the pairs."""
+
+    def __init__(self, n: int, views: int, spacing: float, detector: int, shrink: float = 1.0):
+        self.grid = VolumeGrid((n, n, n), spacing)
+        angles = np.arange(views) * 2 * np.pi / views
+        self.geometry = ConeBeam(
+            angles, detector, detector, 384 / detector, 384 / detector, 500.0, 1000.0
+        )
+        self.solids = [(v, *(shrink * s for s in rest)) for v, *rest in ELLIPSOIDS]
+
+    @cache  # noqa: B019  # lives as long as the task
+    def volume(self) -> np.ndarray:
+        return ellipsoids_on(self.grid, self.solids)
+
+    @cache  # noqa: B019
+    def views(self) -> np.ndarray:
+        return cell_averages(self.solids, self.geometry).astype(np.float32)
+
+    def forward(self, call) -> Prepared:
+        return Prepared(call, lambda out: relative_rmse(out, self.views()))
+
+    def back(self, call, projected) -> Prepared:
+        return Prepared(call, partial(mismatch, projected, self.volume(), self.views()))
+
+    def ours(self, way: str, model: str = "separable-footprint") -> Prepared:
+        projector = Projector(self.geometry, self.grid, model=model)
+        if way == "forward":
+            return self.forward(partial(projector.forward, self.volume()))
+        projected = projector.forward(self.volume())
+        return self.back(partial(projector.adjoint, self.views()), projected)
+
+    def rtk(self, way: str) -> Prepared:
+        pair = Rtk(self.geometry, self.grid)
+        forward = pair.forward(self.volume())
+        if way == "forward":
+            return self.forward(forward)
+        call = pair.back(self.views())
+        there = self.back(call, forward())
+        # RTK's rows and volume are turned: its result in our axes
+        return Prepared(call, lambda out: there.error(out[::-1].transpose(1, 0, 2)))
+
+    def fdk(self) -> Prepared:
+        call = partial(ct.fdk, torch.from_numpy(self.views()), self.geometry, self.grid)
+        return Prepared(call, lambda out: relative_rmse(out.numpy(), self.volume()))
+
+    def rtk_fdk(self) -> Prepared:
+        call = Rtk(self.geometry, self.grid).fdk(self.views())
+        return Prepared(call, lambda out: relative_rmse(out, self.volume()))
 
 
-def cone(rounds, results):
-    """The projector pair: 256^3 voxels, 16 views of 384 x 384, RTK's beside."""
-    grid, geometry = VolumeGrid((256, 256, 256), 0.5), circle(16)
-    volume, exact = ellipsoids_on(grid, ELLIPSOIDS), cell_averages(ELLIPSOIDS, geometry)
-    sinogram, projector = exact.astype(np.float32), Projector(geometry, grid)
-    calls = {
-        "spinray forward": partial(projector.forward, volume),
-        "spinray back": partial(projector.adjoint, sinogram),
-    }
-    errors = {"spinray": relative_rmse(projector.forward(volume), exact)}
-    if has("itk"):
-        pair = Rtk(geometry, grid)
-        calls["rtk joseph forward"] = pair.forward(volume)
-        calls["rtk joseph back"] = pair.back(sinogram)
-        errors["rtk joseph"] = relative_rmse(calls["rtk joseph forward"](), exact)
-    seconds = medians(calls, rounds)
-    report(results, "cone, a view", {k: v / len(geometry) for k, v in seconds.items()}, errors)
-
-
-def fdk(rounds, results):
-    """FDK of the same from 90 views, RTK's beside."""
-    grid, geometry = VolumeGrid((256, 256, 256), 0.5), circle(90)
-    volume = ellipsoids_on(grid, ELLIPSOIDS)
-    views = line_integrals_of(ELLIPSOIDS, geometry, cells=4).astype(np.float32)
-    calls = {"spinray": partial(ct.fdk, torch.from_numpy(views), geometry, grid)}
-    errors = {"spinray": relative_rmse(calls["spinray"]().numpy(), volume)}
-    if has("itk"):
-        calls["rtk"] = Rtk(geometry, grid).fdk(views)
-        errors["rtk"] = relative_rmse(calls["rtk"](), volume)
-    seconds = medians(calls, rounds)
-    report(results, "fdk, a view", {k: v / len(geometry) for k, v in seconds.items()}, errors)
-
-
-def circle(views):
-    angles = np.arange(views) * 2 * np.pi / views
-    return ConeBeam(angles, 384, 384, 1.0, 1.0, 500.0, 1000.0)
+def cones(n: int) -> Iterator[Task]:
+    """The projector pair, FDK, and errors where voxels are finer than cells."""
+    detector = 3 * n // 2
+    job = cache(lambda: Cone(n, 16, 128 / n, detector))
+    for way in ("forward", "back"):
+        tools = {OURS: lambda way=way: job().ours(way),
+                 "rtk joseph": lambda way=way: job().rtk(way)}  # fmt: skip
+        measured = RMSE if way == "forward" else "distance from the transpose"
+        yield Task("ct", f"cone {way}, a view", tools, measured, {"matrix": n, "views": 16}, 16)
+    full = cache(lambda: Cone(n, 90, 128 / n, detector))
+    tools = {OURS: lambda: full().fdk(), "rtk": lambda: full().rtk_fdk()}
+    yield Task("ct", "fdk, a view", tools, RMSE, {"matrix": n, "views": 90}, 90)
+    fine = cache(lambda: Cone(n, 6, 64 / n, detector // 2, shrink=0.5))
+    tools = {f"spinray {model}": lambda model=model: fine().ours("forward", model)
+             for model in ("separable-footprint", "joseph")}  # fmt: skip
+    tools["rtk joseph"] = lambda: fine().rtk("forward")
+    yield Task("ct", "accuracy, cone", tools, RMSE, {"matrix": n, "views": 6})
 
 
 # value (1/mm), x, y, z (mm), semi-axes a, b, c (mm)
@@ -222,71 +305,41 @@ def ellipsoids_on(grid, ellipsoids, oversampling=3):
     return volume
 
 
-def helical(rounds, results):
-    """A 16-row helix at pitch 1: milliseconds a slice of 256^2, error of water in the middle."""
-    views, height = 360, 16 * 2.0 * 595.0 / 1085.6
-    angles = (np.arange(2 * views) - views) * 2 * np.pi / views
-    geometry = HelicalBeam(
-        angles, 16, 368, 2.0, 2.4, 595.0, 1085.6, "curved", column_offset=0.25, pitch=height
-    )
-    grid = VolumeGrid((8, 256, 256), (1.0, 1.6, 1.6))
-    cylinder = [(0.0193, 7.0, -11.0, 0.0, 150.0, 150.0, 1e5)]
-    tensor = torch.from_numpy(line_integrals_of(cylinder, geometry)).float()
-    image = ct.wfbp(tensor, geometry, grid).numpy()
-    inside = np.hypot(grid.positions(2) - 7, grid.positions(1)[:, None] + 11) < 120
-    error = float(abs(image[:, inside].mean() / 0.0193 - 1))
-    seconds = medians({"spinray wfbp": lambda: ct.wfbp(tensor, geometry, grid)}, rounds)
-    seconds = {f"{name}, a slice": value / grid.shape[0] for name, value in seconds.items()}
-    report(results, "helical", seconds, {"spinray mean of water": error})
+class Helix:
+    """A cylinder of water seen by 16 rows at pitch 1, two turns."""
+
+    def __init__(self) -> None:
+        views, height = 360, 16 * 2.0 * 595.0 / 1085.6
+        self.geometry = HelicalBeam(
+            (np.arange(2 * views) - views) * 2 * np.pi / views, 16, 368, 2.0, 2.4, 595.0, 1085.6,
+            "curved", column_offset=0.25, pitch=height,
+        )  # fmt: skip
+        self.grid = VolumeGrid((8, 256, 256), (1.0, 1.6, 1.6))
+        cylinder = [(0.0193, 7.0, -11.0, 0.0, 150.0, 150.0, 1e5)]
+        self.sinogram = torch.from_numpy(line_integrals_of(cylinder, self.geometry)).float()
+        y, x = self.grid.positions(1)[:, None], self.grid.positions(2)
+        self.inside = np.hypot(x - 7, y + 11) < 120
+
+    def ours(self) -> Prepared:
+        return Prepared(
+            partial(ct.wfbp, self.sinogram, self.geometry, self.grid),
+            lambda out: float(abs(out.numpy()[:, self.inside].mean() / 0.0193 - 1)),
+        )
 
 
-def report(results, name, seconds, errors):
-    results[name] = {"seconds": seconds, "relative_rmse": errors}
-    print(name)
-    for call, value in seconds.items():
-        print(f"  {call:34s} {1e3 * value:9.1f} ms")
-    for call, value in errors.items():
-        print(f"  {call:34s} {value:9.2e} relative error", flush=True)
-
-
-def draw(results, path):
-    """Bars of every job's times, shortest first."""
-    from matplotlib.figure import Figure
-
-    jobs_timed = {
-        k: v["seconds"] for k, v in results.items() if isinstance(v, dict) and v.get("seconds")
-    }
-    figure = Figure(figsize=(10, 2.2 * len(jobs_timed)), layout="constrained")
-    for axis, (job, seconds) in zip(
-        figure.subplots(len(jobs_timed), squeeze=False)[:, 0], jobs_timed.items(), strict=True
-    ):
-        calls = sorted(seconds, key=seconds.get)
-        colours = ["tab:blue" if call.startswith("spinray") else "tab:grey" for call in calls]
-        axis.barh(calls, [1e3 * seconds[call] for call in calls], color=colours)
-        axis.set(title=job, xlabel="ms")
-        axis.tick_params(axis="y", labelsize=7)
-    figure.savefig(path, dpi=100)
-
-
-JOBS = (planar, accuracy, analytic, cone, fdk, helical)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--plot", type=Path)
-    parser.add_argument("--only", choices=[job.__name__ for job in JOBS])
-    options = parser.parse_args()
-    results = {"machine": machine(), "rounds": options.rounds}
-    for job in JOBS:
-        if options.only in (None, job.__name__):
-            job(options.rounds, results)
-    if options.output:
-        write(options.output, results)
-    if options.plot:
-        draw(results, options.plot)
+def tasks(quick: bool = False) -> Iterator[Task]:
+    """Projectors in 2D and 3D, their accuracy, FBP, FDK, WFBP."""
+    n = 256 if quick else 512
+    for name in FIELDS:
+        yield from planar(name, n)
+    if not quick:
+        yield from (accuracy(name, n) for name in ("parallel", "fan flat"))
+    yield filtered_back_projection(n)
+    yield from cones(64 if quick else 256)
+    helix = cache(Helix)
+    tools = {OURS: lambda: helix().ours()}
+    yield Task("ct", "wfbp, a slice", tools, "mean of water", {"slices": 8}, 8)
 
 
 if __name__ == "__main__":
-    main()
+    run_suite(__doc__ or "", tasks)

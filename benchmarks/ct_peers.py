@@ -34,7 +34,7 @@ def astra_calls(geometry, grid, image, sinogram, kind):
     def back():
         ident, data = astra.create_backprojection(sinogram, projector)
         astra.data2d.delete(ident)
-        return data
+        return data[::-1] * size
 
     return forward, back
 

@@ -1,4 +1,4 @@
-"""Networks: time against fastMRI's VarNet, and memory of a MoDL training step.
+"""Memory of a MoDL training step; times against fastMRI are in `network_speed`.
 
     python -m benchmarks.models --output benchmarks/results/models.json
 
@@ -14,14 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
+from .common import machine, write
 
-import spinray as sr
-
-from .common import has, machine, medians, write
-
-OFFICIAL = {"pools": 4, "chans": 18, "sens_pools": 4, "sens_chans": 8}
-SHAPES = {"8 x 230 x 180": (8, 230, 180), "8 x 320 x 320": (8, 320, 320)}
 STEPS = ("implicit", "implicit with checkpoints", "plain backpropagation")
 
 MEMORY = """
@@ -64,36 +58,6 @@ print(json.dumps({"bytes": peak() - before, "seconds": seconds}))
 """
 
 
-def per_cascade(rounds: int) -> list[dict[str, Any]]:
-    """Seconds of a cascade of the official size, ours and fastMRI's."""
-    from fastmri.models import VarNet as Official
-
-    rows = []
-    for name, shape in SHAPES.items():
-        torch.manual_seed(0)
-        theirs = Official(num_cascades=1, **OFFICIAL).eval()
-        ours = sr.models.VarNet(num_cascades=1, **OFFICIAL).eval()
-        ours.load_state_dict(theirs.state_dict())
-        mask = torch.zeros(shape[-1], dtype=torch.bool)
-        mask[::4] = True
-        mask[shape[-1] // 2 - 8 : shape[-1] // 2 + 8] = True
-        kspace = torch.randn(1, *shape, dtype=torch.complex64) * mask
-        lines, real = mask.reshape(1, 1, 1, -1), torch.view_as_real(kspace)
-        with torch.inference_mode():
-            maps = ours.sens_net(kspace, lines)
-            pairs = torch.view_as_real(maps)
-            times = medians(
-                {
-                    "spinray": lambda: ours.cascades[0](kspace, kspace, lines, maps),
-                    "fastmri": lambda: theirs.cascades[0](real, real, lines[..., None], pairs),
-                },
-                rounds,
-                rounds,
-            )
-        rows.append({"job": f"VarNet cascade, {name}", **times})
-    return rows
-
-
 def step_memory() -> list[dict[str, Any]]:
     """Peak memory and seconds of a training step: 10 unrolls of 10 iterations, 256 x 256 x 8."""
     rows = []
@@ -109,11 +73,8 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     report: dict[str, Any] = {"machine": machine(), "rows": step_memory()}
-    if has("fastmri"):
-        report["rows"] += per_cascade(options.rounds)
     for row in report["rows"]:
         print(row, flush=True)
     if options.output:

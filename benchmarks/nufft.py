@@ -1,10 +1,10 @@
-"""The NUFFT against its peers in one interleaved run: times, errors, JSON, a plot.
+"""The NUFFT against its peers: times, errors, memory.
 
-    python -m benchmarks.nufft [--jobs radial normal ...] [--rounds 9] [--output FILE.json] [--plot FILE.png]
+    python -m benchmarks.nufft [--jobs "2D 256" ...] [--rounds 9] [--output FILE.json]
 
-Every tool runs once a round, in turn; times are medians over rounds. Errors are relative l2
-against a direct sum in double precision over a random subset of the outputs. Plans, tables and
-kernels are made before the clock starts; peers may write into arrays that exist already.
+Errors are relative l2 against a direct sum in double precision over a random subset of the
+outputs. Plans, tables and kernels are made before the clock starts; peers may write into arrays
+that exist already. BART runs as a process, its start and files included.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from __future__ import annotations
 import spinray  # noqa: F401  # before torch: see GOMP_SPINCOUNT there
 
 # isort: split
-import argparse
-import shutil
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import torch
 
 from spinray.kernels.nufft import Plan
 
-from .common import has, machine, medians, write
-from .nufft_peers import Calls, bart_iterations, ducc, finufft, torch_toeplitz, transform_peers
+from .common import has, run_suite
+from .nufft_peers import PEERS, bart_cg, ducc, finufft, torch_toeplitz
+from .protocol import OURS, Prepared, Task
 
 GOLDEN = np.pi * (np.sqrt(5) - 1) / 2
 
@@ -70,11 +70,6 @@ def adjoint_error(k: np.ndarray, y: np.ndarray, x: np.ndarray) -> float:
     return float(np.linalg.norm(x[tuple(pick.T)] - exact) / np.linalg.norm(exact))
 
 
-def measure(calls: Calls, rounds: int, slow: int = 3) -> dict[str, float]:
-    """Median milliseconds of each call, interleaved."""
-    return {name: 1e3 * t for name, t in medians(calls, rounds, slow).items()}
-
-
 def fitted(error: Callable[[np.ndarray], float], exact_scale: np.ndarray, out: np.ndarray) -> float:
     """Error after removing a peer's own normalisation (a power of N) by one real factor."""
     out = np.asarray(out).reshape(exact_scale.shape).astype(complex)
@@ -82,201 +77,234 @@ def fitted(error: Callable[[np.ndarray], float], exact_scale: np.ndarray, out: n
     return error(out * factor)
 
 
-def transforms(name, k, shape, coils: int, tolerance: float, rounds: int, *, others: bool):
-    """Rows of one forward and adjoint job."""
-    threads = torch.get_num_threads()
-    x, y = noise(coils, *shape), noise(coils, len(k), seed=1)
-    plan = Plan(k, shape, tolerance=tolerance)
-    forward, adjoint = transform_peers(k, x, y, tolerance, threads, others=others)
-    rows = []
-    for kind, ours, calls in (
-        ("forward", lambda: plan.forward(x), forward),
-        ("adjoint", lambda: plan.adjoint(y), adjoint),
-    ):
-        calls = {"spinray": ours, **calls}
-        times = measure(calls, rounds)
-        reference = ours()[0]
-        for tool, call in calls.items():
-            if kind == "forward":
-                error = fitted(
-                    lambda out: forward_error(k, x[0], out),
-                    reference,
-                    _first(call(), reference.shape),
-                )
-            else:
-                error = fitted(
-                    lambda out: adjoint_error(k, y[0], out),
-                    reference,
-                    _first(call(), reference.shape),
-                )
-            rows.append(_row(f"{name} {kind}", tool, times[tool], error, coils, tolerance))
-    return rows
+class Transform:
+    """One trajectory with data: what each tool is given, and the errors of what it returns."""
+
+    def __init__(self, k: np.ndarray, shape: tuple[int, ...], coils: int, tolerance: float) -> None:
+        self.k, self.tolerance = k, tolerance
+        self.x, self.y = noise(coils, *shape), noise(coils, len(k), seed=1)
+        self.plan = Plan(k, shape, tolerance=tolerance)
+        self.first = self.plan.forward(self.x)[0], self.plan.adjoint(self.y)[0]
+
+    def prepared(self, way: str, call: Callable[[], Any], **how: bool) -> Prepared:
+        reference = self.first[way == "adjoint"]
+        exact = (partial(forward_error, self.k, self.x[0]) if way == "forward"
+                 else partial(adjoint_error, self.k, self.y[0]))  # fmt: skip
+
+        def error(out: Any) -> float:  # of the first coil; a peer may have dropped that axis
+            out = out.cpu().numpy() if isinstance(out, torch.Tensor) else np.asarray(out)
+            return fitted(exact, reference, out.reshape(-1, *reference.shape)[0])
+
+        return Prepared(call, error, **how)
+
+    def ours(self, way: str) -> Prepared:
+        call, data = self._pair(self.plan, way, self.x, self.y)
+        return self.prepared(way, lambda: call(data))
+
+    def on_gpu(self, way: str) -> Prepared:
+        plan = Plan(torch.from_numpy(self.k).cuda(), self.x.shape[1:], tolerance=self.tolerance)
+        x, y = (torch.from_numpy(data).cuda() for data in (self.x, self.y))
+        call, data = self._pair(plan, way, x, y)
+        return self.prepared(way, lambda: call(data), gpu=True)
+
+    @staticmethod
+    def _pair(plan: Any, way: str, x: Any, y: Any) -> tuple[Any, Any]:
+        return (plan.forward, x) if way == "forward" else (plan.adjoint, y)
+
+    def peer(self, name: str, way: str) -> Prepared:
+        pair = PEERS[name](self.k, self.x, self.y, self.tolerance, torch.get_num_threads())
+        return self.prepared(way, pair[way == "adjoint"], process=name == "bart")
 
 
-def _first(out: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The first coil, by itself; a peer may have dropped an axis of length one."""
-    return np.array(np.reshape(out, (-1, *shape))[0])
+def transforms(name, k, shape, coils, tolerance, peers) -> Iterator[Task]:
+    """Forward and adjoint of one job."""
+    job = cache(lambda: Transform(k, shape, coils, tolerance))
+    for way in ("forward", "adjoint"):
+        tools = {OURS: lambda way=way: job().ours(way)}
+        if torch.cuda.is_available():
+            tools["spinray GPU"] = lambda way=way: job().on_gpu(way)
+        tools |= {peer: lambda peer=peer, way=way: job().peer(peer, way) for peer in peers}
+        facts = {"coils": coils, "tolerance": tolerance}
+        yield Task("nufft", f"{name} {way}", tools, "relative l2 against a direct sum", facts)
 
 
-def _row(job, tool, milliseconds, error, coils, tolerance):
-    print(
-        f"{job:28s} {coils:3d} coils {tolerance:.0e}  {tool:18s} {milliseconds:9.2f} ms  {error:.1e}"
-    )
-    return {
-        "job": job, "tool": tool, "ms": round(milliseconds, 3), "error": error, "coils": coils,
-        "tolerance": tolerance,
-    }  # fmt: skip
+def tasks(quick: bool = False) -> Iterator[Task]:
+    """Radial 2D over coils and tolerances, 3D, normal operators, frames, CG-SENSE."""
+    k, fast = radial(402), ("ducc0", "finufft", "finufft 1.25")
+    for tolerance in (1e-3,) if quick else (1e-3, 1e-5):
+        for coils in (1, 8) if quick else (1, 8, 16, 32):
+            peers = tuple(PEERS) if coils == 8 and tolerance == 1e-3 else fast
+            yield from transforms("2D 256", k, (256, 256), coils, tolerance, peers)
+    for tolerance in () if quick else (1e-2, 1e-4, 1e-6):
+        yield from transforms("2D 256", k, (256, 256), 8, tolerance, fast)
+    if quick:
+        yield from transforms("3D 64", kooshball(100_000, 64), (64,) * 3, 8, 1e-3, fast)
+    else:
+        yield from transforms("3D 128", kooshball(1_000_000), (128,) * 3, 8, 1e-3, fast)
+    yield normal()
+    yield from frames(8 if quick else 32)
+    yield conjugate_gradients()
 
 
-def radial_job(rounds: int):
-    k = radial(402)
-    rows = []
-    for tolerance in (1e-3, 1e-5):
-        for coils in (1, 8, 16, 32):
-            others = coils == 8 and tolerance == 1e-3
-            rows += transforms("2D 256", k, (256, 256), coils, tolerance, rounds, others=others)
-    return rows
+class Normal:
+    """A^H A of 8 coils, by convolution or by both transforms."""
 
+    def __init__(self) -> None:
+        self.k, self.x = radial(402), noise(8, 256, 256)
+        self.plan = Plan(self.k, (256, 256))
+        exact = Plan(self.k, (256, 256), tolerance=1e-10)
+        self.exact = exact.adjoint(exact.forward(self.x.astype(complex)))
 
-def tolerance_job(rounds: int):
-    k = radial(402)
-    tolerances = (1e-2, 1e-4, 1e-6)
-    return [
-        row
-        for tolerance in tolerances
-        for row in transforms("2D 256", k, (256, 256), 8, tolerance, rounds, others=False)
-    ]
+    def prepared(self, call: Callable[[], Any]) -> Prepared:
+        return Prepared(call, partial(fitted, lambda o: _relative(o, self.exact), self.exact))
 
+    def ours(self) -> Prepared:
+        return self.prepared(lambda: self.plan.normal(self.x))
 
-def koosh_job(rounds: int):
-    k = kooshball(1_000_000)
-    return transforms("3D 128", k, (128,) * 3, 8, 1e-3, min(rounds, 5), others=False)
+    def torch_fft(self) -> Prepared:
+        convolve, x = torch_toeplitz(self.plan), torch.from_numpy(self.x)
+        return self.prepared(lambda: convolve(x).numpy())
 
+    def ducc0(self) -> Prepared:
+        forward, adjoint = ducc(self.k, 1e-3, torch.get_num_threads())
+        y, out = np.empty((8, len(self.k)), np.complex64), np.empty_like(self.x)
+        return self.prepared(lambda: adjoint(forward(self.x, y), out))
 
-def normal_job(rounds: int):
-    k, threads = radial(402), torch.get_num_threads()
-    x = noise(8, 256, 256)
-    plan, tx = Plan(k, (256, 256)), torch.from_numpy(x)
-    exact_plan = Plan(k, (256, 256), tolerance=1e-10)
-    exact = exact_plan.adjoint(exact_plan.forward(x.astype(complex)))
-    calls: Calls = {"spinray": lambda: plan.normal(x)}
-    convolve = torch_toeplitz(plan)
-    calls["torch FFT Toeplitz"] = lambda: convolve(tx).numpy()
-    if has("ducc0"):
-        forward, adjoint = ducc(k, 1e-3, threads)
-        y, out = np.empty((8, len(k)), np.complex64), np.empty_like(x)
-        calls["ducc0 pair"] = lambda: adjoint(forward(x, y), out)
-    if has("torchkbnufft"):
+    def torchkbnufft(self) -> Prepared:
         import torchkbnufft
 
-        points = torch.from_numpy(2 * np.pi * k.T).float().contiguous()
+        points = torch.from_numpy(2 * np.pi * self.k.T).float().contiguous()
         kernel = torchkbnufft.calc_toeplitz_kernel(points, (256, 256))
-        toeplitz = torchkbnufft.ToepNufft()
-        calls["torchkbnufft Toeplitz"] = lambda: toeplitz(tx[None], kernel)[0].numpy()
-    times = measure(calls, rounds)
-    rows = []
-    for tool, call in calls.items():
-        error = fitted(lambda o: _relative(o, exact), exact, call())
-        rows.append(_row("normal 256", tool, times[tool], error, 8, 1e-3))
-    return rows
+        toeplitz, x = torchkbnufft.ToepNufft(), torch.from_numpy(self.x)[None]
+        return self.prepared(lambda: toeplitz(x, kernel)[0].numpy())
+
+
+def normal() -> Task:
+    job = cache(Normal)
+    tools = {
+        OURS: lambda: job().ours(), "torch FFT Toeplitz": lambda: job().torch_fft(),
+        "ducc0 pair": lambda: job().ducc0(), "torchkbnufft Toeplitz": lambda: job().torchkbnufft(),
+    }  # fmt: skip
+    return Task("nufft", "normal 256", tools, "relative l2 at tolerance 1e-10", {"coils": 8})
 
 
 def _relative(out: np.ndarray, exact: np.ndarray) -> float:
     return float(np.linalg.norm(out - exact) / np.linalg.norm(exact))
 
 
-def frames_job(rounds: int):
-    threads = torch.get_num_threads()
-    k = np.stack([radial(16, first=16 * frame) for frame in range(32)])
-    x, y = noise(32, 8, 256, 256), noise(32, 8, k.shape[1], seed=1)
-    plan = Plan(k, (256, 256))
-    y_out, x_out = np.empty_like(y), np.empty_like(x)
-    forward: Calls = {"spinray": lambda: plan.forward(x)}
-    adjoint: Calls = {"spinray": lambda: plan.adjoint(y)}
-    if has("ducc0"):
-        pairs = [ducc(k[f], 1e-3, threads) for f in range(32)]
+class Frames:
+    """Frames of 16 spokes, a trajectory each."""
 
-        def loop_forward():
-            for f in range(32):
-                pairs[f][0](x[f], y_out[f])
-            return y_out
+    def __init__(self, count: int) -> None:
+        self.k = np.stack([radial(16, first=16 * frame) for frame in range(count)])
+        self.x = noise(count, 8, 256, 256)
+        self.y = noise(count, 8, self.k.shape[1], seed=1)
+        self.plan = Plan(self.k, (256, 256))
 
-        def loop_adjoint():
-            for f in range(32):
-                pairs[f][1](y[f], x_out[f])
-            return x_out
+    def prepared(self, way: str, call: Callable[[], Any]) -> Prepared:
+        ours = (self.plan.forward(self.x) if way == "forward" else self.plan.adjoint(self.y))[3, 2]
+        exact = (partial(forward_error, self.k[3], self.x[3, 2]) if way == "forward"
+                 else partial(adjoint_error, self.k[3], self.y[3, 2]))  # fmt: skip
+        return Prepared(call, lambda out: fitted(exact, ours, np.array(out[3, 2])))
 
-        forward["ducc0 loop"], adjoint["ducc0 loop"] = loop_forward, loop_adjoint
-    rows = []
-    for kind, calls in (("forward", forward), ("adjoint", adjoint)):
-        times = measure(calls, min(rounds, 7))
-        for tool, call in calls.items():
-            out = np.array(call()[3, 2])
-            error = (
-                forward_error(
-                    k[3], x[3, 2], out * np.linalg.norm(plan.forward(x)[3, 2]) / np.linalg.norm(out)
-                )
-                if kind == "forward"
-                else adjoint_error(
-                    k[3], y[3, 2], out * np.linalg.norm(plan.adjoint(y)[3, 2]) / np.linalg.norm(out)
-                )
-            )
-            rows.append(_row(f"32 frames {kind}", tool, times[tool], error, 8, 1e-3))
-    return rows
+    def ours(self, way: str) -> Prepared:
+        call, data = ((self.plan.forward, self.x) if way == "forward"
+                      else (self.plan.adjoint, self.y))  # fmt: skip
+        return self.prepared(way, lambda: call(data))
+
+    def ducc0(self, way: str) -> Prepared:
+        pairs = [ducc(k, 1e-3, torch.get_num_threads())[way == "adjoint"] for k in self.k]
+        data, out = (self.x, np.empty_like(self.y)) if way == "forward" else (
+            self.y, np.empty_like(self.x))  # fmt: skip
+
+        def loop() -> np.ndarray:
+            for transform, frame, result in zip(pairs, data, out, strict=True):
+                transform(frame, result)
+            return out
+
+        return self.prepared(way, loop)
 
 
-def cg_job(rounds: int):
-    """One conjugate gradient iteration, 64 spokes, 8 coils, the same loop over each tool."""
-    from spinray.recon.operators import Sense
-
-    threads = torch.get_num_threads()
-    k, iterations = radial(64), 20
-    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 256)] * 2, indexing="ij"))
-    centre = np.stack([f(np.arange(8) * np.pi / 4) for f in (np.sin, np.cos)], 1)
-    maps = np.exp(-((grid[None] - centre[..., None, None]) ** 2).sum(1)).astype(np.complex64)
-    maps /= np.sqrt((abs(maps) ** 2).sum(0))
-    rho = np.where(np.hypot(*grid) < 0.8, 1 + 0.3 * np.sin(9 * grid[0]) * np.cos(7 * grid[1]), 0)
-    tm, tk = torch.from_numpy(maps), torch.from_numpy(k)
-    sense = Sense(tm, trajectory=tk)
-    data = sense(torch.from_numpy(rho.astype(np.complex64)))
-    start = sense.adjoint(data)
-    plan = Plan(k, (256, 256))
-    convolve = torch_toeplitz(plan)
-    normals = {
-        "spinray": sense.normal,
-        "torch FFT Toeplitz": lambda p: (tm.conj() * convolve(tm * p)).sum(0),
-    }
-    scale = 1 / 256**2
-    if has("ducc0"):
-        apply, transpose = ducc(k, 1e-3, threads)
-        y, z = np.empty((8, len(k)), np.complex64), np.empty((8, 256, 256), np.complex64)
-        normals["ducc0"] = lambda p: torch.from_numpy(
-            (maps.conj() * transpose(apply(maps * p.numpy(), y), z)).sum(0) * scale
+def frames(count: int) -> Iterator[Task]:
+    job = cache(lambda: Frames(count))
+    for way in ("forward", "adjoint"):
+        tools = {OURS: lambda way=way: job().ours(way),
+                 "ducc0 loop": lambda way=way: job().ducc0(way)}  # fmt: skip
+        facts = {"coils": 8, "tolerance": 1e-3}
+        yield Task(
+            "nufft", f"{count} frames {way}", tools, "relative l2 against a direct sum", facts
         )
-    if has("finufft"):
-        execute, transposed = finufft(k, (256, 256), 8, 1e-3, threads, 1.25)
-        normals["finufft"] = lambda p: torch.from_numpy(
-            (maps.conj() * transposed(execute(maps * p.numpy()))).sum(0) * scale
-        ).to(torch.complex64)
-    if has("sigpy"):
+
+
+class ConjugateGradients:
+    """64 spokes, 8 coils: the same loop over each tool's normal operator."""
+
+    ITERATIONS = 20
+
+    def __init__(self) -> None:
+        from spinray.recon.operators import Sense
+
+        self.k = radial(64)
+        grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 256)] * 2, indexing="ij"))
+        centre = np.stack([f(np.arange(8) * np.pi / 4) for f in (np.sin, np.cos)], 1)
+        maps = np.exp(-((grid[None] - centre[..., None, None]) ** 2).sum(1)).astype(np.complex64)
+        self.maps = maps / np.sqrt((abs(maps) ** 2).sum(0))
+        detail = 1 + 0.3 * np.sin(9 * grid[0]) * np.cos(7 * grid[1])
+        rho = np.where(np.hypot(*grid) < 0.8, detail, 0).astype(np.complex64)
+        self.tensor = torch.from_numpy(self.maps)
+        self.sense = Sense(self.tensor, trajectory=torch.from_numpy(self.k))
+        self.data = self.sense(torch.from_numpy(rho))
+        self.start = self.sense.adjoint(self.data)
+        exact = _exact_normal(self.k, self.tensor.to(torch.complex128))
+        self.reference = _cg(exact, self.start.to(torch.complex128), self.ITERATIONS)
+
+    def prepared(self, call: Callable[[], Any], **how: bool) -> Prepared:
+        exact = self.reference
+        return Prepared(call, partial(fitted, lambda o: _relative(o, exact), exact), **how)
+
+    def loop(self, apply: Callable[[torch.Tensor], torch.Tensor]) -> Prepared:
+        return self.prepared(lambda: _cg(apply, self.start, self.ITERATIONS))
+
+    def ours(self) -> Prepared:
+        return self.loop(self.sense.normal)
+
+    def torch_fft(self) -> Prepared:
+        convolve, maps = torch_toeplitz(Plan(self.k, (256, 256))), self.tensor
+        return self.loop(lambda p: (maps.conj() * convolve(maps * p)).sum(0))
+
+    def ducc0(self) -> Prepared:
+        apply, transpose = ducc(self.k, 1e-3, torch.get_num_threads())
+        y, z = np.empty((8, len(self.k)), np.complex64), np.empty((8, 256, 256), np.complex64)
+        return self.loop(lambda p: self._combined(transpose(apply(self.maps * p.numpy(), y), z)))
+
+    def finufft(self) -> Prepared:
+        apply, transpose = finufft(self.k, (256, 256), 8, 1e-3, torch.get_num_threads(), 1.25)
+        return self.loop(lambda p: self._combined(transpose(apply(self.maps * p.numpy()))))
+
+    def _combined(self, images: np.ndarray) -> torch.Tensor:
+        combined = (self.maps.conj() * images).sum(0) / 256**2
+        return torch.from_numpy(combined).to(torch.complex64)
+
+    def sigpy(self) -> Prepared:
         import sigpy.mri
 
-        linear = sigpy.mri.linop.Sense(maps, coord=(k * 256).astype(np.float32))
-        normals["sigpy"] = lambda p: torch.from_numpy(linear.N(p.numpy()))
-    calls = {tool: (lambda n=n: _cg(n, start, iterations)) for tool, n in normals.items()}
-    times = measure(calls, min(rounds, 7), slow=3)
-    reference = _cg(
-        _exact_normal(k, tm.to(torch.complex128)), start.to(torch.complex128), iterations
-    )
-    rows = []
-    for tool, call in calls.items():
-        difference = fitted(lambda o: _relative(o, reference), reference, call())
-        rows.append(_row("CG-SENSE iteration", tool, times[tool] / iterations, difference, 8, 1e-3))
-    if shutil.which("bart"):
-        milliseconds, image = bart_iterations(k, maps, data.numpy(), iterations)
-        difference = fitted(lambda o: _relative(o, reference), reference, image)
-        rows.append(_row("CG-SENSE iteration", "bart", milliseconds, difference, 8, 1e-3))
-    return rows
+        linear = sigpy.mri.linop.Sense(self.maps, coord=(self.k * 256).astype(np.float32))
+        return self.loop(lambda p: torch.from_numpy(linear.N(p.numpy())))
+
+    def bart(self) -> Prepared:
+        call = bart_cg(self.k, self.maps, self.data.numpy(), self.ITERATIONS)
+        return self.prepared(call, process=True)
+
+
+def conjugate_gradients() -> Task:
+    job = cache(ConjugateGradients)
+    tools = {
+        OURS: lambda: job().ours(), "torch FFT Toeplitz": lambda: job().torch_fft(),
+        "ducc0": lambda: job().ducc0(), "finufft": lambda: job().finufft(),
+        "sigpy": lambda: job().sigpy(), "bart": lambda: job().bart(),
+    }  # fmt: skip
+    return Task("nufft", "CG-SENSE iteration", tools, "relative l2 of 20 iterations in float64",
+                {"coils": 8}, per=ConjugateGradients.ITERATIONS)  # fmt: skip
 
 
 def _exact_normal(k, maps: torch.Tensor):
@@ -312,44 +340,5 @@ def _cg(normal, b: torch.Tensor, iterations: int) -> np.ndarray:
     return x.numpy()
 
 
-JOBS = {
-    "radial": radial_job, "normal": normal_job, "frames": frames_job, "cg": cg_job,
-    "koosh": koosh_job, "tolerance": tolerance_job,
-}  # fmt: skip
-
-
-def plot(rows: list[dict], path: Path) -> None:
-    """Time against coils, and time against tolerance, one line a tool."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for axis, x, fixed, value in (
-        (axes[0], "coils", "tolerance", 1e-3), (axes[1], "tolerance", "coils", 8),
-    ):  # fmt: skip
-        chosen = [r for r in rows if r["job"] == "2D 256 adjoint" and r[fixed] == value]
-        for tool in dict.fromkeys(r["tool"] for r in chosen):
-            points = sorted((r[x], r["ms"]) for r in chosen if r["tool"] == tool)
-            axis.loglog(*zip(*points, strict=True), "o-", label=tool)
-        axis.set(xlabel=x, ylabel="milliseconds", title=f"adjoint, 256², {fixed} = {value:g}")
-        axis.grid(alpha=0.3, which="both")
-        axis.legend(fontsize=8)
-    figure.savefig(path, dpi=120)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--plot", type=Path)
-    options = parser.parse_args()
-    about = machine()
-    rows = [row for job in options.jobs for row in JOBS[job](options.rounds)]
-    if options.output:
-        write(options.output, {"machine": about, "rounds": options.rounds, "rows": rows})
-    if options.plot:
-        plot(rows, options.plot)
-
-
 if __name__ == "__main__":
-    main()
+    run_suite(__doc__ or "", tasks)

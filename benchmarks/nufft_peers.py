@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,9 @@ import torch
 
 from spinray.kernels.nufft import Plan
 
-from .common import has
+from .protocol import MissingError
 
-Calls = dict[str, Callable[[], np.ndarray]]
+Pair = tuple[Callable[[], np.ndarray], Callable[[], np.ndarray]]
 
 
 def ducc(k: np.ndarray, tolerance: float, threads: int):
@@ -55,52 +55,84 @@ def finufft(k: np.ndarray, shape, coils: int, tolerance: float, threads: int, fa
     return plans[0].execute, plans[1].execute
 
 
-def transform_peers(
-    k, x, y, tolerance: float, threads: int, *, others: bool
-) -> tuple[Calls, Calls]:
-    """Forward and adjoint calls of every peer that is installed."""
-    coils, shape = len(x), x.shape[1:]
-    forward, adjoint = {}, {}
+def _ducc_pair(k, x, y, tolerance: float, threads: int) -> Pair:
+    apply, transpose = ducc(k, tolerance, threads)
     y_out, x_out = np.empty_like(y), np.empty_like(x)
-    if has("ducc0"):
-        apply, transpose = ducc(k, tolerance, threads)
-        forward["ducc0"] = lambda: apply(x, y_out)
-        adjoint["ducc0"] = lambda: transpose(y, x_out)
-    if has("finufft"):
-        for label, factor in (("finufft", 0), ("finufft 1.25", 1.25)):
-            execute, transposed = finufft(k, shape, coils, tolerance, threads, factor)
-            forward[label] = lambda e=execute: e(x if coils > 1 else x[0], out=_slot(y_out))
-            adjoint[label] = lambda e=transposed: e(y if coils > 1 else y[0], out=_slot(x_out))
-    if others and has("torchkbnufft"):
-        import torchkbnufft
-
-        points = torch.from_numpy(2 * np.pi * k.T).float().contiguous()
-        to, back = (
-            kind(im_size=shape, grid_size=tuple(2 * n for n in shape))
-            for kind in (torchkbnufft.KbNufft, torchkbnufft.KbNufftAdjoint)
-        )
-        tx, ty = torch.from_numpy(x)[None], torch.from_numpy(y)[None]
-        forward["torchkbnufft"] = lambda: to(tx, points)[0].numpy()
-        adjoint["torchkbnufft"] = lambda: back(ty, points)[0].numpy()
-    if others and has("sigpy"):
-        import sigpy
-
-        coordinates = (k * shape).astype(np.float32)
-        forward["sigpy"] = lambda: sigpy.nufft(x, coordinates)
-        adjoint["sigpy"] = lambda: sigpy.nufft_adjoint(y, coordinates, x.shape)
-    if others and shutil.which("bart"):
-        forward["bart"], adjoint["bart"] = bart(k, x, y)
-    return forward, adjoint
+    return lambda: apply(x, y_out), lambda: transpose(y, x_out)
 
 
-def bart(k, x, y) -> tuple[Callable[[], np.ndarray], Callable[[], np.ndarray]]:
+def _finufft_pair(factor: float, k, x, y, tolerance: float, threads: int) -> Pair:
+    coils = len(x)
+    execute, transposed = finufft(k, x.shape[1:], coils, tolerance, threads, factor)
+    y_out, x_out = np.empty_like(y), np.empty_like(x)
+    return (
+        lambda: execute(x if coils > 1 else x[0], out=_slot(y_out)),
+        lambda: transposed(y if coils > 1 else y[0], out=_slot(x_out)),
+    )
+
+
+def _torchkbnufft_pair(k, x, y, tolerance: float, threads: int) -> Pair:
+    import torchkbnufft
+
+    shape = x.shape[1:]
+    points = torch.from_numpy(2 * np.pi * k.T).float().contiguous()
+    to, back = (
+        kind(im_size=shape, grid_size=tuple(2 * n for n in shape))
+        for kind in (torchkbnufft.KbNufft, torchkbnufft.KbNufftAdjoint)
+    )
+    tx, ty = torch.from_numpy(x)[None], torch.from_numpy(y)[None]
+    return lambda: to(tx, points)[0].numpy(), lambda: back(ty, points)[0].numpy()
+
+
+def _sigpy_pair(k, x, y, tolerance: float, threads: int) -> Pair:
+    import sigpy
+
+    coordinates = (k * x.shape[1:]).astype(np.float32)
+    return (
+        lambda: sigpy.nufft(x, coordinates),
+        lambda: sigpy.nufft_adjoint(y, coordinates, x.shape),
+    )
+
+
+def _mri_nufft_pair(k, x, y, tolerance: float, threads: int) -> Pair:
+    import mrinufft
+
+    kind = mrinufft.get_operator("finufft")
+    operator = kind(k.astype(np.float32), x.shape[1:], n_coils=len(x), density=False)
+    return lambda: operator.op(x), lambda: operator.adj_op(y)
+
+
+def _bart_pair(k, x, y, tolerance: float, threads: int) -> Pair:
+    require_bart()
+    return bart(k, x, y)
+
+
+# of one trajectory: name to a function of (k, x, y, tolerance, threads)
+PEERS: dict[str, Callable[..., Pair]] = {
+    "ducc0": _ducc_pair,
+    "finufft": partial(_finufft_pair, 0),
+    "finufft 1.25": partial(_finufft_pair, 1.25),
+    "torchkbnufft": _torchkbnufft_pair,
+    "sigpy": _sigpy_pair,
+    "mri-nufft": _mri_nufft_pair,
+    "bart": _bart_pair,
+}
+
+
+def require_bart() -> None:
+    if not shutil.which("bart"):
+        raise MissingError("no program bart on the PATH")
+
+
+def bart(k, x, y) -> Pair:
     """BART's nufft as a process, files included; times are of the process."""
-    folder = Path(tempfile.mkdtemp())
+    kept = tempfile.TemporaryDirectory()  # as long as the calls are
+    folder = Path(kept.name)
     trajectory, samples = _bart_samples(folder, k, x.shape[1:], y)
     image = _write_cfl(folder / "x", x[:, None])
 
     def run(*options: str, result: str, shape) -> np.ndarray:
-        return _run_bart(folder, "nufft", *options, trajectory, result).reshape(shape)
+        return _run_bart(Path(kept.name), "nufft", *options, trajectory, result).reshape(shape)
 
     return (
         lambda: run(result=image, shape=y.shape),
@@ -108,20 +140,15 @@ def bart(k, x, y) -> tuple[Callable[[], np.ndarray], Callable[[], np.ndarray]]:
     )
 
 
-def bart_iterations(k, maps, data, iterations: int) -> tuple[float, np.ndarray]:
-    """Milliseconds of one iteration of BART's CG-SENSE, start and files taken off; the image."""
-    folder = Path(tempfile.mkdtemp())
+def bart_cg(k, maps, data, iterations: int) -> Callable[[], np.ndarray]:
+    """A call of BART's CG-SENSE as a process."""
+    require_bart()
+    kept = tempfile.TemporaryDirectory()
+    folder = Path(kept.name)
     trajectory, samples = _bart_samples(folder, k, maps.shape[1:], data)
     sensitivities = _write_cfl(folder / "maps", maps[:, None])
-    seconds, images = {}, {}
-    for count in (iterations, 4 * iterations) * 3:
-        start = time.perf_counter()
-        images[count] = _run_bart(
-            folder, "pics", "-i", str(count), "-t", trajectory, samples, sensitivities
-        )
-        seconds.setdefault(count, []).append(time.perf_counter() - start)
-    long, short = min(seconds[4 * iterations]), min(seconds[iterations])
-    return 1e3 * (long - short) / (3 * iterations), images[iterations].reshape(maps.shape[1:])
+    words = ("pics", "-i", str(iterations), "-t", trajectory, samples, sensitivities)
+    return lambda: _run_bart(Path(kept.name), *words).reshape(maps.shape[1:])
 
 
 def _bart_samples(folder: Path, k, shape, data) -> tuple[str, str]:

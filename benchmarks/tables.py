@@ -1,28 +1,58 @@
-"""README's tables of NUFFT and CT, from the results on disk: python -m benchmarks.tables"""
+"""README's tables, from the results on disk: python -m benchmarks.tables"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 RESULTS = Path(__file__).with_name("results")
 FINUFFT = "finufft", "finufft 1.25"  # its two oversamplings: the faster one counts
 
 
+def results(name: str) -> dict[str, Any]:
+    """What a file of results holds."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
+
+
+def mri() -> str:
+    """Markdown rows of NRMSE: the real slice, and slices simulated of two images."""
+    rows = results("mri")["quality"]["rows"]
+
+    def errors(name: str, factor: str) -> list[float]:
+        """Of Spinray, BART and SigPy: means over the masks."""
+        cases = [row for case, row in rows.items() if case.startswith(f"{name}, {factor},")]
+        return [mean(c[tool]["nrmse"] for c in cases) for tool in ("Spinray", "BART", "SigPy")]
+
+    lines = []
+    for factor in ("4x", "8x", "12x"):
+        real = [f"{error:.4f}" for error in errors("brain", factor)]
+        others = [
+            " / ".join(f"{error:.3f}" for error in errors(name, factor))
+            for name in ("other patient", "chest")
+        ]
+        lines.append(f"| {' | '.join([factor, *real, *others])} |")
+    return "\n".join(lines)
+
+
 def nufft() -> str:
     """Markdown rows of times and errors at tolerance 1e-3."""
-    rows = json.loads((RESULTS / "nufft.json").read_text())["rows"]
+    rows = [_nufft_row(row) for row in results("nufft")["rows"]]
 
     def cell(job: str, coils: int, *tools: str) -> str:
-        found = []
-        for direction in ("forward", "adjoint"):
-            named = f"{job} {direction}", coils, 1e-3
-            found.append(min(
-                (r["ms"], r["error"]) for r in rows
-                if (r["job"], r["coils"], r["tolerance"]) == named and r["tool"] in tools
-            ))  # fmt: skip
+        found = [
+            min(
+                (seconds, error)
+                for name, tool, facts, seconds, error in rows
+                if name == f"{job} {way}" and facts == (coils, 1e-3) and tool in tools
+            )
+            for way in ("forward", "adjoint")
+        ]
         (forward, error), (adjoint, other) = found
-        return f"{forward:.1f} / {adjoint:.1f} | {max(error, other):.1e}".replace("e-0", "e-")
+        times = f"{1e3 * forward:.1f} / {1e3 * adjoint:.1f}"
+        return f"{times} | {max(error, other):.1e}".replace("e-0", "e-")
 
     jobs = [("2D 256", coils, f"{coils} coil" + "s" * (coils > 1)) for coils in (1, 8, 16, 32)]
     jobs.append(("3D 128", 8, "3D 128^3 kooshball, 1e6 samples, 8 coils"))
@@ -33,36 +63,65 @@ def nufft() -> str:
     )
 
 
+def _nufft_row(row: dict[str, Any]) -> tuple[str, str, tuple[Any, ...], float, float]:
+    """Job, tool, (coils, tolerance), seconds, error: of a row as it is, or as files had it first."""
+    if row.get("status", "ok") != "ok":
+        return row["job"], "", (), 0.0, 0.0
+    facts = row.get("facts", row)
+    seconds = row["seconds"] if "seconds" in row else row["ms"] / 1e3
+    return row["job"], row["tool"], (facts["coils"], facts.get("tolerance")), seconds, row["error"]
+
+
 def ct() -> str:
     """Markdown rows of times in milliseconds, forward / back where there are two."""
-    results = json.loads((RESULTS / "ct.json").read_text())
+    seconds = _ct_seconds(results("ct"))
 
-    def pair(job: str, tool: str, last: str = "") -> str:
-        seconds = results[job]["seconds"]
-        return " / ".join(
-            f"{1e3 * seconds[f'{tool} {way}{last}']:.0f}" for way in ("forward", "back")
-        )
+    def one(job: str, tool: str) -> str:
+        return f"{1e3 * seconds[job, tool]:.0f}"
 
-    fbp, fdk = results["fbp"]["seconds"], results["fdk, a view"]["seconds"]
+    def pair(job: str, tool: str, unit: str = "") -> str:
+        return " / ".join(one(f"{job} {way}{unit}", tool) for way in ("forward", "back"))
+
+    stack, view, fdk = ", a slice", ", a view", "fdk, a view"
     rows = [
         ("512 x 512, 720 parallel views x 736, one slice", pair("parallel", "spinray"),
          f"ASTRA line {pair('parallel', 'astra line')}"),
-        ("the same, a slice of a stack of 32", pair("parallel", "spinray stack", " a slice"),
-         f"mbirjax {pair('parallel', 'mbirjax stack', ' a slice')}"),
+        ("the same, a slice of a stack of 32", pair("parallel stack", "spinray", stack),
+         f"mbirjax {pair('parallel stack', 'mbirjax', stack)}"),
         ("512 x 512, fan, flat, 984 views x 888, one slice", pair("fan flat", "spinray"),
          f"ASTRA line {pair('fan flat', 'astra line')}"),
-        ("the same, a slice of a stack of 32", pair("fan flat", "spinray stack", " a slice"),
+        ("the same, a slice of a stack of 32", pair("fan flat stack", "spinray", stack),
          "(one slice at a time)"),
         ("512 x 512, fan, curved, one slice", pair("fan curved", "spinray"), "(none)"),
-        ("cone, 256^3, a view of 384 x 384", pair("cone, a view", "spinray"),
-         f"RTK Joseph {pair('cone, a view', 'rtk joseph')}"),
-        ("FDK, 256^3, a view of 384 x 384", f"{1e3 * fdk['spinray']:.0f}",
-         f"RTK {1e3 * fdk['rtk']:.0f}"),
-        ("filtered back projection, parallel, 512 x 512", f"{1e3 * fbp['spinray']:.0f}",
-         f"ASTRA {1e3 * fbp['astra']:.0f}, scikit-image {1e3 * fbp['scikit-image']:.0f}"),
+        ("cone, 256^3, a view of 384 x 384", pair("cone", "spinray", view),
+         f"RTK Joseph {pair('cone', 'rtk joseph', view)}"),
+        ("FDK, 256^3, a view of 384 x 384", one(fdk, "spinray"), f"RTK {one(fdk, 'rtk')}"),
+        ("filtered back projection, parallel, 512 x 512", one("fbp", "spinray"),
+         f"ASTRA {one('fbp', 'astra')}, scikit-image {one('fbp', 'scikit-image')}"),
     ]  # fmt: skip
     return "\n".join(f"| {job} | {ours} | {theirs} |" for job, ours, theirs in rows)
 
 
+def _ct_seconds(found: dict[str, Any]) -> dict[tuple[str, str], float]:
+    """Seconds by job and tool, of rows as they are, or as files had them first."""
+    if "rows" in found:
+        return {(r["job"], r["tool"]): r["seconds"] for r in found["rows"] if r["status"] == "ok"}
+    seconds = {}
+    for job, part in found.items():
+        if not isinstance(part, dict) or "seconds" not in part:
+            continue
+        for call, value in part["seconds"].items():
+            words = call.removesuffix(" a slice").split()
+            way = words.pop() if words[-1] in ("forward", "back") else ""
+            stacked = words[-1] == "stack" and bool(words.pop())
+            kind, *unit = job.split(", ")
+            name = " ".join([kind, *["stack"] * stacked, *[way] * bool(way)])
+            unit += ["a slice"] * stacked
+            seconds[", ".join([name, *unit]), " ".join(words)] = value
+    return seconds
+
+
+TABLES = (mri, nufft, ct)
+
 if __name__ == "__main__":
-    print(nufft(), ct(), sep="\n\n")
+    print(*(table() for table in TABLES), sep="\n\n")

@@ -13,7 +13,7 @@ import pytest
 import spinray
 
 ROOT = Path(__file__).resolve().parent.parent
-NO_PACKAGES = {"tests", "benchmarks", "experiments", "docs", "build"}
+NO_PACKAGES = {"tests", "experiments", "docs", "build"}
 
 
 def test_every_package_is_listed_in_pyproject() -> None:

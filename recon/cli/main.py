@@ -11,7 +11,20 @@ from typing import Annotated
 
 import typer
 
-from . import convert, demo, evaluate, info, methods, metrics, recon, serve, simulate, train
+from . import (
+    bench,
+    convert,
+    demo,
+    evaluate,
+    info,
+    methods,
+    metrics,
+    recon,
+    serve,
+    simulate,
+    train,
+    view,
+)
 from .messages import one_line
 
 FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of the machine, not of what was asked
@@ -34,6 +47,8 @@ app.command("convert")(convert.convert)
 app.add_typer(simulate.app, name="simulate")
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(metrics.app, name="metrics")
+app.command("view")(view.view)
+app.command("bench")(bench.bench)
 app.command("methods")(methods.methods)
 app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     train.train

@@ -8,11 +8,11 @@ from pathlib import Path
 from ..image import Image
 from .errors import FormatError, format_errors
 
-_FORMATS = "NIfTI, DICOM, NRRD, Spinray HDF5, npy"
+_FORMATS = "NIfTI, DICOM, NRRD, Spinray HDF5, npy, PNG"
 
 
 def load_image(path: str | PathLike[str]) -> Image:
-    """Read an image: NIfTI, DICOM or NRRD (one file), HDF5 (of `save`) or npy, by its content.
+    """Read an image: NIfTI, DICOM, NRRD or PNG (one file), HDF5 (of `save`), npy, by its content.
 
     Raises
     ------
@@ -35,6 +35,8 @@ def load_image(path: str | PathLike[str]) -> Image:
             from .image_npy import read
         elif start[:7] == b"NRRD000":
             from .nrrd import read
+        elif start[:8] == b"\x89PNG\r\n\x1a\n":
+            from .png import read
         elif start[128:132] == b"DICM":
             from .dicom import read
         elif start[:2] == b"\x1f\x8b" or start[344:348] in (b"n+1\0", b"ni1\0"):

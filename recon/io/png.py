@@ -1,4 +1,4 @@
-"""Images as PNG: 8-bit grey, slices side by side."""
+"""Images as PNG: written as 8-bit grey, slices side by side; read as the grey of any picture."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
+from ..arrays import as_tensor
 from ..image import Image
 from .atomic import atomic
 
@@ -34,6 +35,13 @@ def write(image: Image, path: Path, window: tuple[float, float] | None = None) -
     grey = (np.clip((slices - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
     with atomic(path) as temporary:
         Picture.fromarray(_montage(grey)).save(temporary, format="PNG")
+
+
+def read(path: Path) -> Image:
+    """Read grey values ``(y, x)``, 8 or 16 bits, as float32; pixels of 1 mm."""
+    with Picture.open(path) as picture:
+        grey = picture if picture.mode.startswith("I") else picture.convert("L")
+        return Image(as_tensor(np.asarray(grey, np.float32)))
 
 
 def _montage(slices: NDArray[np.uint8]) -> NDArray[np.uint8]:

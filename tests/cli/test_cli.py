@@ -51,6 +51,8 @@ def files(tmp_path_factory) -> Path:
         ("simulate", "ct"),
         ("methods",),
         ("demo",),
+        ("view",),
+        ("bench",),
     ],
 )
 def test_help_teaches_with_an_example(words: tuple[str, ...]) -> None:
@@ -319,3 +321,24 @@ def test_recon_of_a_part(tmp_path: Path) -> None:
     )
     bad = spinray("recon", source, "-o", tmp_path / "a.npy", "-r", "slice")
     assert "--read takes NAME=VALUE" in bad.stderr
+
+
+def test_view_writes_a_page_for_every_kind_of_image(tmp_path: Path) -> None:
+    image = sr.Image(torch.rand(3, 12, 10))
+    names = ["a.nii.gz", "a.h5", "a.npy", "a.png"]
+    for name in names:
+        image.save(tmp_path / name)
+    dicom = sorted(p for p in tmp_path.rglob("*.dcm"))
+    done = spinray("view", *[tmp_path / n for n in names], *dicom, "-o", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "page.html").read_text()
+    assert all(f'"name": "{name}"' in text for name in names)
+    assert len(text) < 8e6
+
+
+def test_view_names_what_is_no_image(files: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("no image")
+    done = spinray("view", tmp_path / "x.txt", "-o", tmp_path / "page.html")
+    assert done.returncode == 2
+    assert "x.txt: is no image" in done.stderr
+    assert not (tmp_path / "page.html").exists()

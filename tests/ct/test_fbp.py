@@ -5,9 +5,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from ct_phantoms import HEAD, image_of, line_integrals_of
 from scipy import ndimage
 
+from spinray.benchmarks.ct_phantoms import HEAD, image_of, line_integrals_of
 from spinray.kernels.ct.geometry import (
     ConeBeam,
     FanBeam,

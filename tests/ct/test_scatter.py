@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from ct_phantoms import HEAD, line_integrals_of
 
+from spinray.benchmarks.ct_phantoms import HEAD, line_integrals_of
 from spinray.kernels.ct.geometry import ConeBeam, FanBeam
 from spinray.recon import ct
 

@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from ct_phantoms import line_integrals_of
 
 import spinray as sr
+from spinray.benchmarks.ct_phantoms import line_integrals_of
 from spinray.kernels.ct.geometry import ConeBeam, FanBeam, HelicalBeam, VolumeGrid
 from spinray.kernels.ct.helical import FLAT_SHARE, LEAST, HelixSums, padded_rows
 from spinray.kernels.ct.rebinning import TAPS, to_parallel

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from ct_geometries import CONE, GEOMETRIES, modular, turn
-from ct_phantoms import HEAD, image_of, line_integrals_of, relative_rmse
 
+from spinray.benchmarks.ct_phantoms import HEAD, image_of, line_integrals_of, relative_rmse
 from spinray.kernels.ct import Projector, backproject, planar
 from spinray.kernels.ct.backprojection import slabs_along_z
 from spinray.kernels.ct.geometry import (

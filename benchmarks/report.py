@@ -1,0 +1,162 @@
+"""One page of a run: tables, plots and images, and the tables as Markdown."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spinray.recon.io.atomic import atomic
+from spinray.recon.viewer import Series, page, resource, stage
+
+from . import plots
+from .protocol import Row
+from .tabulate import HEAD, Cell, cells, html_table, markdown_table
+
+Results = Mapping[str, Any]
+IMAGES = 6_000_000  # bytes of all viewers of a page, which stays below 8 MB
+
+
+def write_report(results: Results, folder: Path, images: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write ``report.html`` and ``report.md`` into a folder.
+
+    Parameters
+    ----------
+    results
+        What ``results.json`` holds.
+    folder
+        Where to.
+    images
+        Name of a scan to its images ``(slice, y, x)`` by name, the reference first.
+    """
+    texts = {"report.html": report(results, images), "report.md": markdown(results)}
+    for name, text in texts.items():
+        with atomic(folder / name) as temporary:
+            temporary.write_text(text, "utf-8")
+
+
+def report(results: Results, images: Mapping[str, Mapping[str, Any]]) -> str:
+    """HTML of one page that holds everything."""
+    parts = ["<h1>Spinray bench</h1>", f"<p>{html.escape(_about(results['machine']))}</p>"]
+    for suite, rows in _suites(results):
+        parts += [f"<h2>{suite}</h2>", plots.ratios(rows), html_table(HEAD, cells(rows))]
+    parts += _quality(results) + _scaling(results)
+    limit = IMAGES // max(len(images), 1)
+    for name, found in images.items():
+        series = [Series(label, np.asarray(values)) for label, values in found.items()]
+        parts += [f"<h2>{html.escape(name)}</h2>", stage(series, fit_scale=True, limit=limit)]
+    return page(
+        "Spinray bench",
+        f'<main class="report">{"".join(parts)}</main>',
+        styles=resource("report.css", __package__),
+        scripts=resource("report.js", __package__),
+    )
+
+
+def markdown(results: Results) -> str:
+    """The tables alone."""
+    parts = ["# Spinray bench", _about(results["machine"])]
+    for suite, rows in _suites(results):
+        parts += [f"## {suite}", markdown_table(HEAD, cells(rows))]
+    for title, head, lines in (*_quality_tables(results), *_scaling_tables(results)):
+        parts += [f"## {title}", markdown_table(head, lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+QUALITY_HEAD = ("method", "NRMSE", "PSNR, dB", "SSIM", "seconds", "remark")
+Table = tuple[str, Sequence[str], list[list[Cell]]]
+
+
+def _quality(results: Results) -> list[str]:
+    parts = []
+    for title, head, lines in _quality_tables(results):
+        parts += [f"<h2>{html.escape(title)}</h2>", html_table(head, lines)]
+    curves = results.get("quality", {}).get("curves", [])
+    for modality, noise in (("mri", "SNR"), ("ct", "photons a ray")):
+        found: dict[str, list[tuple[float, float]]] = {}
+        for row in curves:
+            if row["modality"] == modality and row["status"] == "ok":
+                found.setdefault(row["method"], []).append((row["noise"], row["nrmse"]["mean"]))
+        parts.append(plots.lines(f"Robustness to noise, {modality}", noise, "NRMSE", found))
+    return parts
+
+
+def _quality_tables(results: Results) -> Iterator[Table]:
+    """A table for every kind of scan: means with their 95 % intervals, best first, refusals last."""
+    rows = results.get("quality", {}).get("table", [])
+    for scan in dict.fromkeys(row["scan"] for row in rows):
+        own = [row for row in rows if row["scan"] == scan]
+        own.sort(key=lambda row: row["nrmse"]["mean"] if row["status"] == "ok" else float("inf"))
+        yield scan, QUALITY_HEAD, [_quality_line(row) for row in own]
+
+
+def _quality_line(row: Row) -> list[Cell]:
+    if row["status"] != "ok":
+        return [Cell(row["method"]), *[Cell("")] * (len(QUALITY_HEAD) - 2), Cell(row["status"])]
+    cells_of = [
+        _interval(row[key], digits) for key, digits in (("nrmse", 4), ("psnr", 2), ("ssim", 4))
+    ]
+    seconds = row.get("seconds")
+    time = Cell("") if seconds is None else Cell(f"{seconds:.3g}", seconds)
+    remark = "no better than a null model" if row.get("no better than a null") else ""
+    return [Cell(row["method"]), *cells_of, time, Cell(remark)]
+
+
+def _interval(figure: Mapping[str, float], digits: int) -> Cell:
+    text = f"{figure['mean']:.{digits}f}"
+    if "low" in figure:
+        text += f" ({figure['low']:.{digits}f} to {figure['high']:.{digits}f})"
+    return Cell(text, figure["mean"])
+
+
+SCALING_HEAD = ("work", "grows with", "sizes", "ms", "power")
+
+
+def _scaling(results: Results) -> list[str]:
+    parts = []
+    for title, head, lines in _scaling_tables(results):
+        parts += [f"<h2>{title}</h2>", html_table(head, lines)]
+    for row in results.get("scaling", []):
+        seconds = [time["seconds"] for time in row["times"]]
+        curves = {"measured": seconds} | {
+            name: row[name] for name in ("FFT floor", "memory floor") if name in row
+        }
+        title = f"{row['work']}, power {row['exponent']:.2f}" if "exponent" in row else row["work"]
+        parts.append(plots.lines(title, row["of"], "ms", {
+            name: [(x, 1e3 * t) for x, t in zip(row["sizes"], curve, strict=True)]
+            for name, curve in curves.items()
+        }))  # fmt: skip
+    return parts
+
+
+def _scaling_tables(results: Results) -> Iterator[Table]:
+    rows = results.get("scaling", [])
+    if not rows:
+        return
+    yield "scaling", SCALING_HEAD, [
+        [
+            Cell(row["work"]), Cell(row["of"]), Cell(", ".join(f"{n:g}" for n in row["sizes"])),
+            Cell(", ".join(f"{1e3 * time['seconds']:.3g}" for time in row["times"])),
+            Cell(f"{row['exponent']:.2f}", row["exponent"]) if "exponent" in row else Cell(""),
+        ]
+        for row in rows
+    ]  # fmt: skip
+
+
+def _suites(results: Results) -> Iterator[tuple[str, Sequence[Row]]]:
+    rows: Sequence[Row] = results["rows"]
+    for suite in dict.fromkeys(row["suite"] for row in rows):
+        yield suite, [row for row in rows if row["suite"] == suite]
+
+
+def _about(machine: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    card = f", {machine['card']}" if "card" in machine else ""
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads{card}; load "
+        f"{machine['load at start']:.1f} at the start; commit {machine['commit'] or 'unknown'}; "
+        f"Python {machine['python']}, {versions}."
+    )

@@ -1,0 +1,71 @@
+"""Results as tables: the same cells for the page and for Markdown."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .plots import grouped
+from .protocol import OURS, Row
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is shown, and the number that columns are sorted by."""
+
+    text: str
+    value: float | None = None
+
+    @property
+    def html(self) -> str:
+        order = "" if self.value is None else f' data-value="{self.value:.9g}"'
+        return f"<td{order}>{html.escape(self.text)}</td>"
+
+
+HEAD = ("job", "tool", "ms", "quartiles", "over Spinray", "error", "memory, MB", "error of")
+
+
+def cells(rows: Sequence[Row]) -> list[list[Cell]]:
+    """A line of cells for every row; `HEAD` names them."""
+    found = []
+    for job, group in grouped(rows).items():
+        ours = [r["seconds"] for r in group if r["status"] == "ok" and r["tool"].startswith(OURS)]
+        for row in group:
+            first = [Cell(job), Cell(row["tool"])]
+            if row["status"] != "ok":
+                rest = [Cell(row["status"])] + [Cell("")] * (len(HEAD) - 3)
+            else:
+                t, low, high = (1e3 * row[k] for k in ("seconds", "low", "high"))
+                ratio = row["seconds"] / min(ours) if ours else None
+                memory, error = row["memory"], row["error"]
+                rest = [
+                    Cell(f"{t:.4g}", t),
+                    Cell(f"{low:.4g} to {high:.4g}", high - low),
+                    Cell("" if ratio is None else f"{ratio:.2f} x", ratio),
+                    Cell("not comparable" if error is None else f"{error:.2e}", error),
+                    Cell("" if memory is None else f"{memory / 1e6:.1f}", memory),
+                    Cell(row["error of"]),
+                ]
+            found.append([*first, *rest])
+    return found
+
+
+def html_table(head: Sequence[str], lines: Sequence[Sequence[Cell]]) -> str:
+    """A table that `report.js` sorts by the column that is clicked."""
+    titles = "".join(
+        f'<th scope="col"><button type="button">{html.escape(name)}</button></th>' for name in head
+    )
+    body = "".join(f"<tr>{''.join(cell.html for cell in line)}</tr>" for line in lines)
+    return (
+        f'<div class="wide"><table class="sortable"><thead><tr>{titles}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[Cell]]) -> str:
+    """For papers and READMEs."""
+    every = [list(head), ["---"] * len(head), *([c.text for c in line] for line in lines)]
+    return "\n".join(
+        "| " + " | ".join(t.replace("|", "\\|") for t in line) + " |" for line in every
+    )

@@ -1,0 +1,32 @@
+"""The suites' quick tasks under pytest-benchmark, with its statistics and its JSON.
+
+pytest benchmarks/test_speed.py --benchmark-enable --benchmark-only -k "nufft and spinray"
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from spinray.benchmarks.protocol import Task, with_peak_memory
+from spinray.benchmarks.suites import SPEED, tasks
+
+CASES = [
+    (task, tool) for suite in SPEED for task in tasks(suite, quick=True) for tool in task.tools
+]
+
+
+@pytest.mark.parametrize(("task", "tool"), CASES, ids=[f"{task}, {tool}" for task, tool in CASES])
+def test_speed(benchmark, task: Task, tool: str) -> None:
+    try:
+        prepared = task.tools[tool]()
+    except ImportError as missing:
+        pytest.skip(f"not installed: {missing}")
+    benchmark.group = str(task)
+    prepared.call()
+    out, memory = with_peak_memory(prepared)
+    error = None if prepared.error is None else prepared.error(out)
+    benchmark.extra_info.update(
+        {**task.facts, "error": error, "error of": task.error_name, "memory": memory,
+         "per": task.per}
+    )  # fmt: skip
+    benchmark(prepared.call)

@@ -1,0 +1,96 @@
+"""The quality table: every method has its row, nulls score as nulls, intervals are Student's."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import spinray as sr
+from spinray.benchmarks import quality
+from spinray.benchmarks.references import REFERENCES, noisy, subject
+
+BY_NAME = {reference.name: reference for reference in REFERENCES}
+
+
+def table(name: str, *methods: str, subjects: int = 2, pixels: int = 64):
+    return quality.table(BY_NAME[name], subjects, pixels, slow=False, methods=methods)
+
+
+def test_every_method_is_in_the_table(monkeypatch) -> None:
+    """Whatever a method does with a scan: here every reconstruction refuses."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("no weights come with Spinray")
+
+    monkeypatch.setattr(sr, "reconstruct", refuse)
+    found = set()
+    for reference in (REFERENCES[0], BY_NAME["CT, low dose"]):
+        rows, _ = quality.table(reference, 1, 64, slow=True)
+        assert all(row["status"] for row in rows)
+        found |= {(reference.modality, row["method"]) for row in rows}
+    assert found >= {(m.modality, m.name) for m in sr.methods()}
+
+
+def test_a_mr_method_beats_the_nulls() -> None:
+    rows, images = table("MR, Cartesian 4x", "sense", "grasp", "dds", "g-factor")
+    by = {row["method"]: row for row in rows}
+    assert by["sense"]["nrmse"]["mean"] < 0.3
+    assert not by["sense"]["no better than a null"]
+    assert by["sense"]["nrmse"]["low"] < by["sense"]["nrmse"]["mean"] < by["sense"]["nrmse"]["high"]
+    for name in quality.NULLS:
+        assert by[name]["nrmse"]["mean"] > 2 * by["sense"]["nrmse"]["mean"]
+        assert by[name]["ssim"]["mean"] < by["sense"]["ssim"]["mean"]
+    assert "prior" in by["dds"]["status"]
+    assert by["g-factor"]["status"] == "a map of noise, no image"
+    assert list(images)[:2] == ["reference", "sense"]
+    json.dumps(rows)
+
+
+def test_a_ct_method_beats_the_nulls() -> None:
+    rows, _ = table("CT, low dose", "fbp", "fdk")
+    by = {row["method"]: row for row in rows}
+    assert by["fbp"]["nrmse"]["mean"] < min(by[n]["nrmse"]["mean"] for n in quality.NULLS)
+    assert by["fdk"]["status"] != "ok"
+
+
+@pytest.mark.parametrize(("name", "method"), [("CT, circular cone", "fdk"), ("CT, helix", "wfbp")])
+def test_volumes(name: str, method: str) -> None:
+    rows, _ = table(name, method, subjects=1)
+    assert rows[0]["status"] == "ok", rows[0]
+    assert rows[0]["nrmse"]["mean"] < 0.5
+
+
+def test_series() -> None:
+    rows, images = table(
+        "MR, dynamic, 13 spokes a frame", "grasp", "gridding", subjects=1, pixels=32
+    )
+    assert rows[0]["status"] == "ok", rows[0]
+    assert images["grasp"].shape == images["reference"].shape
+    assert "no image of each frame" in rows[1]["status"]
+
+
+def test_what_is_no_better_than_a_null_is_marked() -> None:
+    row = {"status": "ok", "method": "bad", "nrmse": {"mean": 0.5}}
+    null = {"status": "ok", "method": quality.NULLS[0], "nrmse": {"mean": 0.4}}
+    assert quality.flagged([row, null])[0]["no better than a null"]
+
+
+def test_intervals_are_student_s() -> None:
+    found = quality.interval([1.0, 2.0, 3.0])
+    assert found["mean"] == 2
+    assert found["high"] - 2 == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
+    assert quality.interval([1.0]) == {"mean": 1.0}
+
+
+def test_subjects_differ_and_are_the_same_again() -> None:
+    one, again, other = (subject("head", seed) for seed in (1, 1, 2))
+    assert one == again
+    assert one != other
+
+
+def test_noise_is_what_was_asked() -> None:
+    """Two scans of one subject differ by their noise, which the louder one has 16 times of."""
+    made = {snr: noisy("mri", snr).make(0, 64)[0].kspace for snr in (5.0, 80.0, 1e9)}
+    loud, quiet = ((made[snr] - made[1e9]).abs().square().mean() ** 0.5 for snr in (5.0, 80.0))
+    assert float(loud / quiet) == pytest.approx(16, rel=0.01)

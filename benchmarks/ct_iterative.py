@@ -34,6 +34,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from spinray.datasets.simulate import clinical_fan
+from spinray.kernels.ct.geometry import Detector
 from spinray.recon import ct
 from spinray.recon.ct.hounsfield import WATER
 from spinray.recon.operators import XRayTransform
@@ -55,7 +56,7 @@ JOBS = ("quality", "sparse", "iterations", "speed")
 class Head:
     """A scan of one slice on a grid of 512^2 pixels, with its truth and noise."""
 
-    def __init__(self, data: Path, views: int, detector: str) -> None:
+    def __init__(self, data: Path, views: int, detector: Detector) -> None:
         hu = torch.from_numpy(np.load(data / HEAD)["hu"][SLICE].astype(np.float32))
         coarse = ct.from_hounsfield(hu).clamp_min(0)[None, None]
         self.fine = interpolate(coarse, size=(2 * PIXELS,) * 2, mode="bilinear")[0, 0].contiguous()

@@ -30,6 +30,7 @@ from .raw_file import Part
 ACQUISITION_HEADER = ismrmrd.hdf5.acquisition_header_dtype
 
 ON_GRID = ("cartesian", "epi")
+SEPARATE = ("separate", "external")  # calibrations that are scans of their own
 _BATCH_AXES = ("repetition", "set", "phase", "contrast", "slice")
 
 
@@ -138,8 +139,10 @@ class Acquisitions:
         Noise belongs to every item; navigators and separate calibration lines belong to their
         slice, as scanners measure them once.
         """
-        imaging, _ = self.imaging(encoding)
-        shared = self.flagged(*NOT_IMAGING, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+        imaging, chosen_encoding = self.imaging(encoding)
+        shared = self.flagged(*NOT_IMAGING)
+        if calibration_mode(self.header.encoding[chosen_encoding]) in SEPARATE:
+            shared |= self.flagged(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
         noise = self.flagged(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
         keep = np.ones(len(self), bool)
         for name, items in part.items():
@@ -200,7 +203,7 @@ def assemble(acquisitions: Acquisitions, encoding: int | None = None) -> MRScan:
     known = np.unique(acquisitions.head["encoding_space_ref"][is_imaging])
     if len(known) > 1:
         header["encodings"] = tuple(known.tolist())
-    if header.get("calibration_mode") in ("separate", "external"):
+    if header.get("calibration_mode") in SEPARATE:
         reference = imaging.flagged(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
         reference &= ~imaging.flagged(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
         if reference.any() and not reference.all():
@@ -304,15 +307,20 @@ def _noise(acquisitions: Acquisitions) -> NDArray[Any] | None:
     return np.concatenate(list(readouts), axis=1)
 
 
+def calibration_mode(layout: xsd.encodingType) -> str:
+    """How parallel imaging is calibrated: embedded, separate, ...; empty where it is not said."""
+    mode = layout.parallelImaging and layout.parallelImaging.calibrationMode
+    return str(getattr(mode, "value", mode)) if mode is not None else ""
+
+
 def protocol_facts(acquisitions: Acquisitions, layout: xsd.encodingType) -> dict[str, Any]:
     """What the header says of the measurement and of an encoding space."""
     found = facts(acquisitions.header)
     if layout.parallelImaging is not None:
         factor = layout.parallelImaging.accelerationFactor
         found["acceleration"] = (factor.kspace_encoding_step_1, factor.kspace_encoding_step_2)
-        mode = layout.parallelImaging.calibrationMode
-        if mode is not None:
-            found["calibration_mode"] = str(getattr(mode, "value", mode))
+        if mode := calibration_mode(layout):
+            found["calibration_mode"] = mode
     if layout.echoTrainLength:
         found["echo_train_length"] = layout.echoTrainLength
     thickness = layout.reconSpace.fieldOfView_mm.z

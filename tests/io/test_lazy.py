@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import h5py
+import ismrmrd
 import numpy as np
 import pytest
 import raw_files
@@ -32,6 +33,19 @@ def test_parts_are_those_of_the_whole(tmp_path, kind):
     for part, index in ((2, 2), (-1, 3), (slice(1, 3), slice(1, 3)), (slice(0, 4, 2), [0, 2])):
         scan = raw.read(repetition=part)
         assert torch.equal(scan.kspace, whole.kspace[index])
+
+
+def test_embedded_calibration_lines_belong_to_their_repetition(tmp_path):
+    path = raw_files.write_ismrmrd(tmp_path, repetitions=3)
+    with h5py.File(path, "a") as file:
+        lines = file["dataset/data"][()]
+        middle = np.abs(lines["head"]["idx"]["kspace_encode_step_1"].astype(int) - NY // 2) < 2
+        lines["head"]["flags"][middle] |= 1 << (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION - 1)
+        file["dataset/data"][...] = lines
+    raw = sr.open_raw(path)
+    part = raw.read(repetition=1)
+    assert part.batch_shape == ()
+    assert torch.equal(part.kspace, raw.read().kspace[1])
 
 
 def test_what_cannot_be_chosen(tmp_path):

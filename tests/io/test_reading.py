@@ -30,7 +30,7 @@ def test_content_counts_not_the_suffix(tmp_path, make_ismrmrd):
 def test_formats():
     assert io.formats() == (
         "ISMRMRD HDF5", "ISMRMRD stream", "MRD 2", "fastMRI HDF5", "Data Exchange HDF5",
-        "NeXus tomography", "CTSimU", "TIFF projections with YAML", "Siemens twix",
+        "NeXus tomography", "CTSimU", "Nikon XTEK", "TIFF projections with YAML", "Siemens twix",
         "Pulseq sequence", "Bruker ParaVision", "Philips list/data", "Philips raw/lab/sin",
         "GE P-file", "MATLAB", "NumPy npy/npz", "Zarr", "BART cfl",
     )  # fmt: skip

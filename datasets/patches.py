@@ -15,7 +15,7 @@ from ..recon.ct import from_hounsfield
 from ..recon.ct.hounsfield import WATER
 from .examples import PatchExample
 from .image_folders import Folder, image_files, read_volume
-from .simulated_mr import random_phase
+from .simulated_mr import random_phase, tissue_phase
 from .slices import Evidence, SliceDataset
 
 _MARGIN = 4  # a patch may lie by one in so many parts outside its image
@@ -43,6 +43,8 @@ class ImagePatches(SliceDataset[PatchExample]):
         ``1 + jitter``.
     turned
         Whether images are turned and flipped at random.
+    susceptibility
+        MR: as of `SimulatedMR`.
     minimum
         Slices whose mean is below this part of their volume's brightest slice are left out.
     fixed
@@ -67,6 +69,7 @@ class ImagePatches(SliceDataset[PatchExample]):
         shrink: tuple[float, float] = (1.0, 1.0),
         jitter: float = 0.0,
         turned: bool = False,
+        susceptibility: float = 0.0,
         minimum: float = 0.2,
         fixed: bool = False,
     ) -> None:
@@ -77,6 +80,7 @@ class ImagePatches(SliceDataset[PatchExample]):
             )
         self.hounsfield, self.patch, self.shrink, self.jitter = hounsfield, patch, shrink, jitter
         self.turned, self.minimum, self.fixed = turned, minimum, fixed
+        self.susceptibility = susceptibility
         self.modality = "CT" if hounsfield else "MR"
         self._images: dict[Path, Tensor] = {}
         super().__init__(image_files(folder), needed=f"images in {folder}")
@@ -100,7 +104,10 @@ class ImagePatches(SliceDataset[PatchExample]):
         if not self.hounsfield:
             gain = math.exp(random.uniform(-1, 1) * math.log1p(self.jitter))
             shape = (int(image.shape[0]), int(image.shape[1]))
-            image = torch.polar(gain * image, random_phase(shape, random))
+            phase = random_phase(shape, random)
+            if self.susceptibility:
+                phase += tissue_phase(image, self.susceptibility, random)
+            image = torch.polar(gain * image, phase)
         values, position = self._cut(image, random)
         return PatchExample(values, position, path.name, number)
 

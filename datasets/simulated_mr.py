@@ -46,11 +46,19 @@ class SimulatedMR(SliceDataset[MRExample]):
     matrix
         ``(y, x)`` of k-space and target: images get air around them until they have its shape or
         more, and less resolution where they have more. Default: each image's own.
+    shrink
+        Objects are made smaller by a factor drawn between these two, at most 1, by leaving out
+        outer k-space: few subjects go further so.
+    turned
+        Whether images are turned by right angles and flipped at random.
     coils
         Receive coils.
     snr
         Mean of the object over the standard deviation of the noise in either part of a sample; of
         a pair, each slice's is drawn between them (evenly in the logarithm).
+    susceptibility
+        Largest phase in radians (standard deviation over the object) that follows the tissue, of a
+        field by dipoles; each slice's is drawn between 0 and it. Such phases are not smooth.
     maps
         "true" gives the simulated maps, "espirit" estimates them from the masked k-space; None.
     minimum
@@ -75,8 +83,11 @@ class SimulatedMR(SliceDataset[MRExample]):
         *,
         trajectory: Tensor | None = None,
         matrix: tuple[int, int] | None = None,
+        shrink: tuple[float, float] = (1.0, 1.0),
+        turned: bool = False,
         coils: int = 8,
         snr: float | tuple[float, float] = 30.0,
+        susceptibility: float = 0.0,
         maps: str | None = None,
         minimum: float = 0.2,
         fixed: bool = False,
@@ -86,12 +97,18 @@ class SimulatedMR(SliceDataset[MRExample]):
         if trajectory is not None and (mask is not None or maps == "espirit"):
             raise ValueError("a trajectory goes without mask, and with true maps or none")
         low, high = snr if isinstance(snr, tuple) else (snr, snr)
-        if not 0 < low <= high or coils < 1:
-            raise ValueError(f"snr and coils must be positive, got {snr}, {coils}")
+        if not 0 < low <= high or coils < 1 or susceptibility < 0:
+            raise ValueError(
+                f"snr and coils must be positive, susceptibility not negative: got {snr}, {coils}, "
+                f"{susceptibility}"
+            )
+        if not 0 < shrink[0] <= shrink[1] <= 1:
+            raise ValueError(f"shrink must rise within (0, 1], got {shrink}")
         self.mask, self.matrix, self.coils = mask, matrix, coils
+        self.shrink, self.turned = shrink, turned
         self.trajectory = trajectory
         self._transforms: dict[tuple[int, int], LinearOperator] = {}
-        self._snr = (math.log(low), math.log(high))
+        self._snr, self.susceptibility = (math.log(low), math.log(high)), susceptibility
         self.maps, self.minimum, self.fixed = maps, minimum, fixed
         self._volumes: dict[Path, Tensor] = {}
         super().__init__(image_files(folder), needed=f"images in {folder}")
@@ -100,7 +117,7 @@ class SimulatedMR(SliceDataset[MRExample]):
         volume = read_volume(path).clamp_min(0)
         means = volume.mean((-2, -1))
         volume = volume[means >= self.minimum * means.max()]
-        self._volumes[path] = volume if self.matrix is None else _scanned(volume, self.matrix)
+        self._volumes[path] = volume
         return len(volume)
 
     def __getitem__(self, index: int) -> MRExample:
@@ -108,10 +125,13 @@ class SimulatedMR(SliceDataset[MRExample]):
         seed = self._seed(path.name, self.fixed, number + 1)
         random = np.random.RandomState(seed)
         volume = self._volumes[path]
-        image = volume[number]
+        image = self._seen(volume[number], random)
         shape = (int(image.shape[0]), int(image.shape[1]))
         true_maps = random_maps(self.coils, shape, random)
-        complex_image = torch.polar(image, random_phase(shape, random))
+        phase = random_phase(shape, random)
+        if self.susceptibility:
+            phase += tissue_phase(image, self.susceptibility, random)
+        complex_image = torch.polar(image, phase)
         kspace = self._transform(shape)(true_maps * complex_image)
         snr = math.exp(random.uniform(*self._snr))
         kspace += _noise(image, kspace.shape, snr, random)
@@ -149,6 +169,15 @@ class SimulatedMR(SliceDataset[MRExample]):
             )
         return self._transforms[shape]
 
+    def _seen(self, image: Tensor, random: np.random.RandomState) -> Tensor:
+        """A slice as it lies in the field of view."""
+        if self.turned:
+            image = torch.rot90(image, random.randint(4))
+            image = image.flip(0) if random.randint(2) else image
+        matrix = self.matrix or (int(image.shape[0]), int(image.shape[1]))
+        varied = self.shrink[0] < 1  # without it, nothing is drawn
+        return _scanned(image, matrix, random.uniform(*self.shrink) if varied else 1.0)
+
     def evidence(self, path: Path) -> Evidence:
         """The image from which k-space is made: that is what may be spoilt."""
         volume = self._volumes[path]
@@ -159,11 +188,11 @@ class SimulatedMR(SliceDataset[MRExample]):
         return self._volumes[path]
 
 
-def _scanned(images: Tensor, matrix: tuple[int, int]) -> Tensor:
-    """Magnitudes ``(..., y, x)`` as a scan of this matrix shows them, the whole object in view."""
-    coarser = max(1.0, *(n / m for n, m in zip(images.shape[-2:], matrix, strict=True)))
+def _scanned(image: Tensor, matrix: tuple[int, int], shrink: float = 1.0) -> Tensor:
+    """A magnitude ``(y, x)`` as a scan of this matrix shows it, the whole object in view."""
+    coarser = max(1.0, *(n / m for n, m in zip(image.shape, matrix, strict=True))) / shrink
     field = tuple(math.ceil(coarser * m - 1e-9) for m in matrix)
-    padded = resize(images, field)
+    padded = resize(image, field)
     if field == matrix:
         return padded
     kspace = resize(Fourier(field)(padded.to(torch.complex64)), matrix)
@@ -196,6 +225,26 @@ def random_phase(shape: tuple[int, int], random: np.random.RandomState) -> Tenso
     series = CoilSeries(2 * coefficients[None].astype(np.complex128), extent)
     phase = series.maps(VolumeGrid(shape, (1.0, 1.0)))[0].real
     return torch.from_numpy(phase + random.uniform(-np.pi, np.pi)).float()
+
+
+def tissue_phase(image: Tensor, largest: float, random: np.random.RandomState) -> Tensor:
+    """Phase ``(y, x)`` in radians of the field of a slice whose susceptibility follows intensity.
+
+    The slice lies at any angle to B0; `largest` is the most that its standard deviation over the
+    object may be. R. Salomir et al., Concepts Magn Reson B 19, 26 (2003).
+    """
+    polar, turn = math.acos(random.uniform(-1, 1)), random.uniform(0, math.pi)
+    y, x = (torch.fft.fftfreq(n) for n in image.shape)
+    along = math.sin(polar) * (math.cos(turn) * y[:, None] + math.sin(turn) * x)
+    square = y[:, None] ** 2 + x**2
+    square[0, 0] = 1.0
+    dipole = 1 / 3 - along**2 / square
+    dipole[0, 0] = 0.0
+    field = torch.fft.ifft2(torch.fft.fft2(image) * dipole).real
+    deviation = field[image > 0.1 * image.max()].std(correction=0)
+    strength = random.choice((-1.0, 1.0)) * random.uniform(0, largest)
+    phase: Tensor = field * (strength / float(deviation.clamp_min(torch.finfo(field.dtype).tiny)))
+    return phase
 
 
 def _noise(image: Tensor, shape: torch.Size, snr: float, random: np.random.RandomState) -> Tensor:

@@ -242,6 +242,41 @@ def test_a_smaller_matrix_is_a_coarser_scan_of_the_whole_object(tmp_path) -> Non
     np.testing.assert_allclose(coarse, expected[::2, ::2], atol=0.1)
     padded = SimulatedMR(tmp_path, matrix=(100, 100), snr=1e6, fixed=True)[0].target
     assert float(padded.sum()) == pytest.approx(head.sum(), rel=1e-5)
+    options = {"matrix": (96, 96), "snr": 1e6, "fixed": True}
+    small = SimulatedMR(tmp_path, shrink=(0.5, 0.5), **options)[0].target
+    np.testing.assert_allclose(small[24:72, 24:72], expected[::2, ::2], atol=0.1)
+    with pytest.raises(ValueError, match="shrink must rise within"):
+        SimulatedMR(tmp_path, shrink=(0.5, 1.5))
+
+
+def test_turned_slices_are_the_slices(tmp_path) -> None:
+    image = np.random.default_rng(0).uniform(1, 9, (1, 24, 24)).astype(np.float32)
+    np.save(tmp_path / "a.npy", image)
+    data = SimulatedMR(tmp_path, turned=True, coils=2)
+    upright = torch.from_numpy(image[0])
+    ways = [torch.rot90(way, k) for k in range(4) for way in (upright, upright.flip(0))]
+    torch.manual_seed(0)
+    targets = [data[0].target for _ in range(30)]
+    seen = {next(n for n, way in enumerate(ways) if torch.equal(t, way)) for t in targets}
+    assert len(seen) > 4
+
+
+def test_phases_follow_the_tissue_where_asked(tmp_path) -> None:
+    """Outside a disc the field is a dipole's: it falls off, and differs from way to way."""
+    y, x = np.mgrid[-32:32, -32:32]
+    np.save(tmp_path / "a.npy", (100.0 * (np.hypot(y, x) < 10) + 20)[None].astype(np.float32))
+    options = {"coils": 1, "snr": 1e6, "fixed": True}
+    smooth, rough = (
+        sr.Fourier((64, 64)).adjoint(SimulatedMR(tmp_path, susceptibility=s, **options)[0].kspace)
+        for s in (0.0, 0.5)
+    )
+    torch.testing.assert_close(smooth.abs(), rough.abs(), rtol=1e-3, atol=1e-2)
+    phase = (rough[0] * smooth[0].conj()).angle()
+    assert 0 < float(phase.std()) <= 0.51
+    jump = (phase[32, 38] - phase[32, 44]).abs(), (phase[38, 32] - phase[44, 32]).abs()
+    assert max(map(float, jump)) > 5 * float((phase[32, 32] - phase[32, 36]).abs() + 1e-4)
+    with pytest.raises(ValueError, match="susceptibility not negative"):
+        SimulatedMR(tmp_path, susceptibility=-1.0)
 
 
 def test_simulated_noise_is_what_was_asked(tmp_path) -> None:

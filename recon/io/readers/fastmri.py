@@ -49,7 +49,9 @@ def open_file(path: Path) -> RawFile:
                 None, "kspace", f"has shape {node.shape}, expected (slice, [coil,] ky, kx)"
             )
         header: dict[str, Any] = {"format": NAME}
-        found = {name: attribute(file, name, None) for name in file.attrs}
+        found = {
+            name: attribute(file, name, None) for name in file.attrs if isinstance(name, str)
+        }  # others are damaged
         header |= {name: _plain(value) for name, value in found.items() if value is not None}
         xml = read_text(file, "ismrmrd_header") if find(file, "ismrmrd_header") else None
         protocol = None if xml is None else parse_header(xml)

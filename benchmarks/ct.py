@@ -203,12 +203,10 @@ def filtered_back_projection(n: int) -> Task:
 class Cone:
     """Ellipsoids, their cone-beam views, and the pairs."""
 
-    def __init__(self, n: int, views: int, spacing: float, detector: int, shrink: float = 1.0):
-        self.grid = VolumeGrid((n, n, n), spacing)
-        angles = np.arange(views) * 2 * np.pi / views
-        self.geometry = ConeBeam(
-            angles, detector, detector, 384 / detector, 384 / detector, 500.0, 1000.0
-        )
+    def __init__(self, n: int, views: int, detector: int, shrink: float = 1.0):
+        self.grid = VolumeGrid((n, n, n), shrink * 128 / n)
+        angles, cell = np.arange(views) * 2 * np.pi / views, 256 / n
+        self.geometry = ConeBeam(angles, detector, detector, cell, cell, 500.0, 1000.0)
         self.solids = [(v, *(shrink * s for s in rest)) for v, *rest in ELLIPSOIDS]
 
     @cache  # noqa: B019  # lives as long as the task
@@ -252,18 +250,18 @@ class Cone:
 
 
 def cones(n: int) -> Iterator[Task]:
-    """The projector pair, FDK, and errors where voxels are finer than cells."""
+    """The projector pair, FDK, and errors with voxels of half a cell."""
     detector = 3 * n // 2
-    job = cache(lambda: Cone(n, 16, 128 / n, detector))
+    job = cache(lambda: Cone(n, 16, detector))
     for way in ("forward", "back"):
         tools = {OURS: lambda way=way: job().ours(way),
                  "rtk joseph": lambda way=way: job().rtk(way)}  # fmt: skip
         measured = RMSE if way == "forward" else "distance from the transpose"
         yield Task("ct", f"cone {way}, a view", tools, measured, {"matrix": n, "views": 16}, 16)
-    full = cache(lambda: Cone(n, 90, 128 / n, detector))
+    full = cache(lambda: Cone(n, 90, detector))
     tools = {OURS: lambda: full().fdk(), "rtk": lambda: full().rtk_fdk()}
     yield Task("ct", "fdk, a view", tools, RMSE, {"matrix": n, "views": 90}, 90)
-    fine = cache(lambda: Cone(n, 6, 64 / n, detector // 2, shrink=0.5))
+    fine = cache(lambda: Cone(n, 6, detector // 2, shrink=0.5))
     tools = {f"spinray {model}": lambda model=model: fine().ours("forward", model)
              for model in ("separable-footprint", "joseph")}  # fmt: skip
     tools["rtk joseph"] = lambda: fine().rtk("forward")

@@ -216,9 +216,7 @@ def _cone(
                     start = (z_edge + 0.5 * dz - height) / dz * step - row_edge / row_spacing + 0.5
                     low = max(bottom, math.ceil(-start / step))
                     high = min(top, math.ceil((rows + 1 - start) / step))
-                    # the rows that these voxels lie between, and one more where rounding may reach
-                    lowest = max(int(start + low * step) - 1, 0)
-                    for r in range(lowest, min(int(start + high * step) + 1, rows)):
+                    for r in range(rows):
                         line[r + 1] = w0 * left[r] + w1 * right[r]
                     start += bottom * step
                     _along_z(sums[j, i], line, start, step, low - bottom, high - bottom)

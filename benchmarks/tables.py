@@ -74,7 +74,9 @@ def _nufft_row(row: dict[str, Any]) -> tuple[str, str, tuple[Any, ...], float, f
 
 def ct() -> str:
     """Markdown rows of times in milliseconds, forward / back where there are two."""
-    seconds = _ct_seconds(results("ct"))
+    seconds = {
+        (r["job"], r["tool"]): r["seconds"] for r in results("ct")["rows"] if r["status"] == "ok"
+    }
 
     def one(job: str, tool: str) -> str:
         return f"{1e3 * seconds[job, tool]:.0f}"
@@ -100,25 +102,6 @@ def ct() -> str:
          f"ASTRA {one('fbp', 'astra')}, scikit-image {one('fbp', 'scikit-image')}"),
     ]  # fmt: skip
     return "\n".join(f"| {job} | {ours} | {theirs} |" for job, ours, theirs in rows)
-
-
-def _ct_seconds(found: dict[str, Any]) -> dict[tuple[str, str], float]:
-    """Seconds by job and tool, of rows as they are, or as files had them first."""
-    if "rows" in found:
-        return {(r["job"], r["tool"]): r["seconds"] for r in found["rows"] if r["status"] == "ok"}
-    seconds = {}
-    for job, part in found.items():
-        if not isinstance(part, dict) or "seconds" not in part:
-            continue
-        for call, value in part["seconds"].items():
-            words = call.removesuffix(" a slice").split()
-            way = words.pop() if words[-1] in ("forward", "back") else ""
-            stacked = words[-1] == "stack" and bool(words.pop())
-            kind, *unit = job.split(", ")
-            name = " ".join([kind, *["stack"] * stacked, *[way] * bool(way)])
-            unit += ["a slice"] * stacked
-            seconds[", ".join([name, *unit]), " ".join(words)] = value
-    return seconds
 
 
 TABLES = (mri, nufft, ct)

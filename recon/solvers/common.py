@@ -47,6 +47,18 @@ def relative_change(moved: Tensor, x: Tensor) -> float:
     return float(torch.linalg.vector_norm(moved)) / size if size else 0.0
 
 
+def pass_ends(
+    iteration: int, before: Tensor, x: Tensor, tolerance: float, callback: Callback | None
+) -> bool:
+    """Call back after a pass from `before` to x; whether it changed x by less than `tolerance`."""
+    if callback is None and not tolerance > 0:
+        return False
+    change = relative_change(x - before, x)
+    if callback is not None:
+        callback(iteration, x, change)
+    return change < tolerance
+
+
 def item_dot(a: Tensor, b: Tensor, ndim: int) -> Tensor:
     """Real part of <a, b> over the last `ndim` axes, kept as axes of length 1."""
     if a.is_complex():

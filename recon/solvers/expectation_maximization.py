@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..operators.base import LinearOperator
-from .common import Callback, relative_change
+from .common import Callback, pass_ends
 from .simultaneous import reciprocal, start
 from .subsets import Subsets, as_subsets
 
@@ -84,10 +84,6 @@ def mlem(
             ratio = values / part(x).add_(add).clamp_min_(tiny)
             factor = part.adjoint(ratio).mul_(scale)
             x = x * torch.where(scale > 0, factor, 1.0)
-        if callback is not None or tolerance > 0:
-            change = relative_change(x - before, x)
-            if callback is not None:
-                callback(iteration, x, change)
-            if change < tolerance:
-                break
+        if pass_ends(iteration, before, x, tolerance, callback):
+            break
     return x

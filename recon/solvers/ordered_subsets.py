@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .common import Callback, relative_change
+from .common import Callback, pass_ends
 from .subsets import Subsets
 
 Update = Callable[[Tensor, Tensor, float], Tensor]
@@ -142,9 +142,6 @@ def ordered_subsets(
                 following = (1 + (1 + 4 * t * t) ** 0.5) / 2
                 z = torch.lerp(x, new, 1 + (t - 1) / following) if momentum else new
                 x, t, divisor = new, following, divisor + shortening
-            change = relative_change(x - before, x)
-            if callback is not None:
-                callback(iteration, x, change)
-            if change < tolerance:
+            if pass_ends(iteration, before, x, tolerance, callback):
                 break
     return x

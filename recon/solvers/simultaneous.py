@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..operators.base import LinearOperator
-from .common import Callback, relative_change
+from .common import Callback, pass_ends
 from .subsets import Subsets, as_subsets, require_broadcast
 
 
@@ -110,12 +110,8 @@ def sart(
             x = part.adjoint(residual).mul_(columns).add_(x)
             if nonnegative:
                 x.clamp_(min=0)
-        if callback is not None or tolerance > 0:
-            change = relative_change(x - before, x)
-            if callback is not None:
-                callback(iteration, x, change)
-            if change < tolerance:
-                break
+        if pass_ends(iteration, before, x, tolerance, callback):
+            break
     return x
 
 

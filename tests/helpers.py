@@ -53,6 +53,22 @@ def check_operator(
     assert torch.allclose(gradient, ahy, rtol=1e-10, atol=1e-10 * float(ahy.abs().max()))
 
 
+class Matrix(LinearOperator):
+    """A real matrix ``(range, domain)`` in double precision."""
+
+    dtype = torch.float64
+
+    def __init__(self, matrix: torch.Tensor) -> None:
+        super().__init__((matrix.shape[1],), (matrix.shape[0],))
+        self.matrix = matrix
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.matrix.mT
+
+    def adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        return y @ self.matrix
+
+
 def dense(
     operator: LinearOperator, batch: tuple[int, ...] = (), dtype: torch.dtype = torch.complex128
 ) -> torch.Tensor:

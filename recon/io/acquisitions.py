@@ -31,7 +31,7 @@ ACQUISITION_HEADER = ismrmrd.hdf5.acquisition_header_dtype
 
 ON_GRID = ("cartesian", "epi")
 SEPARATE = ("separate", "external")  # calibrations that are scans of their own
-_BATCH_AXES = ("repetition", "set", "phase", "contrast", "slice")
+BATCH_AXES = ("repetition", "set", "phase", "contrast", "slice")  # counters, in their order
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,7 +281,7 @@ def _batch(idx: NDArray[np.void], stack: Stack) -> tuple[tuple[str, ...], tuple[
     """Name and size the batch axes, and find each readout's place in the flattened batch."""
     names, shape = [], []
     places = np.zeros(len(idx), np.int64)
-    for name in _BATCH_AXES:
+    for name in BATCH_AXES:
         values, rank = np.unique(idx[name], return_inverse=True)
         if len(values) > 1:
             rank = stack.rank[rank] if name == "slice" else rank

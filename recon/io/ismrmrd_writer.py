@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from ..mri import resize
 from ..scan import MRScan
-from .acquisitions import ACQUISITION_HEADER, Acquisitions
+from .acquisitions import ACQUISITION_HEADER, BATCH_AXES, Acquisitions
 from .atomic import HDF5_ROOM, atomic
 from .mrd_messages import WAVEFORM_HEADER
 from .multiband import multiband_element
 from .orientation import LPS_TO_RAS, image_sign
 from .protocol import parse_header
 
-_COUNTERS = ("repetition", "set", "phase", "contrast", "slice")
 _LARGEST = 65535  # samples a readout: the header counts in 16 bits
 _BLOCK = 256  # readouts written at a time
 
@@ -228,8 +227,8 @@ def _orient(head: NDArray[np.void], scan: MRScan, number: int, sign: int) -> Non
 def _batch_counters(scan: MRScan) -> tuple[str, ...]:
     """ISMRMRD's counter of each batch axis: the one of its name, or else a free one."""
     names = scan.batch_axes or ("",) * len(scan.batch_shape)
-    free = iter([name for name in _COUNTERS[:-1] if name not in names])
-    counters = [name if name in _COUNTERS else next(free, "") for name in names]
+    free = iter([name for name in BATCH_AXES[:-1] if name not in names])
+    counters = [name if name in BATCH_AXES else next(free, "") for name in names]
     if "" in counters or len(set(counters)) < len(counters):
         raise ValueError(f"ISMRMRD has no counters for the batch axes {names}")
     return tuple(counters)

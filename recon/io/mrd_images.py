@@ -20,7 +20,7 @@ from .orientation import LPS_TO_RAS
 _LARGEST = 4095  # what consoles show without loss
 _PERCENTILES = (0.5, 99.5)
 _TYPES = {str(dtype): number for number, dtype in PIXELS.items()}
-_COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
+COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
 _SHARED = (
     "measurement_uid", "patient_table_position", "acquisition_time_stamp", "physiology_time_stamp",
 )  # fmt: skip
@@ -62,7 +62,7 @@ def image_message(
     made["data_type"] = _TYPES[str(volume.dtype)]
     made["image_type"] = ismrmrd.IMTYPE_COMPLEX if pixels == "complex" else ismrmrd.IMTYPE_MAGNITUDE
     made["image_index"], made["image_series_index"] = index, series
-    for name in _COUNTERS:
+    for name in COUNTERS:
         made[name] = head["idx"][name]
     for name in _SHARED:
         made[name] = head[name]

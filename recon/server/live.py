@@ -14,7 +14,7 @@ from ismrmrd import xsd
 from numpy.typing import NDArray
 
 from ..image import Image
-from ..io.acquisitions import ON_GRID, Acquisitions, assemble, trajectory_of
+from ..io.acquisitions import BATCH_AXES, ON_GRID, Acquisitions, assemble, trajectory_of
 from ..io.multiband import multiband_shifts
 from ..pipelines.dispatch import choose, reconstruct
 from ..pipelines.mr_encoding import KnownMaps, coil_maps
@@ -22,7 +22,7 @@ from ..pipelines.raw_chain import RawOptions, prepared, whitened
 from ..pipelines.registry import find_for
 from ..scan import MRScan
 from .items import items
-from .parts import AXES, Part, Readouts, Sorter
+from .parts import Part, Readouts, Sorter
 
 log = logging.getLogger("spinray")
 
@@ -83,7 +83,7 @@ class LiveScan:
         self.readouts = Readouts(header, xml)
         self.unit = "scan" if multiband_shifts(self.layout) else _unit(method, options)
         self._map_options = _map_options(method, options, self.layout, self.unit)
-        self._sorter = Sorter(self.readouts, AXES[:-1] if self.unit == "series" else ())
+        self._sorter = Sorter(self.readouts, BATCH_AXES[:-1] if self.unit == "series" else ())
         self._open: dict[tuple[int, ...], Part] = {}
         self._maps: dict[int, KnownMaps] = {}  # by slice
         self._lock = threading.Lock()

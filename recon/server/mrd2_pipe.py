@@ -9,13 +9,13 @@ import numpy as np
 
 from ..extras import extra_library
 from ..io.errors import FormatError, format_errors
+from ..io.mrd_images import COUNTERS
 from ..io.orientation import LPS_TO_RAS
 from ..io.readers.mrd2 import ismrmrd_header, readout_header
 from .live import Result
 from .stream import Stream
 
 _SOURCE = "standard input"
-_COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
 
 
 def pipe(source: BinaryIO, target: BinaryIO, method: str = "auto", **options: Any) -> int:
@@ -106,7 +106,7 @@ def _item(mrd: Any, result: Result, index: int) -> Any:
         acquisition_time_stamp=int(result.head["acquisition_time_stamp"]),
         image_type=mrd.ImageType.COMPLEX if is_complex else mrd.ImageType.MAGNITUDE,
         image_index=index, image_series_index=1,
-        **{name: int(result.head["idx"][name]) for name in _COUNTERS},
+        **{name: int(result.head["idx"][name]) for name in COUNTERS},
     )  # fmt: skip
     text = mrd.ImageMetaValue.String(f"Spinray {image.metadata.get('method', '')}")
     kind = mrd.StreamItem.ImageComplexFloat if is_complex else mrd.StreamItem.ImageFloat

@@ -15,10 +15,17 @@ import numpy as np
 from ismrmrd import xsd
 from numpy.typing import NDArray
 
-from ..io.acquisitions import ACQUISITION_HEADER, ON_GRID, Acquisitions, trajectory_of
+from ..io.acquisitions import (
+    ACQUISITION_HEADER,
+    BATCH_AXES,
+    ON_GRID,
+    SEPARATE,
+    Acquisitions,
+    calibration_mode,
+    trajectory_of,
+)
 from ..io.flags import NOT_IMAGING, flag_bits
 
-AXES = ("repetition", "set", "phase", "contrast", "slice")
 Key = tuple[int, ...]
 
 _SIDE = int(flag_bits(*NOT_IMAGING))
@@ -95,7 +102,7 @@ class Sorter:
     def __init__(self, readouts: Readouts, joined: tuple[str, ...] = ()) -> None:
         self.readouts = readouts
         self.parts: dict[Key, Part] = {}
-        self.axes = tuple(name for name in AXES if name not in joined)
+        self.axes = tuple(name for name in BATCH_AXES if name not in joined)
         self._noise: list[int] = []
         self._navigators: dict[Key, list[int]] = {}
         self._calibration: dict[int, list[int]] = {}  # by slice
@@ -103,7 +110,7 @@ class Sorter:
         self._run = 0  # lines that the newest part has got in a row
         layout = readouts.header.encoding[0]
         self.encoding = 0
-        self._separate = _calibration_mode(layout) in ("separate", "external")
+        self._separate = calibration_mode(layout) in SEPARATE
         self._on_grid = trajectory_of(layout) in ON_GRID
         self._full, self._averages, self._middle = _expected(layout)
 
@@ -177,10 +184,10 @@ class Sorter:
         elif flags & _LAST_OF_REPETITION and "repetition" in self.axes:
             for other in self.parts.values():
                 other.ended |= other.key[0] == part.key[0]
-        elif flags & _LAST_OF_SLICE and self._is_2d and len(self.axes) == len(AXES):
+        elif flags & _LAST_OF_SLICE and self._is_2d and len(self.axes) == len(BATCH_AXES):
             part.ended |= average >= self._averages - 1
         if self._averages == 1 and self._full and len(part.rows) >= self._full:
-            part.ended |= len(self.axes) == len(AXES)
+            part.ended |= len(self.axes) == len(BATCH_AXES)
 
     @property
     def _is_2d(self) -> bool:
@@ -198,11 +205,6 @@ class Sorter:
         } <= part.rows:  # fmt: skip
             grown += 1
         part.centre = (grown, 0 if grown > width else idle + 1)
-
-
-def _calibration_mode(layout: xsd.encodingType) -> str:
-    mode = layout.parallelImaging and layout.parallelImaging.calibrationMode
-    return str(getattr(mode, "value", mode))
 
 
 def _expected(layout: xsd.encodingType) -> tuple[int, int, int | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers import Matrix
 
 from spinray.recon.arrays import lengths
 from spinray.recon.operators import FiniteDifference
@@ -16,18 +17,6 @@ from spinray.recon.solvers import (
     primal_dual,
     sirt,
 )
-
-
-class Matrix(LinearOperator):
-    def __init__(self, matrix: torch.Tensor) -> None:
-        super().__init__((matrix.shape[1],), (matrix.shape[0],))
-        self.matrix = matrix
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x @ self.matrix.mT
-
-    def adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        return y @ self.matrix
 
 
 def test_sirt_goes_to_the_weighted_least_squares_solution() -> None:

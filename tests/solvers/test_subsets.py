@@ -7,24 +7,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from helpers import Matrix
 
-from spinray.recon.operators.base import LinearOperator
 from spinray.recon.solvers import Subsets, cgls, lsqr, mlem, sart, sirt
 from spinray.recon.solvers.subsets import spread_order
-
-
-class Matrix(LinearOperator):
-    dtype = torch.float64
-
-    def __init__(self, matrix: torch.Tensor) -> None:
-        super().__init__((matrix.shape[1],), (matrix.shape[0],))
-        self.matrix = matrix
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x @ self.matrix.mT
-
-    def adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        return y @ self.matrix
 
 
 def cut(matrix: torch.Tensor, count: int) -> Subsets:

@@ -114,8 +114,9 @@ def test_rows_of_a_tomography(data_dir):
     whole = sr.load(path)
     assert sr.open_raw(path).axes == {"slice": 2}
     row = sr.load(path, slice=1)
-    assert torch.equal(row.sinogram, whole.sinogram[1])
-    assert row.counts.shape == whole.counts.shape[1:]
+    assert torch.equal(row.counts, whole.counts[1])
+    # the mean of the flat fields is summed in another order
+    torch.testing.assert_close(row.sinogram, whole.sinogram[1], rtol=0, atol=1e-6)
 
 
 def sparse_ismrmrd(path: Path, coils: int, samples: int, repetitions: int, lines: int) -> None:

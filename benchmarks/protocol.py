@@ -36,8 +36,8 @@ class MissingError(ImportError):
 class Prepared:
     """What a tool is about to do: a call, and the error of what it returns.
 
-    `error` is None for a tool whose frame is another, so that nothing compares. `gpu` has it timed by CUDA events; `process` says that it runs elsewhere, so that its memory is
-    not counted.
+    `error` is None for a tool whose frame is another, so that nothing compares. `gpu` has it timed
+    by CUDA events; `process` says that it runs elsewhere, so that its memory is not counted.
     """
 
     call: Callable[[], Any]

@@ -56,8 +56,8 @@ def pwls(
         Inverse variances of the line integrals, zero or more, broadcasting to them:
         `statistical_weights`.
     weight
-        Slope of the penalty at edges, in units of the noise in a pixel's gradient: of no unit, and
-        as good for any dose, number of views, geometry and object.
+        Slope of the penalty at edges, in units of the noise in a pixel's gradient, which
+        follows dose, number of views and geometry.
     edge
         Difference of two neighbours from which on it counts as an edge, as a part of the image's
         scale (about that of water: 0.02 are 20 HU).

@@ -49,7 +49,7 @@ def tv(
         Line integrals ``(*batch, *A.range_shape)``.
     weight
         Regularisation, without unit. ``"auto"``: lambda is a fixed part of the noise in a pixel's
-        gradient, which the weights tell: as good for any dose.
+        gradient, which the weights tell.
     weights
         Inverse variances of the line integrals, broadcasting to them; see `statistical_weights`.
         Default: all rays count alike.

@@ -90,7 +90,7 @@ def sart(scan: CTScan, options: SartOptions, track: Track) -> Image:
 
 @method("os-sart", "ct")
 def os_sart(scan: CTScan, options: OsSartOptions, track: Track) -> Image:
-    """Algebraic reconstruction by ordered subsets of the views: SIRT, many times faster."""
+    """Algebraic reconstruction by ordered subsets of the views, any geometry."""
     return _sart(
         scan, options, track, "os-sart", _few_views(scan, options.subsets), options.relaxation
     )
@@ -224,7 +224,7 @@ def _mlem(scan: CTScan, options: MlemOptions, track: Track, name: str, count: in
 class PwlsOptions(IterativeOptions):
     """Options of `pwls` and `mltr`."""
 
-    weight: float = option(0.7, "of the penalty, in units of the data's noise: as good at any dose")
+    weight: float = option(0.7, "of the penalty, in units of the data's noise")
     edge: float = option(0.02, "difference that counts as an edge; 0.02 are about 20 HU")
     potential: str = option("q-ggmrf", "of the differences", choices=get_args(Potential))
     iterations: int | None = option(None, PASSES)

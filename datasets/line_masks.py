@@ -193,7 +193,7 @@ class MaskMixture(MaskSampler):
 
 @dataclass(frozen=True)
 class PoissonMask(MaskSampler):
-    """`masks.poisson` with an acceleration and a seed drawn for each mask.
+    """`masks.poisson_like` with an acceleration and a seed drawn for each mask.
 
     Parameters
     ----------
@@ -210,8 +210,10 @@ class PoissonMask(MaskSampler):
         """Mask ``(ky, kx)``, and the side of its centre."""
         random = seed if isinstance(seed, RandomState) else RandomState(seed)
         acceleration = float(random.choice(self.accelerations))
-        disc = masks.poisson(
-            matrix, acceleration, calibration=self.calibration, seed=int(random.randint(2**31 - 1))
+        ny, nx = matrix
+        seed = int(random.randint(2**31 - 1))
+        disc = masks.poisson_like(
+            (int(ny), int(nx)), acceleration, calibration=self.calibration, seed=seed
         )
         return disc, self.calibration
 

@@ -6,6 +6,7 @@ scan does. Masks drawn anew for every training slice, fastMRI's among them, are 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 # then the next of these is taken.
 _ATTEMPTS, _SEED_STEP = 4, 7919
 _HALVINGS, _TRIALS, _TOLERANCE = 40, 30, 0.1  # of the search for the density; as sigpy's
+_ALIKE = 0.15  # of the acceleration: how far seeds differ at one density, at most
 
 
 def full(shape: Sequence[int]) -> Tensor:
@@ -103,9 +105,9 @@ def poisson(
     if acceleration == 1:
         return full(shape)
     for attempt in range(_ATTEMPTS):
-        disc = _poisson_disc(plane, acceleration, calibration, seed + attempt * _SEED_STEP)
-        if disc is not None:
-            mask = torch.from_numpy(disc)
+        found = _search(plane, acceleration, calibration, seed + attempt * _SEED_STEP)
+        if found is not None:
+            mask = torch.from_numpy(found[1])
             return mask if len(shape) == 2 else mask[..., None].expand(shape).clone()
     raise ValueError(
         f"no Poisson disc of {plane[0]} x {plane[1]} reaches an acceleration of {acceleration} "
@@ -113,35 +115,63 @@ def poisson(
     )
 
 
-def _poisson_disc(
+def poisson_like(
+    shape: tuple[int, int], acceleration: float, *, calibration: int = 24, seed: int = 0
+) -> Tensor:
+    """As `poisson`, at the density that gives the acceleration for seed 0, without a search.
+
+    Other seeds meet the acceleration to some per cent: for training, which draws many masks.
+    """
+    found = _density(shape, acceleration, calibration)
+    if found is None:
+        return poisson(shape, acceleration, calibration=calibration, seed=seed)
+    disc = _disc(shape, found, calibration, seed)
+    if abs(disc.sum() * acceleration / disc.size - 1) > _ALIKE:  # the calibration square alone
+        return poisson(shape, acceleration, calibration=calibration, seed=seed)
+    return torch.from_numpy(disc)
+
+
+@functools.lru_cache(maxsize=256)
+def _density(plane: tuple[int, int], acceleration: float, calibration: int) -> float | None:
+    found = _search(plane, acceleration, calibration, 0)
+    return None if found is None else found[0]
+
+
+def _search(
     plane: Sequence[int], acceleration: float, calibration: int, seed: int
-) -> np.ndarray | None:
-    """Mask of `sigpy.mri.poisson`, or None where its search for the density does not end.
+) -> tuple[float, np.ndarray] | None:
+    """Slope of the density and mask of `sigpy.mri.poisson`; None where its search does not end.
 
     The search is sigpy's own, halving by halving; sigpy goes on for ever where no slope of the
     density meets the acceleration to its tolerance of 0.1.
     """
+    low, high = 0.0, float(max(plane))
+    if min(plane) <= calibration:
+        return None
+    for _ in range(_HALVINGS):
+        slope = (high + low) / 2
+        mask = _disc(plane, slope, calibration, seed)
+        found = mask.size / mask.sum()
+        if abs(found - acceleration) < _TOLERANCE:
+            return slope, mask
+        low, high = (slope, high) if found < acceleration else (low, slope)
+    return None
+
+
+def _disc(plane: Sequence[int], slope: float, calibration: int, seed: int) -> np.ndarray:
+    """Poisson disc whose radius grows by this slope, corners cut."""
     from sigpy.mri.samp import _poisson
 
     ny, nx = plane
     y, x = np.mgrid[:ny, :nx]
     x = np.maximum(abs(x - nx / 2) - calibration / 2, 0)
     y = np.maximum(abs(y - ny / 2) - calibration / 2, 0)
-    if not (x.max() > 0 and y.max() > 0):
-        return None
     x /= x.max()
     y /= y.max()
     r = np.sqrt(x**2 + y**2)  # to the last bit: a hair may move a sample
-    low, high = 0.0, float(max(nx, ny))
-    for _ in range(_HALVINGS):
-        slope = (high + low) / 2
-        radii = [np.clip((1 + r * slope) * n / max(nx, ny), 1, None) for n in (nx, ny)]
-        mask = _poisson(nx, ny, _TRIALS, *radii, (calibration, calibration), seed) * (r < 1)
-        found = nx * ny / mask.sum()
-        if abs(found - acceleration) < _TOLERANCE:
-            return np.asarray(mask > 0)
-        low, high = (slope, high) if found < acceleration else (low, slope)
-    return None
+    radii = [np.clip((1 + r * slope) * n / max(nx, ny), 1, None) for n in (nx, ny)]
+    mask = _poisson(nx, ny, _TRIALS, *radii, (calibration, calibration), seed) * (r < 1)
+    return np.asarray(mask > 0)
 
 
 def caipirinha(

@@ -59,6 +59,9 @@ class SimulatedCT(SliceDataset[CTExample]):
         Default: slices as they are.
     fixed
         The same noise (and turn) for a slice each time: for validation.
+    device
+        Where scans are made: a card is much faster, and takes no worker processes. "auto": on the
+        card, if there is one.
 
     Raises
     ------
@@ -83,7 +86,11 @@ class SimulatedCT(SliceDataset[CTExample]):
         upsampling: int = 2,
         zoom: tuple[float, float] | None = None,
         fixed: bool = False,
+        device: str = "cpu",
     ) -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(device)
         doses = (photons, photons) if isinstance(photons, int | float) else tuple(photons)
         if len(doses) != 2:
             raise ValueError(f"photons must be a number or two, the smaller first, got {photons}")
@@ -126,10 +133,10 @@ class SimulatedCT(SliceDataset[CTExample]):
         photons = math.exp(random.uniform(*self._range))
         images = self._images[path]
         if self.zoom is None:
-            fine = self._upsampled(images[number : number + 1])[0]
+            fine = self._upsampled(images[number : number + 1].to(self.device))[0]
             integrals = self._line_integrals(path)[number]
         else:
-            fine = _turned(images[number], self._fine, self.zoom, random)
+            fine = _turned(images[number].to(self.device), self._fine, self.zoom, random)
             integrals = self._project(fine)
         image = avg_pool2d(fine[None], self._upsampling)[0]
         counts = simulate_counts(
@@ -150,7 +157,9 @@ class SimulatedCT(SliceDataset[CTExample]):
     def _line_integrals(self, path: Path) -> Tensor:
         """Noiseless line integrals of a volume, projected when first asked for, all at once."""
         if path not in self._integrals:
-            self._integrals[path] = self._project(self._upsampled(self._images[path]))
+            self._integrals[path] = self._project(
+                self._upsampled(self._images[path].to(self.device))
+            )
         return self._integrals[path]
 
     def _upsampled(self, images: Tensor) -> Tensor:

@@ -20,6 +20,8 @@
 #define __forceinline__ inline
 #define __shared__ static
 #define __restrict__ __restrict
+#define __align__(bytes) alignas(bytes)
+#define __launch_bounds__(...)
 
 struct float2 { float x, y; };
 struct double2 { double x, y; };

@@ -30,7 +30,8 @@ class HostModule:
     def __init__(
         self, source: Path, defines: tuple[tuple[str, str], ...], *, exact: bool = False
     ) -> None:
-        kernels = re.findall(r"__global__ void (\w+)\(", source.read_text())
+        entry = r"__global__ void (?:__launch_bounds__\(.*?\)\s+)?(\w+)\("
+        kernels = re.findall(entry, source.read_text())
         assert kernels, f"no kernels in {source}"
         name = hashlib.sha256(repr((source, defines, exact)).encode()).hexdigest()[:16]
         wrapper, library = FOLDER / f"{name}.cpp", FOLDER / f"{name}.so"

@@ -2,18 +2,17 @@
 //
 // -D: REAL, NDIM, DEPTH, FINE, TILE as in footprint.cu.
 #include "shadow.cuh"
-#define GROUP 16  // views whose numbers stand in shared memory together
+#define GROUP 32  // views whose numbers stand in shared memory together
 
 // Adds the views from `view0` on to `image (slice, y, x)` or `(z, y, x)`; `sinogram` holds those
 // views alone: `(slice, view, column)` or `(view, row, column)`. A thread owns a pixel and DEPTH
 // slices or voxels.
-extern "C" __global__ void backproject(REAL *__restrict__ image, const REAL *__restrict__ sinogram,
-                                       const double *__restrict__ beam,
-                                       const double *__restrict__ turns,
-                                       const REAL *__restrict__ axials,
-                                       const REAL *__restrict__ xs, const REAL *__restrict__ ys,
-                                       int view0, int views, int count, int rows, int columns,
-                                       int ny, int nx) {
+extern "C" __global__ void __launch_bounds__(256, 3)
+    backproject(REAL *__restrict__ image, const REAL *__restrict__ sinogram,
+                const double *__restrict__ beam, const double *__restrict__ turns,
+                const REAL *__restrict__ axials, const REAL *__restrict__ xs,
+                const REAL *__restrict__ ys, int view0, int views, int count, int rows,
+                int columns, int ny, int nx) {
   __shared__ Shadow shadows[GROUP];
   const int kind = (int)beam[0], across = (nx + TILE - 1) / TILE;
   const int thread = (int)threadIdx.x, threads = (int)blockDim.x;

@@ -25,7 +25,8 @@ from .projector import Projector
 
 SOURCE = Path(__file__).with_name("footprint.cu")
 BACKPROJECTION = Path(__file__).with_name("backprojection.cu")
-DEPTH = 8  # slices, rows or voxels along z that a thread keeps in registers
+DEPTH = 8  # slices, or voxels of `backproject`, that a thread keeps in registers;
+SOLID_DEPTH = 16  # rows or voxels along z of a cone, whose coefficients cost more
 THREADS = 256
 PIECE = 1 << 28  # bytes of scratch where no limit is given: such a piece fills a card
 Compile = Callable[[Path, tuple[tuple[str, str], ...]], Module]
@@ -151,9 +152,9 @@ class CudaFootprint:
     ) -> None:  # fmt: skip
         if not len(views):
             return
-        depth = self._registers(len(images))
+        depth = self._registers(SOURCE, len(images))
         count = self._rows if self._solid else len(images)
-        groups = min(-(-count // depth), THREADS // self._across) if self._solid else 1
+        groups = min(-(-count // depth), THREADS // self._across)
         blocks = len(views) * -(-self._columns // self._across), -(-count // (depth * groups))
         module.launch(
             "forward", blocks, groups * self._across, images, sinogram, tables.beam, tables.turns,
@@ -168,7 +169,7 @@ class CudaFootprint:
         module = self._module(source, images.dtype, len(images))
         tile = self._tile_of(source)
         tiles, strips = -(-self._nx // tile) * -(-self._ny // tile), -(-(tile**2) // THREADS)
-        blocks = tiles * strips, -(-len(images) // self._registers(len(images)))
+        blocks = tiles * strips, -(-len(images) // self._registers(source, len(images)))
         module.launch(
             name, blocks, THREADS, images, sinogram, tables.beam, tables.turns, tables.axials,
             tables.xs, tables.ys, first, views, len(images), self._rows, self._columns, self._ny,
@@ -183,8 +184,10 @@ class CudaFootprint:
             for i in range(0, len(images), most):
                 yield images[i : i + most], rays[i : i + most]
 
-    def _registers(self, count: int) -> int:
-        return 1 if count < 3 and not self._solid else DEPTH
+    def _registers(self, source: Path, count: int) -> int:
+        if self._solid:
+            return SOLID_DEPTH if source == SOURCE else DEPTH
+        return 1 if count < 3 else DEPTH
 
     def _budget(self, itemsize: int) -> int:
         """Bytes of scratch."""
@@ -228,7 +231,7 @@ class CudaFootprint:
         """What a source is compiled with, for stacks of `count` slices or planes."""
         values = {
             "REAL": "float" if dtype == torch.float32 else "double",
-            "NDIM": self.plan.volume.ndim, "DEPTH": self._registers(count),
+            "NDIM": self.plan.volume.ndim, "DEPTH": self._registers(source, count),
             "FINE": self.plan.beam[7], "TILE": self._tile_of(source), "ACROSS": self._across,
         }  # fmt: skip
         return tuple((name, str(value)) for name, value in values.items())

@@ -3,12 +3,17 @@
 // A pixel's coefficients are computed once for DEPTH numbers that a thread keeps in registers:
 // slices of a stack where NDIM is 2 (parallel, fan), rows or voxels along z where it is 3 (cone,
 // helical). Neighbouring threads read neighbouring pixels or columns. The shadows of GROUP tiles or
-// views at a time stand in shared memory.
+// views at a time stand in shared memory, made by as many threads at once.
 //
 // -D: REAL, NDIM, DEPTH, FINE, TILE, ACROSS (columns of a block of `forward`).
 #include "shadow.cuh"
-#define GROUP 8
+#define GROUP 32
 #define TAPS 4  // columns that go together in `adjoint`
+#define THREADS 256
+// Blocks of a multiprocessor: what one waits for, the others hide. Measured on an H200; more of
+// them leave fewer registers.
+#define RESIDENT_FORWARD (NDIM == 2 ? 3 : 4)
+#define RESIDENT_ADJOINT 4
 
 // What one pixel adds to the thread's slices or rows first..first + DEPTH.
 static __device__ __forceinline__ void add_pixel(REAL *sum, REAL weight, const REAL *pixel,
@@ -22,20 +27,22 @@ static __device__ __forceinline__ void add_pixel(REAL *sum, REAL weight, const R
   const RowMap map = row_map(axial, depth);
   REAL low = boundary(map, first);
   if (low >= nz || boundary(map, first + DEPTH) <= 0) return;
-  int z = (int)floor(low);
+  REAL top = floor(low) + 1;  // of voxel z
+  int z = (int)top - 1;
   REAL voxel = z >= 0 && z < nz ? pixel[z * plane] : 0;
   weight *= map.inverse;
 #pragma unroll
   for (int k = 0; k < DEPTH; ++k) {  // rows and voxels in step: each voxel is read once
     const REAL high = boundary(map, first + k + 1);
     REAL mean = 0;
-    for (;;) {
-      mean = fma(fmin((REAL)(z + 1), high) - fmax((REAL)z, low), voxel, mean);
-      if ((REAL)(z + 1) > high) break;
+    while (top <= high) {
+      mean = fma(top - low, voxel, mean);
+      low = top;
+      top += 1;
       ++z;
       voxel = z >= 0 && z < nz ? pixel[z * plane] : 0;
     }
-    sum[k] = fma(weight, mean, sum[k]);
+    sum[k] = fma(weight, fma(high - low, voxel, mean), sum[k]);
     low = high;
   }
 #endif
@@ -49,31 +56,36 @@ static __device__ __forceinline__ void add_columns(REAL *sum, const REAL *weight
 #pragma unroll
   for (int k = 0; k < DEPTH; ++k)
     if (first + k < count)
+#pragma unroll
       for (int j = 0; j < TAPS; ++j)
         if (j < used) sum[k] = fma(weight[j], view[(first + k) * plane + j], sum[k]);
 #else
   const RowMap map = row_map(axial, depth);
   if (map.first >= first + DEPTH || boundary(map, rows) <= first) return;
   int row = (int)floor((first - map.first) * map.inverse);
-  while (boundary(map, row) > first) --row;  // where the division rounded up
-  REAL low = boundary(map, row), high = boundary(map, row + 1), value = 0;
+  while (boundary(map, row) > first) --row;  // where the division rounded up,
+  while (boundary(map, row + 1) <= first) ++row;  // or down
+  REAL from = (REAL)first, high = boundary(map, row + 1), value = 0;
+#pragma unroll
   for (int j = 0; j < TAPS; ++j)
     if (j < used && row >= 0 && row < rows) value = fma(weight[j], view[row * plane + j], value);
 #pragma unroll
   for (int k = 0; k < DEPTH; ++k) {  // each row is read once
-    const REAL z = (REAL)(first + k);
+    const REAL until = (REAL)(first + k + 1);
     REAL total = 0;
-    for (;;) {
-      total = fma(fmax(fmin(z + 1, high) - fmax(z, low), (REAL)0), value, total);
-      if (high > z + 1) break;
+    while (high <= until) {
+      total = fma(high - from, value, total);
+      from = high;
       ++row;
-      low = high;
       high = boundary(map, row + 1);
       value = 0;
+#pragma unroll
       for (int j = 0; j < TAPS; ++j)
         if (j < used && row >= 0 && row < rows)
           value = fma(weight[j], view[row * plane + j], value);
     }
+    total = fma(until - from, value, total);
+    from = until;
     sum[k] = fma(map.inverse, total, sum[k]);
   }
 #endif
@@ -85,17 +97,16 @@ static __device__ __forceinline__ void add_columns(REAL *sum, const REAL *weight
 // and in each over the few pixels that shade its column. Views whose rays run along x take the
 // image turned, (z, x, y), so that neighbours still read neighbours: `fast` is the axis across the
 // rays, `slow` the one along them. image: (slice or z, extent, n_fast), from slow index `origin`.
-extern "C" __global__ void forward(const REAL *__restrict__ image, REAL *__restrict__ sinogram,
-                                   const double *__restrict__ beam,
-                                   const double *__restrict__ turns,
-                                   const REAL *__restrict__ axials,
-                                   const REAL *__restrict__ xs, const REAL *__restrict__ ys,
-                                   const REAL *__restrict__ slope, const int *__restrict__ chosen,
-                                   int turned, int origin, int extent, int views, int count,
-                                   int columns, int nz, int ny, int nx) {
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT_FORWARD)
+    forward(const REAL *__restrict__ image, REAL *__restrict__ sinogram,
+            const double *__restrict__ beam, const double *__restrict__ turns,
+            const REAL *__restrict__ axials, const REAL *__restrict__ xs,
+            const REAL *__restrict__ ys, const REAL *__restrict__ slope,
+            const int *__restrict__ chosen, int turned, int origin, int extent, int views,
+            int count, int columns, int nz, int ny, int nx) {
   __shared__ Shadow shadows[GROUP];
   __shared__ REAL h[GROUP][NODES];
-  __shared__ int lowest, highest;
+  __shared__ int lowest, highest, widest;
   const int kind = (int)beam[0], chunks = (columns + ACROSS - 1) / ACROSS;
   const int view = chosen[blockIdx.x / chunks], c0 = (int)blockIdx.x % chunks * ACROSS;
   const int c1 = (c0 + ACROSS < columns ? c0 + ACROSS : columns) - 1;
@@ -107,82 +118,81 @@ extern "C" __global__ void forward(const REAL *__restrict__ image, REAL *__restr
   const int n_fast = turned ? ny : nx, n_slow = turned ? nx : ny;
   const REAL *fast = turned ? ys : xs, *slow = turned ? xs : ys;
   const REAL pixels_a_mm = (REAL)(1 / beam[turned ? 6 : 5]);
+  // In a row, position z across the ray is reached at (z * d - s) / (ds - z * dd).
+  const REAL cosine = (REAL)turn[0], sine = (REAL)turn[1];
+  const REAL ds = turned ? sine : cosine, dm = turned ? cosine : sine;
+  const REAL dd = kind == PARALLEL ? 0 : turned ? cosine : -sine;
+  const REAL d_slow = kind == PARALLEL ? 0 : turned ? -sine : cosine;
+  const REAL d_start = kind == PARALLEL ? 1 : (REAL)beam[1];
+  const double magnified = (kind == PARALLEL ? 1 : beam[2]) / beam[3];  // columns a unit of z
   const int across = (n_fast + TILE - 1) / TILE;
   const long long plane = (long long)extent * n_fast;
   REAL sum[DEPTH];
   for (int k = 0; k < DEPTH; ++k) sum[k] = 0;
   for (int m0 = origin; m0 < origin + extent; m0 += TILE) {
     const int m1 = m0 + TILE < n_slow ? m0 + TILE : n_slow;
-    if (thread == 0) {
-      lowest = across;
-      highest = -1;
-    }
-    __syncthreads();
-    for (int tile = thread; tile < across; tile += threads) {
-      const int f0 = tile * TILE;
-      const Shadow shadow =
-          tile_shadow(beam, turn, xs, ys, turned ? m0 : f0, turned ? f0 : m0, nx, ny);
-      if (shadow.first <= c1 && shadow.last >= c0) {
-        atomicMin(&lowest, tile);
-        atomicMax(&highest, tile);
+    for (int tile0 = 0; tile0 < across; tile0 += GROUP) {
+      __syncthreads();  // the last shadows have been used
+      if (thread == 0) {
+        lowest = GROUP;
+        highest = widest = -1;
       }
-    }
-    __syncthreads();
-    const int begin = lowest, end = highest + 1;
-    for (int start = begin; start < end; start += GROUP) {
-      const int tiles = end - start < GROUP ? end - start : GROUP;
-      if (thread < tiles) {
-        const int f0 = (start + thread) * TILE;
-        shadows[thread] =
+      __syncthreads();
+      for (int tile = thread; tile < GROUP && tile0 + tile < across; tile += threads) {
+        const int f0 = (tile0 + tile) * TILE;
+        const Shadow shadow =
             tile_shadow(beam, turn, xs, ys, turned ? m0 : f0, turned ? f0 : m0, nx, ny);
-      }
-      __syncthreads();
-      fill(shadows, tiles, h);
-      __syncthreads();
-      for (int tile = 0; used && tile < tiles; ++tile) {
-        const Shadow &s = shadows[tile];
-        if (column < s.first || column > s.last) continue;
-        // In a row, position z across the ray is reached at (z * d - s) / (ds - z * dd).
-        const REAL ds = turned ? s.sine : s.cosine, dm = turned ? s.cosine : s.sine;
-        const REAL dd = kind == PARALLEL ? 0 : turned ? s.cosine : -s.sine;
-        const REAL d_slow = kind == PARALLEL ? 0 : turned ? -s.sine : s.cosine;
-        const REAL d_start = kind == PARALLEL ? 1 : s.along;
-        REAL z0 = ((column - s.first) * FINE - 1 - s.offset) / s.scale;
-        REAL z1 = ((column - s.first) * FINE + 2 * s.half + 1 - s.offset) / s.scale;
-        if (kind == CURVED) {
-          z0 = tan(fmax(z0, (REAL)-1.5));
-          z1 = tan(fmin(z1, (REAL)1.5));
-        }
-        const REAL e0 = ds - z0 * dd, e1 = ds - z1 * dd;
-        const bool all = e0 * e1 < (REAL)1e-4;  // rays along the row
-        const REAL i0 = all ? 0 : 1 / e0, i1 = all ? 0 : 1 / e1;
-        const int f0 = (start + tile) * TILE, f1 = f0 + TILE < n_fast ? f0 + TILE : n_fast;
-        const REAL slack = (REAL)0.0625;  // pixels: rounding must not lose one
-        for (int m = m0; m < m1; ++m) {
-          const REAL s0 = fma(slow[m], dm, s.across), d0 = fma(slow[m], d_slow, d_start);
-          const REAL g0 = ((z0 * d0 - s0) * i0 - fast[f0]) * pixels_a_mm;
-          const REAL g1 = ((z1 * d0 - s0) * i1 - fast[f0]) * pixels_a_mm;
-          const REAL from = fmin(fmax(fmin(g0, g1) - slack, (REAL)0), (REAL)TILE);
-          const REAL to = fmin(fmax(fmax(g0, g1) + slack, (REAL)-1), (REAL)TILE);
-          const int f_from = all ? f0 : f0 + (int)ceil(from);
-          const int f_to = all || to >= f1 - f0 ? f1 : f0 + (int)floor(to) + 1;
-          const REAL *row = image + (long long)(m - origin) * n_fast;
-          for (int f = f_from; f < f_to; ++f) {
-            const Place at =
-                place(kind, s, turned ? slow[m] : fast[f], turned ? fast[f] : slow[m]);
-            const REAL weight = coefficient(s, h[tile], at, column);
-            if (weight != 0)
-              add_pixel(sum, weight, row + f, plane, first, count, nz, axials + 3 * view,
-                        at.depth);
-          }
+        shadows[tile] = shadow;
+        if (shadow.first <= c1 && shadow.last >= c0) {
+          atomicMin(&lowest, tile);
+          atomicMax(&highest, tile);
+          atomicMax(&widest, shadow.half);
         }
       }
       __syncthreads();
+      if (highest < lowest) continue;
+      fill(shadows + lowest, highest - lowest + 1, h + lowest);
+      __syncthreads();
+      if (!used) continue;
+      const double support = (widest + 1.) / FINE;
+      double z_low = (column - beam[4] - support) / magnified;
+      double z_high = (column - beam[4] + support) / magnified;
+      if (kind == CURVED) {
+        z_low = tan(fmax(z_low, -1.5));
+        z_high = tan(fmin(z_high, 1.5));
+      }
+      const REAL z0 = (REAL)z_low, z1 = (REAL)z_high;
+      const REAL e0 = ds - z0 * dd, e1 = ds - z1 * dd;
+      const bool all = e0 * e1 < (REAL)1e-4;  // rays along the row
+      const REAL i0 = all ? 0 : 1 / e0, i1 = all ? 0 : 1 / e1;
+      const int f_begin = (tile0 + lowest) * TILE, f_stop = (tile0 + highest + 1) * TILE;
+      const int f_end = f_stop < n_fast ? f_stop : n_fast;
+      const REAL slack = (REAL)0.0625;  // pixels: rounding must not lose one
+      for (int m = m0; m < m1; ++m) {
+        const REAL s0 = slow[m] * dm, d0 = fma(slow[m], d_slow, d_start);
+        const REAL g0 = ((z0 * d0 - s0) * i0 - fast[f_begin]) * pixels_a_mm;
+        const REAL g1 = ((z1 * d0 - s0) * i1 - fast[f_begin]) * pixels_a_mm;
+        const REAL most = (REAL)(f_end - f_begin);
+        const REAL from = fmin(fmax(fmin(g0, g1) - slack, (REAL)0), most);
+        const REAL to = fmin(fmax(fmax(g0, g1) + slack, (REAL)-1), most - 1);
+        const int f_from = all ? f_begin : f_begin + (int)ceil(from);
+        const int f_to = all ? f_end : f_begin + (int)floor(to) + 1;
+        const REAL *row = image + (long long)(m - origin) * n_fast;
+        for (int f = f_from; f < f_to; ++f) {
+          const int tile = f / TILE - tile0;
+          const Shadow s = shadows[tile];
+          const Place at = place(kind, s, turned ? slow[m] : fast[f], turned ? fast[f] : slow[m]);
+          const REAL weight = coefficient(s, h[tile], at, column);
+          if (weight != 0)
+            add_pixel(sum, weight, row + f, plane, first, count, nz, axials + 3 * view, at.depth);
+        }
+      }
     }
-    __syncthreads();
   }
   if (!used) return;
-  for (int k = 0; k < DEPTH && first + k < count; ++k) {
+#pragma unroll
+  for (int k = 0; k < DEPTH; ++k) {
+    if (first + k >= count) break;
 #if NDIM == 2
     sinogram[((long long)(first + k) * views + view) * columns + column] += sum[k];
 #else
@@ -197,13 +207,12 @@ extern "C" __global__ void forward(const REAL *__restrict__ image, REAL *__restr
 // views alone: `(slice, view, column)` or `(view, row, column)`.
 //
 // A thread owns a pixel and DEPTH slices or voxels, and gathers the columns that it shades.
-extern "C" __global__ void adjoint(REAL *__restrict__ image, const REAL *__restrict__ sinogram,
-                                   const double *__restrict__ beam,
-                                   const double *__restrict__ turns,
-                                   const REAL *__restrict__ axials,
-                                   const REAL *__restrict__ xs, const REAL *__restrict__ ys,
-                                   int view0, int views, int count, int rows, int columns, int ny,
-                                   int nx) {
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT_ADJOINT)
+    adjoint(REAL *__restrict__ image, const REAL *__restrict__ sinogram,
+            const double *__restrict__ beam, const double *__restrict__ turns,
+            const REAL *__restrict__ axials, const REAL *__restrict__ xs,
+            const REAL *__restrict__ ys, int view0, int views, int count, int rows, int columns,
+            int ny, int nx) {
   __shared__ Shadow shadows[GROUP];
   __shared__ REAL h[GROUP][NODES];
   const int kind = (int)beam[0], across = (nx + TILE - 1) / TILE;

@@ -20,12 +20,12 @@
 
 enum { PARALLEL, FLAT, CURVED };
 
-struct Shadow {
-  double a, b;            // half of a pixel's sides seen along the ray, in columns
-  int first, last, half;  // columns reached on an unlimited detector; half width in fine cells
+struct __align__(16) Shadow {
   REAL cosine, sine, along, across, scale, offset, strength;  // of `place`
   REAL side_x, side_y;    // half of a pixel's sides times columns a radian
+  int first, last, half;  // columns reached on an unlimited detector; half width in fine cells
   bool wide;              // the tile's angles are too large for the arc tangent's series
+  double a, b;            // half of a pixel's sides seen along the ray, in columns
 };
 
 struct Place {

@@ -25,6 +25,7 @@ SOURCE = Path(__file__).with_name("nufft.cu")
 SHARED = 48 << 10  # bytes of shared memory that every card gives a block
 TILE = (256, 16, 8)  # cells of a tile's edge, by dimension, where shared memory allows
 THREADS = 128
+PIECE = 256  # samples that a block adds one after another; the more of a tile are pieces beside it
 Compile = Callable[[Path, tuple[tuple[str, str], ...]], Module]
 
 
@@ -76,6 +77,7 @@ class CudaPlan:
         ]
         self._lanes = 16 if width**self._ndim <= 16 else 32  # that share a coil's tile
         self._edge, groups = self._tile()
+        self._cells = (self._edge + width - 1) ** self._ndim
         self._threads = max(32, self._lanes * groups)
         self._sort()
         self._tables: dict[torch.dtype, _Tables] = {}
@@ -86,23 +88,26 @@ class CudaPlan:
         A tile with its halo may not meet itself around the grid.
         """
         edge = min(TILE[self._ndim - 1], min(self.grid_shape) - self.width + 1)
-        while edge > 1 and (edge + self.width - 1) ** self._ndim * 16 > SHARED // 2:
+        room = SHARED - self._lanes * (8 * self._ndim * self.width + 4)  # beside the windows
+        while edge > 1 and (edge + self.width - 1) ** self._ndim * 16 > room // 2:
             edge -= 1
         cells = (edge + self.width - 1) ** self._ndim
-        if 16 * cells > SHARED:
+        if 16 * cells > room:
             raise ValueError(
                 f"a window of {self.width} cells in {self._ndim}D is too large for shared memory "
                 "of the GPU: give a larger tolerance, or upsampling up to 4"
             )
-        return edge, max(1, min(THREADS // self._lanes, SHARED // (16 * cells)))
+        return edge, max(1, min(THREADS // self._lanes, room // (16 * cells)))
 
     def _sort(self) -> None:
-        """Order samples by tile; list spreading tasks by colour."""
+        """Order samples by tile; list spreading tasks by colour, and pieces of crowded tiles."""
         sizes, edge = np.array(self.grid_shape), self._edge
         counts = -(-sizes // edge)
         colours = [_colours(n, edge, self.width) for n in self.grid_shape]
         order = np.empty((self.frames, self.samples), np.int64)
         tasks: dict[tuple[int, ...], list[NDArray[np.int64]]] = {}
+        pieces: list[NDArray[np.int64]] = []
+        known = 0
         for frame in range(self.frames):
             order[frame], starts = cpu.sort_by_tile(
                 self.positions[frame], sizes, counts, edge, self.width
@@ -110,9 +115,18 @@ class CudaPlan:
             used = np.flatnonzero(np.diff(starts))
             used = used[np.argsort(-np.diff(starts)[used], kind="stable")]  # longest first
             place = np.stack(np.unravel_index(used, counts), -1)
-            rows = np.zeros((len(used), 6), np.int64)
+            rows = np.zeros((len(used), 8), np.int64)
             rows[:, 0], rows[:, 1], rows[:, 2] = frame, starts[used], starts[used + 1]
-            rows[:, 6 - self._ndim :] = place * edge
+            rows[:, 6 - self._ndim : 6] = place * edge
+            rows[:, 7] = (rows[:, 2] - rows[:, 1] - 1) // PIECE
+            rows[:, 6] = known + np.cumsum(rows[:, 7]) - rows[:, 7]
+            more = np.repeat(rows, rows[:, 7], axis=0)
+            number = 1 + known + np.arange(len(more)) - more[:, 6]
+            more[:, 1] += PIECE * number
+            more[:, 2] = np.minimum(more[:, 1] + PIECE, more[:, 2])
+            rows[:, 2] = np.minimum(rows[:, 1] + PIECE, rows[:, 2])
+            pieces.append(more)
+            known += len(more)
             names = np.stack([c[place[:, axis]] for axis, c in enumerate(colours)], -1)
             for name in np.unique(names, axis=0):
                 chosen = rows[(names == name).all(1)]
@@ -121,6 +135,9 @@ class CudaPlan:
         self._order = self._upload(order, torch.int32)
         self._tasks = [np.concatenate(parts) for parts in tasks.values()]
         self._uploaded_tasks = [self._upload(t, torch.int32) for t in self._tasks]
+        # a frame's pieces are those from `_piece_of[frame]` on
+        self._piece_of = np.cumsum([0, *map(len, pieces)])
+        self._pieces = self._upload(np.concatenate(pieces), torch.int32)
 
     def _prepare(self, real: torch.dtype) -> _Tables:
         """Compiled kernels and tables in the precision of the data, made at the first call."""
@@ -151,10 +168,9 @@ class CudaPlan:
     def _defines(self, real: torch.dtype) -> tuple[tuple[str, str], ...]:
         """What nufft.cu is compiled for."""
         scalar = "float" if real == torch.float32 else "double"
-        cells = (self._edge + self.width - 1) ** self._ndim
         return (
             ("REAL", scalar), ("REAL2", f"{scalar}2"), ("NDIM", str(self._ndim)),
-            ("WIDTH", str(self.width)), ("GROUP", str(self._lanes)), ("CELLS", str(cells)),
+            ("WIDTH", str(self.width)), ("GROUP", str(self._lanes)), ("CELLS", str(self._cells)),
             ("THREADS", str(self._threads)),
         )  # fmt: skip
 
@@ -183,15 +199,22 @@ class CudaPlan:
         groups = self._threads // self._lanes
         for block in self._blocks(coils, data.dtype):
             grid = self._grid(block, data.dtype).zero_()
+            frames = block.frame0, block.frame0 + block.frames
+            samples = data, tables.first, tables.weights, self._order
+            sizes = block.coil0, block.coils, coils, self.samples, self._edge, *self._size
+            first, last = (int(self._piece_of[frame]) for frame in frames)
+            parts = data.new_empty((last - first) * block.coils * self._cells)
+            if last > first:
+                tables.module.launch(
+                    "spread_parts", (last - first, -(-block.coils // groups)), self._threads,
+                    self._pieces[first:last], *samples, parts, *sizes,
+                )  # fmt: skip
             for host, tasks in zip(self._tasks, self._uploaded_tasks, strict=True):
-                frames = block.frame0, block.frame0 + block.frames
                 begin, end = np.searchsorted(host[:, 0], frames)
                 if end > begin:
                     tables.module.launch(
                         "spread", (int(end - begin), -(-block.coils // groups)), self._threads,
-                        tasks[begin:end], data, tables.first, tables.weights, self._order, grid,
-                        block.frame0, block.coil0, block.coils, coils, self.samples, self._edge,
-                        *self._size,
+                        tasks[begin:end], *samples, parts, grid, first, block.frame0, *sizes,
                     )  # fmt: skip
             axes = tuple(range(-self._ndim, 0))
             grid = torch.fft.ifftn(grid, dim=axes, norm="forward")
@@ -221,7 +244,9 @@ class CudaPlan:
         return self.frames * self.samples * row + self._item_bytes(itemsize)
 
     def _item_bytes(self, itemsize: int) -> int:
-        return 3 * itemsize * int(np.prod(self.grid_shape))  # grid, spectrum, the FFT's own room
+        """Of one coil of a frame: grid, spectrum, the FFT's own room, pieces of crowded tiles."""
+        pieces = int(np.diff(self._piece_of).max()) * self._cells
+        return itemsize * (3 * int(np.prod(self.grid_shape)) + pieces)
 
     def _blocks(self, coils: int, dtype: torch.dtype) -> Iterator[_Block]:
         """Frames and coils whose grids fit in memory together."""

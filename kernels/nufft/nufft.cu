@@ -7,8 +7,9 @@
 // Grids are (frame, coil, z, y, x), the origin first, periodic. A sample's window weights are
 // looked up once for all coils. Spreading: samples are sorted by tile; a group of lanes owns one
 // tile of one coil in shared memory, its lanes the cells of a window, so that no two threads ever
-// add to the same cell; tiles of one colour never touch the same cell of the grid either. Hence
-// no atomics, and the same sum in every run.
+// add to the same cell; tiles of one colour never touch the same cell of the grid either. A crowded
+// tile, such as the centre of radial scans, goes in pieces at once. Hence no atomics, and the same
+// sum in every run.
 
 #define ROWS (NDIM > 1 ? WIDTH : 1)
 #define PLANES (NDIM > 2 ? WIDTH : 1)
@@ -111,61 +112,106 @@ extern "C" __global__ void interpolate(const REAL2 *grid, const int *first, cons
   }
 }
 
-// Samples into the grids: the tiles of one colour, one a block, GROUP lanes a coil.
-// tasks (task, 6): frame, first and last + 1 of the tile's sorted samples, its origin (z, y, x).
-extern "C" __global__ void spread(const int *tasks, const REAL2 *data, const int *first,
-                                  const REAL *weights, const int *order, REAL2 *grid, int frame0,
-                                  int coil0, int coils, int all_coils, int samples, int edge,
-                                  int gz, int gy, int gx) {
-  __shared__ REAL2 tiles[THREADS / GROUP][CELLS];
-  const int lane = threadIdx.x % GROUP, group = threadIdx.x / GROUP;
-  const int *task = tasks + 6 * (long long)blockIdx.x;
-  const int frame = task[0], begin = task[1], end = task[2];
-  const int lx = edge + WIDTH - 1, ly = NDIM > 1 ? lx : 1, lz = NDIM > 2 ? lx : 1;
-  const int coil = blockIdx.y * (THREADS / GROUP) + group;
-  const bool used = coil < coils;  // lanes without a coil must still take part in the shuffles
-  const REAL2 *values = data + ((long long)frame * all_coils + coil0 + coil) * samples;
-  REAL2 *tile = tiles[group];
-  for (int c = lane; c < lx * ly * lz; c += GROUP) tile[c].x = tile[c].y = 0;
-  __syncwarp();
+// Adds a task's samples to the group's tile. The block's groups take the same samples, each for its
+// own coil: their windows and places are read together.
+static __device__ __forceinline__ void add_samples(REAL2 *tile, const int *task,
+                                                   const REAL2 *values, const int *first,
+                                                   const REAL *weights, const int *order, bool used,
+                                                   int samples, int lx, int ly, int gy, int gx) {
+  __shared__ REAL windows[GROUP * NDIM * WIDTH];
+  __shared__ int origins[GROUP];
+  const int thread = (int)threadIdx.x, lane = thread % GROUP;
+  const int begin = task[1], end = task[2];
   for (int start = begin; start < end; start += GROUP) {
+    const int count = end - start < GROUP ? end - start : GROUP;
+    const long long at = (long long)task[0] * samples + start;
+    __syncthreads();  // the last samples have been added
+    for (int i = thread; i < count * NDIM * WIDTH; i += (int)blockDim.x)
+      windows[i] = weights[at * NDIM * WIDTH + i];
+    if (thread < count) {
+      const int cell = first[at + thread];
+      origins[thread] = ((cell / gx / gy - task[3]) * ly + cell / gx % gy - task[4]) * lx +
+                        cell % gx - task[5];
+    }
     REAL2 value;
     value.x = value.y = 0;
-    int origin = 0;
-    const long long mine = (long long)frame * samples + start + lane;
-    if (used && start + lane < end) {
-      value = values[order[mine]];
-      const int cell = first[mine];
-      origin = ((cell / gx / gy - task[3]) * ly + cell / gx % gy - task[4]) * lx;
-      origin += cell % gx - task[5];
-    }
-    const int count = end - start < GROUP ? end - start : GROUP;
+    if (used && lane < count) value = values[order[at + lane]];
+    __syncthreads();
     for (int k = 0; k < count; ++k) {
       const REAL re = __shfl_sync(0xffffffffu, value.x, k, GROUP);
       const REAL im = __shfl_sync(0xffffffffu, value.y, k, GROUP);
-      const int at = __shfl_sync(0xffffffffu, origin, k, GROUP);
-      const REAL *window = weights + ((long long)frame * samples + start + k) * NDIM * WIDTH;
+      const REAL *window = windows + k * NDIM * WIDTH;
       for (int tap = lane; tap < TAPS; tap += GROUP) {
         const int tx = tap % WIDTH, ty = tap / WIDTH % ROWS, tz = tap / WIDTH / ROWS;
         REAL weight = window[tx];
         if (NDIM > 1) weight *= window[WIDTH + ty];
         if (NDIM > 2) weight *= window[2 * WIDTH + tz];
-        REAL2 *cell = tile + at + (tz * ly + ty) * lx + tx;
+        REAL2 *cell = tile + origins[k] + (tz * ly + ty) * lx + tx;
         cell->x += weight * re;
         cell->y += weight * im;
       }
       __syncwarp();
     }
   }
+}
+
+// Samples of crowded tiles, beyond their first: a piece a block, its tile into `parts (piece,
+// coil, cell)`.
+//
+// tasks (task, 8): frame, first and last + 1 of the sorted samples, origin of the tile (z, y, x);
+// pieces of the same tile: the first, and how many.
+extern "C" __global__ void spread_parts(const int *tasks, const REAL2 *data, const int *first,
+                                        const REAL *weights, const int *order, REAL2 *parts,
+                                        int coil0, int coils, int all_coils, int samples, int edge,
+                                        int gz, int gy, int gx) {
+  __shared__ REAL2 tiles[THREADS / GROUP][CELLS];
+  const int lane = (int)threadIdx.x % GROUP, group = (int)threadIdx.x / GROUP;
+  const int *task = tasks + 8 * (long long)blockIdx.x;
+  const int lx = edge + WIDTH - 1, ly = NDIM > 1 ? lx : 1, lz = NDIM > 2 ? lx : 1;
+  const int coil = blockIdx.y * (THREADS / GROUP) + group;
+  const bool used = coil < coils;  // lanes without a coil must still take part in the shuffles
+  const REAL2 *values = data + ((long long)task[0] * all_coils + coil0 + coil) * samples;
+  REAL2 *tile = tiles[group];
+  for (int c = lane; c < lx * ly * lz; c += GROUP) tile[c].x = tile[c].y = 0;
+  add_samples(tile, task, values, first, weights, order, used, samples, lx, ly, gy, gx);
   if (!used) return;
+  REAL2 *part = parts + ((long long)blockIdx.x * coils + coil) * CELLS;
+  for (int c = lane; c < lx * ly * lz; c += GROUP) part[c] = tile[c];
+}
+
+// Samples into the grids: the tiles of one colour, one a block, GROUP lanes a coil; `parts` holds
+// what pieces of crowded tiles have added up, from piece `part0` on.
+extern "C" __global__ void spread(const int *tasks, const REAL2 *data, const int *first,
+                                  const REAL *weights, const int *order, const REAL2 *parts,
+                                  REAL2 *grid, int part0, int frame0, int coil0, int coils,
+                                  int all_coils, int samples, int edge, int gz, int gy, int gx) {
+  __shared__ REAL2 tiles[THREADS / GROUP][CELLS];
+  const int lane = (int)threadIdx.x % GROUP, group = (int)threadIdx.x / GROUP;
+  const int *task = tasks + 8 * (long long)blockIdx.x;
+  const int frame = task[0];
+  const int lx = edge + WIDTH - 1, ly = NDIM > 1 ? lx : 1, lz = NDIM > 2 ? lx : 1;
+  const int coil = blockIdx.y * (THREADS / GROUP) + group;
+  const bool used = coil < coils;
+  const REAL2 *values = data + ((long long)frame * all_coils + coil0 + coil) * samples;
+  REAL2 *tile = tiles[group];
+  for (int c = lane; c < lx * ly * lz; c += GROUP) tile[c].x = tile[c].y = 0;
+  add_samples(tile, task, values, first, weights, order, used, samples, lx, ly, gy, gx);
+  if (!used) return;
+  const REAL2 *part = parts + ((long long)(task[6] - part0) * coils + coil) * CELLS;
   REAL2 *field = grid + ((long long)(frame - frame0) * coils + coil) * gz * gy * gx;
   for (int c = lane; c < lx * ly * lz; c += GROUP) {
+    REAL2 sum = tile[c];
+    for (int piece = 0; piece < task[7]; ++piece) {
+      const REAL2 more = part[(long long)piece * coils * CELLS + c];
+      sum.x += more.x;
+      sum.y += more.y;
+    }
     int x = task[5] + c % lx, y = task[4] + c / lx % ly, z = task[3] + c / lx / ly;
     x = x < gx ? x : x - gx;
     y = y < gy ? y : y - gy;
     z = z < gz ? z : z - gz;
     REAL2 *cell = field + ((long long)z * gy + y) * gx + x;
-    cell->x += tile[c].x;
-    cell->y += tile[c].y;
+    cell->x += sum.x;
+    cell->y += sum.y;
   }
 }

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from .toeplitz import pairs
 
+TOGETHER = 1 << 28  # bytes of spectra that a GPU works on at once; a CPU takes coil by coil
+
 
 class SubspaceToeplitz:
     """``sum_l A^H W conj(phi_k) phi_l A x_l`` for images x_l, by one FFT of each at twice the size.
@@ -36,13 +38,24 @@ class SubspaceToeplitz:
         inner = (..., *(slice(0, n) for n in self._shape))
         self._spectrum = self._spectrum.to(images.dtype)
         result = torch.empty_like(images)
-        for coil in range(coils):  # one at a time: K spectra and K sums are the memory taken
-            spectra = torch.fft.fftn(images[:, coil], s=double, dim=self._axes)
-            sums = torch.zeros_like(spectra)
-            for pair, (k, m) in enumerate(zip(*pairs(count), strict=True)):
-                kernel = self._spectrum[:, pair]
-                sums[:, k].addcmul_(kernel, spectra[:, m])
-                if k != m:  # A^H W A is Hermitian
-                    sums[:, m].addcmul_(kernel.conj(), spectra[:, k])
-            result[:, coil] = torch.fft.ifftn(sums, dim=self._axes)[inner]
+        size = images[:, 0].numel() * 2 ** len(self._shape) * images.itemsize
+        step = max(1, TOGETHER // size) if images.is_cuda else 1
+        for coil in range(0, coils, step):  # K spectra and K sums of each are the memory taken
+            some = slice(coil, coil + step)
+            spectra = torch.fft.fftn(images[:, some], s=double, dim=self._axes)
+            if count == 1:
+                sums = spectra.mul_(self._spectrum[:, None])
+            else:
+                sums = self._mixed(spectra, count)
+            result[:, some] = torch.fft.ifftn(sums, dim=self._axes)[inner]
         return result
+
+    def _mixed(self, spectra: Tensor, count: int) -> Tensor:
+        """Each coefficient's sum over all, (frame, coil, K, *(2 n))."""
+        sums = torch.zeros_like(spectra)
+        for pair, (k, m) in enumerate(zip(*pairs(count), strict=True)):
+            kernel = self._spectrum[:, pair, None]
+            sums[:, :, k].addcmul_(kernel, spectra[:, :, m])
+            if k != m:  # A^H W A is Hermitian
+                sums[:, :, m].addcmul_(kernel.conj(), spectra[:, :, k])
+        return sums

@@ -39,7 +39,7 @@ def wfbp(
     Parameters
     ----------
     sinogram
-        Line integrals ``(*batch, view, row, column)``.
+        Line integrals ``(*batch, view, row, column)``; from a GPU they take the way through the CPU.
     geometry
         `HelicalBeam`, curved or flat, with views at any angles, uneven ones interpolated linearly.
     volume
@@ -68,8 +68,7 @@ def wfbp(
     require_beam("wfbp", geometry)
     assert isinstance(geometry, HelicalBeam)
     sinogram = checked_sinogram(sinogram, geometry)
-    if sinogram.is_cuda:
-        raise TypeError("wfbp runs on the CPU only: give sinogram.cpu()")
+    home, sinogram = sinogram.device, sinogram.cpu()
     warn_of_truncation(sinogram, geometry)
     views, grid = plan_helix(geometry, volume)
     _warn_of_uncovered(grid, covered_heights(geometry, views))
@@ -82,7 +81,7 @@ def wfbp(
     for item, volume_of_it in zip(stack, result, strict=True):
         _reconstruct(volume_of_it, item, geometry, views, filter, cutoff, grid, memory_limit)
     volumes: Tensor = like(result.reshape(*array.shape[:-3], *grid.shape), sinogram)
-    return volumes
+    return volumes.to(home)
 
 
 def _reconstruct(

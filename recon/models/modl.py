@@ -91,9 +91,7 @@ class MoDL(Network):
         ndim = len(A.domain_shape)
         with torch.no_grad():
             first_weight = torch.full_like(data.real[..., :1, :1], FIRST_WEIGHT)
-            x = data_consistency(
-                scaled, data, torch.zeros_like(data), first_weight, iterations=self.iterations
-            )
+            x = self._consistent(scaled, data, torch.zeros_like(data), first_weight)
             scale = item_scale(x, ndim)
             density = _density(scaled, data, ndim).log10()
         x, data = x / scale, data / scale
@@ -101,8 +99,14 @@ class MoDL(Network):
             level = (sigma[0] + sigma[1] * density).exp()
             prior = self.stage(self._denoise, x, level)
             strength = (weight[0] + weight[1] * density).exp()
-            x = data_consistency(scaled, data, prior, strength, iterations=self.iterations)
+            x = self._consistent(scaled, data, prior, strength)
         return x * scale
+
+    def _consistent(
+        self, A: LinearOperator, data: Tensor, prior: Tensor, weight: Tensor
+    ) -> Tensor:
+        # all iterations, without a look at the residual, for which a GPU would have to wait
+        return data_consistency(A, data, prior, weight, iterations=self.iterations, tolerance=0.0)
 
     def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Take away the noise that the network finds, slice by slice."""

@@ -30,9 +30,10 @@ def espirit(
     """ESPIRiT sensitivity maps: eigenvectors, with eigenvalue near 1, of the calibration's kernels.
 
     Each pixel's vector over the coils has unit length. Its phase is relative to the dominant
-    virtual coil u of the calibration data (first principal component): ``u^H maps`` is real and
-    positive. Memory beside the maps does not grow with the matrix: 64 MB, and four matrices of
-    ``(coils kernel^ndim)^2`` entries (a few MB in 2D, 0.4 GB for 16 coils in 3D).
+    virtual coil u of the calibration data (first principal component, whose largest entry is
+    real): ``u^H maps`` is real and positive. Memory beside the maps does not grow with the matrix:
+    64 MB, and four matrices of ``(coils kernel^ndim)^2`` entries (a few MB in 2D, 0.4 GB for 16
+    coils in 3D).
 
     Parameters
     ----------
@@ -86,6 +87,10 @@ def espirit(
         widths = tuple(min(kernel, n) for n in shape)
         data = calibration_data(kspace, calibration, widths, "ESPIRiT")
         principal = torch.linalg.eigh(data.flatten(1) @ data.flatten(1).mH)[1].flip(1)[:, :maps]
+        # eigenvectors have any phase: with its largest coil's taken out, the maps' is the same
+        # on every machine
+        largest = principal.gather(0, principal.abs().argmax(0, keepdim=True))
+        principal = principal * (largest.conj() / largest.abs())
         correlation = _correlation(_kernel_projection(data, widths, threshold), widths)
         out = kspace.new_empty((maps, kspace.shape[0], *shape))
         for place, matrices in _image_space(correlation, shape):

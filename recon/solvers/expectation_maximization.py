@@ -77,13 +77,17 @@ def mlem(
     largest = max(float(s.max()) for s in sums)
     inverse = [reciprocal(s, largest) for s in sums]
     x = x * torch.stack([scale > 0 for scale in inverse]).any(0)  # no ray tells of the others
-    tiny = torch.finfo(y.dtype).tiny
     for iteration in range(iterations):
         before = x
         for part, values, add, scale in zip(subsets, data, added, inverse, strict=True):
-            ratio = values / part(x).add_(add).clamp_min_(tiny)
-            factor = part.adjoint(ratio).mul_(scale)
+            factor = part.adjoint(_ratio(values, part(x).add_(add))).mul_(scale)
             x = x * torch.where(scale > 0, factor, 1.0)
         if pass_ends(iteration, before, x, tolerance, callback):
             break
     return x
+
+
+def _ratio(data: Tensor, expected: Tensor) -> Tensor:
+    """Data over expectation; zero where a ray passes the image by, and so tells nothing of it."""
+    seen = expected > torch.finfo(data.dtype).eps * expected.max()
+    return torch.where(seen, data / torch.where(seen, expected, 1.0), 0.0)

@@ -41,7 +41,7 @@ def test_poisson_reaches_the_acceleration_and_keeps_the_centre() -> None:
 
 def test_poisson_ends_where_sigpy_searches_for_ever() -> None:
     """Seed 0 has no density for this; the next seeds are tried."""
-    assert masks._poisson_disc((24, 30), 8, 6, 0) is None
+    assert masks._search((24, 30), 8, 6, 0) is None
     mask = masks.poisson((24, 30), 8, calibration=6, seed=0)
     assert mask.numel() / int(mask.sum()) == pytest.approx(8, abs=0.1)
     with pytest.raises(ValueError, match="no Poisson disc of 24 x 30 reaches"):

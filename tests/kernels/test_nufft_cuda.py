@@ -7,7 +7,7 @@ import pytest
 import torch
 from cuda_host import compile_for_cards, host_module, needs_gcc, needs_nvcc
 
-from spinray.kernels.nufft import Plan
+from spinray.kernels.nufft import Plan, cuda_plan
 from spinray.kernels.nufft.cpu_plan import CpuPlan
 from spinray.kernels.nufft.cuda_plan import SOURCE, CudaPlan, _colours
 from spinray.kernels.nufft.toeplitz import point_spread
@@ -44,11 +44,15 @@ def difference(found, expected):
 
 
 @needs_gcc
+@pytest.mark.parametrize("piece", [256, 3])
 @pytest.mark.parametrize("name", CASES)
-def test_cuda_source_agrees_with_numba(name):
+def test_cuda_source_agrees_with_numba(name, piece, monkeypatch):
+    """Also where crowded tiles go in pieces."""
+    monkeypatch.setattr(cuda_plan, "PIECE", piece)
     shape, samples, tolerance = CASES[name]
     dtype = np.complex128 if tolerance < 1e-6 else np.complex64
     numba, cuda = plans(shape, samples, tolerance)
+    assert len(cuda._pieces) > 0 or piece > 3
     x, y = noise(2, 5, *shape, dtype=dtype), noise(2, 5, samples, dtype=dtype)
     rounding = max(3e-6, tolerance / 50) if dtype == np.complex64 else 1e-13
     assert difference(cuda.forward(torch.from_numpy(x)), numba.forward(x)) < rounding

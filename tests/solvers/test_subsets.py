@@ -184,3 +184,10 @@ def test_order_takes_each_subset_once_and_goes_far(count) -> None:
     if count > 6:
         steps = [min((b - a) % count, (a - b) % count) for a, b in itertools.pairwise(order)]
         assert min(steps) > count // 5
+
+
+def test_mlem_survives_rays_that_pass_the_image_by():
+    """Their line integrals are noise, and A x is zero there."""
+    A = Matrix(torch.tensor([[1.0, 2.0], [3.0, 1.0], [0.0, 0.0]]))
+    found = mlem(A, torch.tensor([5.0, 5.0, 0.1]), iterations=200)
+    torch.testing.assert_close(found, torch.tensor([1.0, 2.0]), rtol=1e-3, atol=1e-3)

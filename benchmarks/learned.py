@@ -20,7 +20,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spinray.datasets import LineMask, PoissonMask, SimulatedCT
+from spinray.datasets import LineMask, SimulatedCT, masks
 from spinray.recon.ct.hounsfield import WATER
 from spinray.recon.metrics import nrmse, ssim
 from spinray.recon.models.weights import shipped_models
@@ -39,10 +39,15 @@ from .mri_cases import read_cfl, write_cfl
 from .mri_peers import BART_WEIGHTS, bart
 from .subjects import HEAD, HEAD_SPACING, Brain
 
-MR_CASES = {
-    "Poisson 4x": PoissonMask(accelerations=[4], calibration=24),
-    "Poisson 8x": PoissonMask(accelerations=[8], calibration=24),
-    "Poisson 12x": PoissonMask(accelerations=[12], calibration=24),
+
+def _disc(acceleration: float) -> Callable[[Sequence[int], int], tuple[Tensor, int]]:
+    return lambda shape, seed: (masks.poisson(shape, acceleration, calibration=24, seed=seed), 24)
+
+
+MR_CASES: dict[str, Any] = {
+    "Poisson 4x": _disc(4),
+    "Poisson 8x": _disc(8),
+    "Poisson 12x": _disc(12),
     "lines 4x": LineMask(kind="equispaced", center_fractions=[0.08], accelerations=[4]),
     "lines 8x": LineMask(kind="equispaced", center_fractions=[0.04], accelerations=[8]),
 }

@@ -108,7 +108,7 @@ class Planar:
 
     def mbirjax(self, way: str) -> Prepared:
         pair = mbirjax_stack(self.geometry, self.grid, self.stack, self.stack_sinogram)
-        return Prepared(pair[way == "back"], None)  # turned against our axes
+        return self._first(way, pair[way == "back"], pair[0]()[0])
 
     def _first(self, way, call, projected) -> Prepared:
         one = self.forward(call) if way == "forward" else self.back(call, projected)

@@ -78,17 +78,17 @@ def mbirjax_stack(geometry, grid, stack, sinograms):
         (len(geometry), slices, geometry.columns), geometry.angles.astype(np.float32)
     )
     model.set_params(
-        no_compile=True, no_warning=True, recon_shape=(ny, nx, slices), verbose=0,
+        no_warning=True, recon_shape=(ny, nx, slices), verbose=0,
         delta_det_channel=geometry.column_spacing, delta_voxel=grid.spacing[0],
     )  # fmt: skip
-    volume = jax.numpy.asarray(stack.transpose(1, 2, 0))
+    volume = jax.numpy.asarray(stack[:, ::-1].transpose(1, 2, 0))  # its first row is on top
     views = jax.numpy.asarray(sinograms.transpose(1, 0, 2))
 
     def forward():
-        return np.asarray(model.forward_project(volume))
+        return np.asarray(model.forward_project(volume)).transpose(1, 0, 2)
 
     def back():
-        return np.asarray(model.back_project(views))
+        return np.asarray(model.back_project(views)).transpose(2, 0, 1)[:, ::-1]
 
     return forward, back
 

@@ -43,7 +43,7 @@ def cells(rows: Sequence[Row]) -> list[list[Cell]]:
                     Cell(f"{t:.4g}", t),
                     Cell(f"{low:.4g} to {high:.4g}", high - low),
                     Cell("" if ratio is None else f"{ratio:.2f} x", ratio),
-                    Cell("not comparable" if error is None else f"{error:.2e}", error),
+                    Cell("" if error is None else f"{error:.2e}", error),
                     Cell("" if memory is None else f"{memory / 1e6:.1f}", memory),
                     Cell(row["error of"]),
                 ]

@@ -101,14 +101,14 @@ def run_suite(
 ) -> None:
     """The command line of a suite's module: measure its tasks, write rows as JSON."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--jobs", nargs="+", help="beginnings of names; default: all")
+    parser.add_argument("--jobs", nargs="+", help="beginnings of names with facts; default: all")
     parser.add_argument("--quick", action="store_true", help="smaller work")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--peers", nargs="*", help="beginnings of names; default: all installed")
     parser.add_argument("--output", type=Path, help="JSON; rows of other jobs stay in it")
     options = parser.parse_args(arguments)
     chosen = (t for t in tasks(options.quick)
-              if options.jobs is None or t.name.startswith(tuple(options.jobs)))  # fmt: skip
+              if options.jobs is None or t.words.startswith(tuple(options.jobs)))  # fmt: skip
     here, rows = machine(), []
     for row in rows_of(chosen, options.rounds, options.peers):
         rows.append(row | {"commit": here["commit"], "load": here["load at start"]})

@@ -80,10 +80,13 @@ class Task:
     facts: Mapping[str, float] = field(default_factory=dict)
     per: int = 1
 
+    @property
+    def words(self) -> str:
+        """Name and facts."""
+        return ", ".join([self.name, *(f"{k} {v:g}" for k, v in self.facts.items())])
+
     def __str__(self) -> str:
-        return ", ".join(
-            [f"{self.suite}: {self.name}", *(f"{k} {v:g}" for k, v in self.facts.items())]
-        )
+        return f"{self.suite}: {self.words}"
 
 
 def measure(task: Task, rounds: int, peers: Sequence[str] | None = None) -> list[Row]:

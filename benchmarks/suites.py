@@ -14,6 +14,9 @@ _SUITES = {
     "mri": ("mri_speed", "tasks"),
     "models": ("network_speed", "models"),
     "diffusion": ("network_speed", "diffusion"),
+    "server": ("server", "tasks"),
+    "reading": ("reading", "tasks"),
+    "small": ("ratios", "tasks"),
 }
 SPEED = tuple(_SUITES)
 

@@ -102,6 +102,38 @@ def _mri_nufft_pair(k, x, y, tolerance: float, threads: int) -> Pair:
     return lambda: operator.op(x), lambda: operator.adj_op(y)
 
 
+def _mrpro_pair(k, x, y, tolerance: float, threads: int) -> Pair:
+    from mrpro.data import KTrajectory
+    from mrpro.operators import NonUniformFastFourierOp
+
+    shape, axes = x.shape[1:], ("z", "y", "x")[-k.shape[1] :]
+    points = {f"k{a}": torch.zeros(1, 1, 1, 1, 1) for a in "zyx"}
+    for d, axis in enumerate(axes):
+        points[f"k{axis}"] = torch.from_numpy(k[:, d] * shape[d]).float().reshape(1, 1, 1, 1, -1)
+    operator = NonUniformFastFourierOp(axes, shape, shape, KTrajectory(**points))
+    image = torch.from_numpy(x).reshape(1, len(x), *(1,) * (3 - len(shape)), *shape)
+    samples = torch.from_numpy(y).reshape(1, len(y), 1, 1, -1)
+    return lambda: operator(image)[0].numpy(), lambda: operator.adjoint(samples)[0].numpy()
+
+
+def _cufinufft_pair(k, x, y, tolerance: float, threads: int) -> Pair:
+    """On torch's stream; wants a card."""
+    import cufinufft
+
+    if not torch.cuda.is_available():
+        raise MissingError("cufinufft needs a card")
+    options = {"n_trans": len(x), "eps": tolerance, "dtype": "complex64",
+               "gpu_stream": torch.cuda.current_stream().cuda_stream}  # fmt: skip
+    axes = [torch.from_numpy(2 * np.pi * k[:, d]).float().cuda() for d in range(k.shape[1])]
+    plans = []
+    for kind, sign in ((2, -1), (1, 1)):
+        plan = cufinufft.Plan(kind, x.shape[1:], isign=sign, **options)
+        plan.setpts(*axes)
+        plans.append(plan)
+    image, samples = torch.from_numpy(x).cuda(), torch.from_numpy(y).cuda()
+    return lambda: plans[0].execute(image), lambda: plans[1].execute(samples)
+
+
 def _bart_pair(k, x, y, tolerance: float, threads: int) -> Pair:
     require_bart()
     return bart(k, x, y)
@@ -115,6 +147,8 @@ PEERS: dict[str, Callable[..., Pair]] = {
     "torchkbnufft": _torchkbnufft_pair,
     "sigpy": _sigpy_pair,
     "mri-nufft": _mri_nufft_pair,
+    "mrpro": _mrpro_pair,
+    "cufinufft": _cufinufft_pair,
     "bart": _bart_pair,
 }
 

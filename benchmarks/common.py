@@ -22,7 +22,7 @@ from .protocol import SLOW_ROUNDS, Row, Task, interleaved, rows_of, seconds_of
 PACKAGES = (
     "numpy", "torch", "numba", "ducc0", "finufft", "torchkbnufft", "sigpy", "astra-toolbox",
     "scikit-image", "itk-rtk", "mbirjax", "pygrappa", "spekpy", "xraylib", "algotom", "fastmri",
-    "mri-nufft", "tomopy", "deepinv", "mrpro", "cupy-cuda12x", "cufinufft",
+    "mri-nufft", "tomopy", "deepinv", "mrpro", "cupy-cuda12x", "cufinufft", "leapct", "ismrmrd",
 )  # fmt: skip
 Report = dict[str, Any]
 Job = Callable[[Report], Iterator[Report]]

@@ -204,23 +204,22 @@ class FilteredBackProjection:
         # It turns about column n // 2 and pixel n // 2, so it gets a phantom of its own.
         beams = self.geometry
         own = ParallelBeam(beams.angles, beams.columns, beams.column_spacing, -0.5)
-        image, sinogram = self.made(own, self.turned)
-        degrees, size = np.rad2deg(beams.angles), self.grid.spacing[0]
+        half = self.grid.spacing[0] / 2
+        grid = VolumeGrid(self.grid.shape, self.grid.spacing, (half, -half))
+        image, sinogram = self.made(own, grid)
+        degrees = np.rad2deg(beams.angles)
         return Prepared(
             lambda: iradon(sinogram.T, degrees, output_size=len(image), filter_name="ramp"),
-            lambda out: self.inside(out[::-1] / size, image, self.turned),
+            lambda out: self.inside(out[::-1] / grid.spacing[0], image, grid),
         )
 
-    @property
-    def turned(self) -> VolumeGrid:
-        """A grid about its pixel n // 2, its rows from the top, as some peers turn it."""
-        half = self.grid.spacing[0] / 2
-        return VolumeGrid(self.grid.shape, self.grid.spacing, (half, -half))
-
     def tomopy(self) -> Prepared:
-        image, sinogram = self.made(self.geometry, self.turned)
-        call = tomopy_fbp(self.geometry, self.grid, sinogram)
-        return Prepared(call, lambda out: self.inside(out[::-1], image, self.turned))
+        """Its image turns about pixel n // 2 once its rows go upwards."""
+        half = self.grid.spacing[0] / 2
+        grid = VolumeGrid(self.grid.shape, self.grid.spacing, (-half, -half))
+        image, sinogram = self.made(self.geometry, grid)
+        call = tomopy_fbp(self.geometry, grid, sinogram)
+        return Prepared(call, lambda out: self.inside(out[::-1], image, grid))
 
     def astra(self) -> Prepared:
         return Prepared(
@@ -380,13 +379,13 @@ class Helix:
 
 def tasks(quick: bool = False) -> Iterator[Task]:
     """Projectors in 2D and 3D, their accuracy, FBP, FDK, WFBP."""
-    n = 256 if quick else 512
+    n = 128 if quick else 512
     for name in FIELDS:
         yield from planar(name, n)
     if not quick:
         yield from (accuracy(name, n) for name in ("parallel", "fan flat"))
     yield filtered_back_projection(n)
-    yield from cones(64 if quick else 256)
+    yield from cones(48 if quick else 256)
     helix = cache(Helix)
     tools = {OURS: lambda: helix().ours()}
     yield Task("ct", "wfbp, a slice", tools, "mean of water", {"slices": 8}, 8)

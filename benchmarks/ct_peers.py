@@ -214,7 +214,7 @@ def leap_calls(geometry, grid, image, sinogram):
 def tomopy_fbp(geometry, grid, sinogram):
     """A call of TomoPy's gridrec with its Ram-Lak filter; pixels are as wide as columns.
 
-    Columns are padded to twice their number, without which gridrec is wrong by a tenth.
+    Columns are padded to twice their number: gridrec convolves in a circle.
     """
     import tomopy
 

@@ -82,9 +82,7 @@ class Series:
         self.inside = self.frames > 0.08 * float(self.frames.flatten()[::7].quantile(0.995))
 
     def ours(self, **options: Any) -> Prepared:
-        call = partial(
-            sr.reconstruct, self.scan, "grasp", spokes=SPOKES, progress=False, **options
-        )
+        call = partial(sr.reconstruct, self.scan, "grasp", spokes=SPOKES, progress=False, **options)
         return Prepared(call, lambda image: nrmse(
             self.frames, image.data.abs(), mask=self.inside, fit_scale=True))  # fmt: skip
 

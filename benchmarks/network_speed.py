@@ -66,7 +66,6 @@ class Network:
         real, mask = torch.view_as_real(self.kspace), self.mask[..., None]
         return self.prepared(real, mask, network=theirs)
 
-
     def on_gpu(self) -> Prepared:
         network = copy.deepcopy(self.network).cuda()
         here = self.prepared(self.kspace.cuda(), self.mask.cuda(), network=network)
@@ -98,7 +97,9 @@ class TrainingStep:
         def call() -> torch.Tensor:
             model.zero_grad()
             model(A, y).abs().sum().backward()
-            return torch.cat([p.grad.double().ravel() for p in model.parameters()])
+            return torch.cat(
+                [p.grad.double().ravel() for p in model.parameters() if p.grad is not None]
+            )
 
         return call
 
@@ -174,7 +175,7 @@ class Posterior:
         prior = copy.deepcopy(self.prior).cuda()
         return self.prepared(sampler, prior, A, self.y.cuda(), gpu=True)
 
-    def prepared(self, sampler: Any, prior: Any, A: Any, y: torch.Tensor, **how: bool) -> Prepared:
+    def prepared(self, sampler: Any, prior: Any, A: Any, y: torch.Tensor, **how: Any) -> Prepared:
         def call() -> torch.Tensor:
             return sr.diffusion.sample(
                 prior, A, y, sampler=sampler, samples=2, passes=PASSES, noise=0.01

@@ -155,10 +155,12 @@ def interleaved(
 
 
 def spread(times: Sequence[float]) -> Row:
-    """Median of times, and their quartiles: what a row keeps."""
+    """Median of times, their quartiles and the least: what a row keeps."""
     quartiles = quantiles(times, n=4, method="inclusive") if len(times) > 1 else [times[0]] * 3
     low, middle, high = quartiles
-    return {"seconds": middle, "low": low, "high": high, "rounds": len(times)}
+    return {
+        "seconds": middle, "low": low, "high": high, "least": min(times), "rounds": len(times),
+    }  # fmt: skip
 
 
 def seconds_of(

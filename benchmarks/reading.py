@@ -78,7 +78,7 @@ class File:
     @cache  # noqa: B019  # lives as long as the task
     def kspace(self) -> np.ndarray:
         """What a repetition holds, ``(coil, ky, kx)``."""
-        found = self.lines.view(np.complex64).reshape(LINES, COILS, SAMPLES).transpose(1, 0, 2)
+        found: Any = self.lines.view(np.complex64).reshape(LINES, COILS, SAMPLES).transpose(1, 0, 2)
         if self.oversampled:
             middle = slice(SAMPLES // 4, 3 * SAMPLES // 4)
             shift = {"axes": -1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from spinray.recon.io.atomic import atomic
 from spinray.recon.viewer import Series, page, resource, stage
 
-from . import plots
+from . import official, plots
 from .protocol import Row
 from .tabulate import HEAD, Cell, cells, html_table, markdown_table
 
@@ -40,9 +41,11 @@ def write_report(results: Results, folder: Path, images: Mapping[str, Mapping[st
 
 def report(results: Results, images: Mapping[str, Mapping[str, Any]]) -> str:
     """HTML of one page that holds everything."""
-    parts = ["<h1>Spinray bench</h1>", f"<p>{html.escape(_about(results['machine']))}</p>"]
+    parts = ["<h1>Spinray bench</h1>", f"<p>{html.escape(_about(results))}</p>"]
     for suite, rows in _suites(results):
         parts += [f"<h2>{suite}</h2>", plots.ratios(rows), html_table(HEAD, cells(rows))]
+    for title, head, lines in _official_tables(results):
+        parts += [f"<h2>{html.escape(title)}</h2>", html_table(head, lines)]
     parts += _quality(results) + _scaling(results)
     limit = IMAGES // max(len(images), 1)
     for name, found in images.items():
@@ -58,10 +61,11 @@ def report(results: Results, images: Mapping[str, Mapping[str, Any]]) -> str:
 
 def markdown(results: Results) -> str:
     """The tables alone."""
-    parts = ["# Spinray bench", _about(results["machine"])]
+    parts = ["# Spinray bench", _about(results)]
     for suite, rows in _suites(results):
         parts += [f"## {suite}", markdown_table(HEAD, cells(rows))]
-    for title, head, lines in (*_quality_tables(results), *_scaling_tables(results)):
+    tables = _official_tables(results), _quality_tables(results), _scaling_tables(results)
+    for title, head, lines in chain(*tables):
         parts += [f"## {title}", markdown_table(head, lines)]
     return "\n\n".join(parts) + "\n"
 
@@ -103,6 +107,40 @@ def _quality_line(row: Row) -> list[Cell]:
     time = Cell("") if seconds is None else Cell(f"{seconds:.3g}", seconds)
     remark = "no better than a null model" if row.get("no better than a null") else ""
     return [Cell(row["method"]), *cells_of, time, Cell(remark)]
+
+
+NAMES = {"nmse": "NMSE", "psnr": "PSNR, dB", "psnr_fr": "PSNR-FR, dB", "ssim": "SSIM",
+         "ssim_fr": "SSIM-FR"}  # fmt: skip
+DIGITS = {"psnr": 2, "psnr_fr": 2}
+
+
+def _official_tables(results: Results) -> Iterator[Table]:
+    """Each scan of a public data set: what was measured, then what others published."""
+    for name, rows in results.get("official", {}).items():
+        keys = official.FIGURES[name]
+        head = ("method", *(NAMES[key] for key in keys), "seconds a volume", "of", "source")
+        for scan in dict.fromkeys(row["scan"] for row in rows):
+            lines = [_official_line(row, keys) for row in rows if row["scan"] == scan]
+            lines += [
+                [Cell(p.method), *(_plain(p.figures.get(key), key) for key in keys), Cell(""),
+                 Cell(p.note), Cell(p.source)]
+                for p in official.PUBLISHED[name] if p.scan == scan
+            ]  # fmt: skip
+            yield f"{name}: {scan}", head, lines
+
+
+def _official_line(row: Row, keys: Sequence[str]) -> list[Cell]:
+    method = Cell(f"Spinray {row['method']}")
+    if row["status"] != "ok":
+        return [method, *[Cell("")] * (len(keys) + 2), Cell(row["status"])]
+    figures = [_interval(row[key], DIGITS.get(key, 4)) for key in keys]
+    of = f"{row['volumes']} volumes" + f", {row['skipped']} left out" * bool(row["skipped"])
+    crimes = "; ".join(("measured here", *(f"data crime: {crime}" for crime in row["crimes"])))
+    return [method, *figures, Cell(f"{row['seconds']:.3g}", row["seconds"]), Cell(of), Cell(crimes)]
+
+
+def _plain(value: float | None, key: str) -> Cell:
+    return Cell("") if value is None else Cell(f"{value:.{DIGITS.get(key, 4)}f}", value)
 
 
 def _interval(figure: Mapping[str, float], digits: int) -> Cell:
@@ -152,11 +190,13 @@ def _suites(results: Results) -> Iterator[tuple[str, Sequence[Row]]]:
         yield suite, [row for row in rows if row["suite"] == suite]
 
 
-def _about(machine: Mapping[str, Any]) -> str:
+def _about(results: Results) -> str:
+    machine, seconds = results["machine"], results.get("seconds", {})
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     card = f", {machine['card']}" if "card" in machine else ""
+    took = ", ".join(f"{part} {value:.0f} s" for part, value in seconds.items())
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads{card}; load "
         f"{machine['load at start']:.1f} at the start; commit {machine['commit'] or 'unknown'}; "
-        f"Python {machine['python']}, {versions}."
+        f"Python {machine['python']}, {versions}." + f" Took: {took}." * bool(took)
     )

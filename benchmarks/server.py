@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import ismrmrd
 import numpy as np
@@ -200,12 +199,12 @@ def tasks(quick: bool = False) -> Iterator[Task]:
     slices, matrix, coils = (4, 64, 8) if quick else (10, 256, 32)
     facts = {"slices": slices, "matrix": matrix, "coils": coils}
     for name, pause in (("paced", TR), ("at once", 0.0)):
-        tools = {OURS: lambda pause=pause: Sessions(slices, matrix, coils).latency(pause)}
-        yield Task("server", f"{name}, last line to last image", tools,
+        here = {OURS: lambda pause=pause: Sessions(slices, matrix, coils).latency(pause)}
+        yield Task("server", f"{name}, last line to last image", here,
                    "share of images lost", facts)  # fmt: skip
     count = 1000 if quick else 6000
     readouts = Readouts(count, 256, 32)
-    tools = {OURS: readouts.ours, "ismrmrd-python loop": readouts.loop}
+    tools = {OURS: lambda: readouts.ours(), "ismrmrd-python loop": lambda: readouts.loop()}
     facts = {"samples": 256, "coils": 32}
     yield Task("server", "ingest, a readout", tools, "", facts, per=count)
 

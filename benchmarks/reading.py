@@ -76,7 +76,7 @@ class File:
                 data[repetition * LINES : (repetition + 1) * LINES] = rows
 
     @cache  # noqa: B019  # lives as long as the task
-    def kspace(self) -> np.ndarray:
+    def kspace(self) -> Any:
         """What a repetition holds, ``(coil, ky, kx)``."""
         found: Any = self.lines.view(np.complex64).reshape(LINES, COILS, SAMPLES).transpose(1, 0, 2)
         if self.oversampled:

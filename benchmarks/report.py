@@ -40,20 +40,25 @@ def write_report(results: Results, folder: Path, images: Mapping[str, Mapping[st
 
 
 def report(results: Results, images: Mapping[str, Mapping[str, Any]]) -> str:
-    """HTML of one page that holds everything."""
-    parts = ["<h1>Spinray bench</h1>", f"<p>{html.escape(_about(results))}</p>"]
+    """HTML of one page that holds everything: what each section shows, under its title."""
+    sections: list[tuple[str, str]] = []
     for suite, rows in _suites(results):
-        parts += [f"<h2>{suite}</h2>", plots.ratios(rows), html_table(HEAD, cells(rows))]
+        sections.append((suite, plots.ratios(rows) + html_table(HEAD, cells(rows))))
     for title, head, lines in _official_tables(results):
-        parts += [f"<h2>{html.escape(title)}</h2>", html_table(head, lines)]
-    parts += _quality(results) + _scaling(results)
-    limit = IMAGES // max(len(images), 1)
-    for name, found in images.items():
-        series = [Series(label, np.asarray(values)) for label, values in found.items()]
-        parts += [f"<h2>{html.escape(name)}</h2>", stage(series, fit_scale=True, limit=limit)]
+        sections.append((title, html_table(head, lines)))
+    sections += _quality(results, images) + _scaling(results)
+    links = " · ".join(
+        f'<a href="#s{number}">{html.escape(title)}</a>'
+        for number, (title, _) in enumerate(sections)
+    )
+    body = "".join(
+        f'<h2 id="s{number}">{html.escape(title)}</h2>{text}'
+        for number, (title, text) in enumerate(sections)
+    )
+    head = f"<h1>Spinray bench</h1><p>{html.escape(_about(results))}</p><nav>{links}</nav>"
     return page(
         "Spinray bench",
-        f'<main class="report">{"".join(parts)}</main>',
+        f'<main class="report">{head}{body}</main>',
         styles=resource("report.css", __package__),
         scripts=resource("report.js", __package__),
     )
@@ -74,18 +79,27 @@ QUALITY_HEAD = ("method", "NRMSE", "PSNR, dB", "SSIM", "seconds", "remark")
 Table = tuple[str, Sequence[str], list[list[Cell]]]
 
 
-def _quality(results: Results) -> list[str]:
-    parts = []
-    for title, head, lines in _quality_tables(results):
-        parts += [f"<h2>{html.escape(title)}</h2>", html_table(head, lines)]
+def _quality(results: Results, images: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Each kind of scan, its table and its images; then the curves over noise."""
+    tables = {title: html_table(head, lines) for title, head, lines in _quality_tables(results)}
+    limit = IMAGES // max(len(images), 1)
+    found = []
+    for title in dict.fromkeys((*tables, *images)):
+        text = tables.get(title, "")
+        if title in images:
+            series = [Series(name, np.asarray(x)) for name, x in images[title].items()]
+            text += stage(series, fit_scale=True, limit=limit)
+        found.append((title, text))
     curves = results.get("quality", {}).get("curves", [])
     for modality, noise in (("mri", "SNR"), ("ct", "photons a ray")):
-        found: dict[str, list[tuple[float, float]]] = {}
+        lines: dict[str, list[tuple[float, float]]] = {}
         for row in curves:
             if row["modality"] == modality and row["status"] == "ok":
-                found.setdefault(row["method"], []).append((row["noise"], row["nrmse"]["mean"]))
-        parts.append(plots.lines(f"Robustness to noise, {modality}", noise, "NRMSE", found))
-    return parts
+                lines.setdefault(row["method"], []).append((row["noise"], row["nrmse"]["mean"]))
+        if lines:
+            title = f"Robustness to noise, {modality}"
+            found.append((title, plots.lines(title, noise, "NRMSE", lines)))
+    return found
 
 
 def _quality_tables(results: Results) -> Iterator[Table]:
@@ -153,21 +167,20 @@ def _interval(figure: Mapping[str, float], digits: int) -> Cell:
 SCALING_HEAD = ("work", "grows with", "sizes", "ms", "power")
 
 
-def _scaling(results: Results) -> list[str]:
-    parts = []
-    for title, head, lines in _scaling_tables(results):
-        parts += [f"<h2>{title}</h2>", html_table(head, lines)]
+def _scaling(results: Results) -> list[tuple[str, str]]:
+    tables = [(title, html_table(head, lines)) for title, head, lines in _scaling_tables(results)]
+    text = ""
     for row in results.get("scaling", []):
         seconds = [time["seconds"] for time in row["times"]]
         curves = {"measured": seconds} | {
             name: row[name] for name in ("FFT floor", "memory floor") if name in row
         }
         title = f"{row['work']}, power {row['exponent']:.2f}" if "exponent" in row else row["work"]
-        parts.append(plots.lines(title, row["of"], "ms", {
+        text += plots.lines(title, row["of"], "ms", {
             name: [(x, 1e3 * t) for x, t in zip(row["sizes"], curve, strict=True)]
             for name, curve in curves.items()
-        }))  # fmt: skip
-    return parts
+        })  # fmt: skip
+    return [(title, table + text) for title, table in tables]
 
 
 def _scaling_tables(results: Results) -> Iterator[Table]:

@@ -52,12 +52,15 @@ TR, BLOCK = 0.02, 50
 def served(*words: object) -> Iterator[tuple[int, psutil.Process]]:
     """A server with all cores: its port and process."""
     command = [sys.executable, "-m", "spinray", "serve", "--port", "0", *map(str, words)]
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
         assert process.stdout is not None
-        yield json.loads(process.stdout.readline())["port"], psutil.Process(process.pid)
-        process.terminate()
-        process.wait()
+        try:
+            yield json.loads(process.stdout.readline())["port"], psutil.Process(process.pid)
+        finally:
+            process.terminate()
 
 
 def scan(slices: int, matrix: int, coils: int) -> sr.MRScan:
@@ -184,19 +187,19 @@ class Readouts:
 
 _LOOP = """
 import socket, sys, ismrmrd
-listener = socket.create_server(("127.0.0.1", 0))
-print(listener.getsockname()[1], flush=True)
-stream = listener.accept()[0].makefile("rb")
-for _ in range(int(sys.argv[1])):
-    stream.read(2)
-    ismrmrd.Acquisition.deserialize_from(stream.read)
-print("done", flush=True)
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    print(listener.getsockname()[1], flush=True)
+    with listener.accept()[0] as connection, connection.makefile("rb") as stream:
+        for _ in range(int(sys.argv[1])):
+            stream.read(2)
+            ismrmrd.Acquisition.deserialize_from(stream.read)
+        print("done", flush=True)
 """
 
 
 def tasks(quick: bool = False) -> Iterator[Task]:
     """Latencies of both kinds, then what the server takes in."""
-    slices, matrix, coils = (4, 64, 8) if quick else (10, 256, 32)
+    slices, matrix, coils = (4, 64, 8) if quick else (6, 256, 32)
     facts = {"slices": slices, "matrix": matrix, "coils": coils}
     for name, pause in (("paced", TR), ("at once", 0.0)):
         here = {OURS: lambda pause=pause: Sessions(slices, matrix, coils).latency(pause)}

@@ -39,14 +39,15 @@ def mri() -> str:
 
 def nufft() -> str:
     """Markdown rows of times and errors at tolerance 1e-3."""
-    rows = [_nufft_row(row) for row in results("nufft")["rows"]]
+    rows = [row for row in results("nufft")["rows"] if row["status"] == "ok"]
 
     def cell(job: str, coils: int, *tools: str) -> str:
+        facts = {"coils": coils, "tolerance": 1e-3}
         found = [
             min(
-                (seconds, error)
-                for name, tool, facts, seconds, error in rows
-                if name == f"{job} {way}" and facts == (coils, 1e-3) and tool in tools
+                (row["seconds"], row["error"])
+                for row in rows
+                if row["job"] == f"{job} {way}" and row["facts"] == facts and row["tool"] in tools
             )
             for way in ("forward", "adjoint")
         ]
@@ -61,15 +62,6 @@ def nufft() -> str:
         f"| {cell(job, coils, *FINUFFT)} |"
         for job, coils, name in jobs
     )
-
-
-def _nufft_row(row: dict[str, Any]) -> tuple[str, str, tuple[Any, ...], float, float]:
-    """Job, tool, (coils, tolerance), seconds, error: of a row as it is, or as files had it first."""
-    if row.get("status", "ok") != "ok":
-        return row["job"], "", (), 0.0, 0.0
-    facts = row.get("facts", row)
-    seconds = row["seconds"] if "seconds" in row else row["ms"] / 1e3
-    return row["job"], row["tool"], (facts["coils"], facts.get("tolerance")), seconds, row["error"]
 
 
 def ct() -> str:

@@ -100,4 +100,4 @@ def test_the_command_measures_and_draws(tmp_path, monkeypatch) -> None:
 def test_the_command_names_what_there_is() -> None:
     done = CliRunner().invoke(app, ["bench", "xray"])
     assert "nufft, ct, mri" in str(done.exception)
-    assert set(bench.SUITES) == {*SPEED, "quality", "scaling"}
+    assert {*bench.SUITES, bench.SMALL} == {*SPEED, "quality", "scaling"}

@@ -44,7 +44,7 @@ lint: $(VENV)/dev
 
 # Studies with figures of the README: RESULTS are rows of suites, STUDIES files of their own.
 SUITES  := nufft ct mri_speed network_speed server reading grasp
-STUDIES := ct_corrections ct_iterative mri parallel_imaging learned diffusion ratios
+STUDIES := ct_corrections mri parallel_imaging learned diffusion ratios
 
 bench: $(VENV)/dev
 	@$(BIN)/spinray bench all --output bench

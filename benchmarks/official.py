@@ -31,6 +31,7 @@ from spinray.recon.pipelines.evaluation import evaluate_method
 from .common import machine, write
 from .protocol import Row
 from .quality import interval
+from .tabulate import Cell, Table, markdown_table, with_interval
 
 QUICK_VOLUMES = 2
 METHODS = {
@@ -170,6 +171,46 @@ def measured(
             yield row
 
 
+NAMES = {"nmse": "NMSE", "psnr": "PSNR, dB", "psnr_fr": "PSNR-FR, dB", "ssim": "SSIM",
+         "ssim_fr": "SSIM-FR"}  # fmt: skip
+DIGITS = {"psnr": 2, "psnr_fr": 2}
+
+
+def tables(name: str, rows: Sequence[Row]) -> Iterator[Table]:
+    """Each scan of a data set: what was measured, then what others published."""
+    keys = FIGURES[name]
+    head = ("method", *(NAMES[key] for key in keys), "seconds a volume", "of", "source")
+    for scan in dict.fromkeys(row["scan"] for row in rows):
+        lines = [_measured_line(row, keys) for row in rows if row["scan"] == scan]
+        lines += [
+            [Cell(p.method), *(_plain(p.figures.get(key), key) for key in keys), Cell(""),
+             Cell(p.note), Cell(p.source)]
+            for p in PUBLISHED[name] if p.scan == scan
+        ]  # fmt: skip
+        yield f"{name}: {scan}", head, lines
+
+
+def _measured_line(row: Row, keys: Sequence[str]) -> list[Cell]:
+    method = Cell(f"Spinray {row['method']}")
+    if row["status"] != "ok":
+        return [method, *[Cell("")] * (len(keys) + 2), Cell(row["status"])]
+    figures = [with_interval(row[key], DIGITS.get(key, 4)) for key in keys]
+    of = f"{row['volumes']} volumes" + f", {row['skipped']} left out" * bool(row["skipped"])
+    crimes = "; ".join(("measured here", *(f"data crime: {crime}" for crime in row["crimes"])))
+    return [method, *figures, Cell(f"{row['seconds']:.3g}", row["seconds"]), Cell(of), Cell(crimes)]
+
+
+def _plain(value: float | None, key: str) -> Cell:
+    return Cell("") if value is None else Cell(f"{value:.{DIGITS.get(key, 4)}f}", value)
+
+
+def in_words(name: str, rows: Sequence[Row]) -> str:
+    """The tables as Markdown, for a terminal."""
+    return "\n\n".join(
+        f"{title}\n\n{markdown_table(head, lines)}" for title, head, lines in tables(name, rows)
+    )
+
+
 def shown(row: Row, name: str) -> str:
     """A row in words."""
     if row["status"] != "ok":
@@ -186,6 +227,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     rows = list(measured(options.dataset, options.folder, options.methods, quick=options.quick))
+    print(in_words(options.dataset, rows))
     if options.output:
         write(options.output, {"machine": machine(), "dataset": options.dataset, "rows": rows})
 

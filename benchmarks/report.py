@@ -15,7 +15,15 @@ from spinray.recon.viewer import Series, page, resource, stage
 
 from . import official, plots
 from .protocol import Row
-from .tabulate import HEAD, Cell, cells, html_table, markdown_table
+from .tabulate import (
+    HEAD,
+    Cell,
+    Table,
+    cells,
+    html_table,
+    markdown_table,
+    with_interval,
+)
 
 Results = Mapping[str, Any]
 IMAGES = 6_000_000  # bytes of all viewers of a page, which stays below 8 MB
@@ -76,7 +84,6 @@ def markdown(results: Results) -> str:
 
 
 QUALITY_HEAD = ("method", "NRMSE", "PSNR, dB", "SSIM", "seconds", "remark")
-Table = tuple[str, Sequence[str], list[list[Cell]]]
 
 
 def _quality(results: Results, images: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -115,7 +122,7 @@ def _quality_line(row: Row) -> list[Cell]:
     if row["status"] != "ok":
         return [Cell(row["method"]), *[Cell("")] * (len(QUALITY_HEAD) - 2), Cell(row["status"])]
     cells_of = [
-        _interval(row[key], digits) for key, digits in (("nrmse", 4), ("psnr", 2), ("ssim", 4))
+        with_interval(row[key], digits) for key, digits in (("nrmse", 4), ("psnr", 2), ("ssim", 4))
     ]
     seconds = row.get("seconds")
     time = Cell("") if seconds is None else Cell(f"{seconds:.3g}", seconds)
@@ -123,45 +130,9 @@ def _quality_line(row: Row) -> list[Cell]:
     return [Cell(row["method"]), *cells_of, time, Cell(remark)]
 
 
-NAMES = {"nmse": "NMSE", "psnr": "PSNR, dB", "psnr_fr": "PSNR-FR, dB", "ssim": "SSIM",
-         "ssim_fr": "SSIM-FR"}  # fmt: skip
-DIGITS = {"psnr": 2, "psnr_fr": 2}
-
-
 def _official_tables(results: Results) -> Iterator[Table]:
-    """Each scan of a public data set: what was measured, then what others published."""
     for name, rows in results.get("official", {}).items():
-        keys = official.FIGURES[name]
-        head = ("method", *(NAMES[key] for key in keys), "seconds a volume", "of", "source")
-        for scan in dict.fromkeys(row["scan"] for row in rows):
-            lines = [_official_line(row, keys) for row in rows if row["scan"] == scan]
-            lines += [
-                [Cell(p.method), *(_plain(p.figures.get(key), key) for key in keys), Cell(""),
-                 Cell(p.note), Cell(p.source)]
-                for p in official.PUBLISHED[name] if p.scan == scan
-            ]  # fmt: skip
-            yield f"{name}: {scan}", head, lines
-
-
-def _official_line(row: Row, keys: Sequence[str]) -> list[Cell]:
-    method = Cell(f"Spinray {row['method']}")
-    if row["status"] != "ok":
-        return [method, *[Cell("")] * (len(keys) + 2), Cell(row["status"])]
-    figures = [_interval(row[key], DIGITS.get(key, 4)) for key in keys]
-    of = f"{row['volumes']} volumes" + f", {row['skipped']} left out" * bool(row["skipped"])
-    crimes = "; ".join(("measured here", *(f"data crime: {crime}" for crime in row["crimes"])))
-    return [method, *figures, Cell(f"{row['seconds']:.3g}", row["seconds"]), Cell(of), Cell(crimes)]
-
-
-def _plain(value: float | None, key: str) -> Cell:
-    return Cell("") if value is None else Cell(f"{value:.{DIGITS.get(key, 4)}f}", value)
-
-
-def _interval(figure: Mapping[str, float], digits: int) -> Cell:
-    text = f"{figure['mean']:.{digits}f}"
-    if "low" in figure:
-        text += f" ({figure['low']:.{digits}f} to {figure['high']:.{digits}f})"
-    return Cell(text, figure["mean"])
+        yield from official.tables(name, rows)
 
 
 SCALING_HEAD = ("work", "grows with", "sizes", "ms", "power")

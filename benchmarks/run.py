@@ -72,6 +72,7 @@ def run(
         found = official.measured(data.name, data.folder, data.methods, quick=quick)
         for row in kept(data.name, found):
             rows.append(row)
+        print(official.in_words(data.name, rows), flush=True)
     if "quality" in suites:
         for results["quality"] in kept("quality", quality.measured(quick, images)):
             pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .plots import grouped
@@ -23,6 +23,7 @@ class Cell:
         return f"<td{order}>{html.escape(self.text)}</td>"
 
 
+Table = tuple[str, Sequence[str], list[list[Cell]]]  # title, heads of columns, lines
 HEAD = ("job", "tool", "ms", "quartiles", "over Spinray", "error", "memory, MB", "error of")
 
 
@@ -49,6 +50,14 @@ def cells(rows: Sequence[Row]) -> list[list[Cell]]:
                 ]
             found.append([*first, *rest])
     return found
+
+
+def with_interval(figure: Mapping[str, float], digits: int) -> Cell:
+    """A mean, and the ends of its interval where it has one."""
+    text = f"{figure['mean']:.{digits}f}"
+    if "low" in figure:
+        text += f" ({figure['low']:.{digits}f} to {figure['high']:.{digits}f})"
+    return Cell(text, figure["mean"])
 
 
 def html_table(head: Sequence[str], lines: Sequence[Sequence[Cell]]) -> str:

@@ -93,6 +93,7 @@ def test_the_command_prints_ours_beside_theirs(fastmri, tmp_path) -> None:
     assert done.exit_code == 0, done.output
     results = json.loads((tmp_path / "results.json").read_text())
     assert not results["rows"]
+    assert "| HUMUS-Net-L | 0.0086 |" in done.output
     assert {row["method"] for row in results["official"]["fastmri"]} == {"rss", "varnet"}
     text = (tmp_path / "report.md").read_text()
     table = text.split("## fastmri: knee 8x")[1].split("##")[0]

@@ -95,7 +95,8 @@ def _quality(results: Results, images: Mapping[str, Mapping[str, Any]]) -> list[
         text = tables.get(title, "")
         if title in images:
             series = [Series(name, np.asarray(x)) for name, x in images[title].items()]
-            text += stage(series, fit_scale=True, limit=limit)
+            own_units = not title.startswith("CT")  # CT's are 1/mm for all
+            text += stage(series, fit_scale=own_units, limit=limit)
         found.append((title, text))
     curves = results.get("quality", {}).get("curves", [])
     for modality, noise in (("mri", "SNR"), ("ct", "photons a ray")):

@@ -113,8 +113,7 @@ class Transform:
 
     def peer(self, name: str, way: str) -> Prepared:
         pair = PEERS[name](self.k, self.x, self.y, self.tolerance, torch.get_num_threads())
-        how = {"process": name == "bart", "gpu": name == "cufinufft"}
-        return self.prepared(way, pair[way == "adjoint"], **how)
+        return self.prepared(way, pair[way == "adjoint"], process=name == "bart")
 
 
 def transforms(name, k, shape, coils, tolerance, peers) -> Iterator[Task]:

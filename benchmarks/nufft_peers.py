@@ -116,24 +116,6 @@ def _mrpro_pair(k, x, y, tolerance: float, threads: int) -> Pair:
     return lambda: operator(image)[0].numpy(), lambda: operator.adjoint(samples)[0].numpy()
 
 
-def _cufinufft_pair(k, x, y, tolerance: float, threads: int) -> Pair:
-    """On torch's stream; wants a card."""
-    import cufinufft
-
-    if not torch.cuda.is_available():
-        raise MissingError("cufinufft needs a card")
-    options = {"n_trans": len(x), "eps": tolerance, "dtype": "complex64",
-               "gpu_stream": torch.cuda.current_stream().cuda_stream}  # fmt: skip
-    axes = [torch.from_numpy(2 * np.pi * k[:, d]).float().cuda() for d in range(k.shape[1])]
-    plans = []
-    for kind, sign in ((2, -1), (1, 1)):
-        plan = cufinufft.Plan(kind, x.shape[1:], isign=sign, **options)
-        plan.setpts(*axes)
-        plans.append(plan)
-    image, samples = torch.from_numpy(x).cuda(), torch.from_numpy(y).cuda()
-    return lambda: plans[0].execute(image), lambda: plans[1].execute(samples)
-
-
 def _bart_pair(k, x, y, tolerance: float, threads: int) -> Pair:
     require_bart()
     return bart(k, x, y)
@@ -148,7 +130,6 @@ PEERS: dict[str, Callable[..., Pair]] = {
     "sigpy": _sigpy_pair,
     "mri-nufft": _mri_nufft_pair,
     "mrpro": _mrpro_pair,
-    "cufinufft": _cufinufft_pair,
     "bart": _bart_pair,
 }
 

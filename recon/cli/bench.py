@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-SUITES = ("nufft", "ct", "mri", "models", "diffusion", "server", "reading", "quality", "scaling")
+SUITES = (
+    "nufft", "ct", "mri", "models", "diffusion", "gpu", "server", "reading", "quality", "scaling",
+)  # fmt: skip
 SMALL = "small"  # a few of the jobs, for --compare: not a part of all
 
 

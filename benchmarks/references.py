@@ -43,12 +43,16 @@ SERIES = ("grasp", "llr", "low-rank-sparse", "subspace")
 
 @dataclass(frozen=True)
 class Reference:
-    """A kind of scan; `make(subject, pixels)` gives a scan and its truth ``(slice, y, x)``."""
+    """A kind of scan; `make(subject, pixels)` gives a scan and its truth ``(slice, y, x)``.
+
+    A `heavy` one has one subject in quick runs.
+    """
 
     name: str
     modality: str
     make: Callable[[int, int], tuple[Scan, Tensor]]
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of methods
+    heavy: bool = False
 
 
 def subject(name: str, seed: int) -> EllipsePhantom | EllipsoidPhantom:
@@ -176,8 +180,8 @@ REFERENCES = (
     Reference("CT, unseen noise: 600 photons", "ct", _ct(fan(360), 6e2)),
     Reference("CT, sparse view", "ct", _ct(fan(60), 1e5)),
     Reference("CT, limited angle of 120 degrees", "ct", _ct(_limited, 1e5)),
-    Reference("CT, circular cone", "ct", _ct(_cone, 1e4)),
-    Reference("CT, helix", "ct", _ct(_helix, 1e4)),
+    Reference("CT, circular cone", "ct", _ct(_cone, 1e4), heavy=True),
+    Reference("CT, helix", "ct", _ct(_helix, 1e4), heavy=True),
 )  # fmt: skip
 NOISES = {"mri": (5.0, 10.0, 20.0, 40.0, 80.0), "ct": (1e3, 3e3, 1e4, 1e5)}  # SNR, photons
 

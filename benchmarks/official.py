@@ -179,12 +179,12 @@ DIGITS = {"psnr": 2, "psnr_fr": 2}
 def tables(name: str, rows: Sequence[Row]) -> Iterator[Table]:
     """Each scan of a data set: what was measured, then what others published."""
     keys = FIGURES[name]
-    head = ("method", *(NAMES[key] for key in keys), "seconds a volume", "of", "source")
+    head = ("method", *(NAMES[key] for key in keys), "seconds a volume", "of what, by whom")
     for scan in dict.fromkeys(row["scan"] for row in rows):
         lines = [_measured_line(row, keys) for row in rows if row["scan"] == scan]
         lines += [
             [Cell(p.method), *(_plain(p.figures.get(key), key) for key in keys), Cell(""),
-             Cell(p.note), Cell(p.source)]
+             Cell(f"{p.note}; {p.source}")]
             for p in PUBLISHED[name] if p.scan == scan
         ]  # fmt: skip
         yield f"{name}: {scan}", head, lines
@@ -193,11 +193,11 @@ def tables(name: str, rows: Sequence[Row]) -> Iterator[Table]:
 def _measured_line(row: Row, keys: Sequence[str]) -> list[Cell]:
     method = Cell(f"Spinray {row['method']}")
     if row["status"] != "ok":
-        return [method, *[Cell("")] * (len(keys) + 2), Cell(row["status"])]
+        return [method, Cell(row["status"], span=len(keys) + 2)]
     figures = [with_interval(row[key], DIGITS.get(key, 4)) for key in keys]
     of = f"{row['volumes']} volumes" + f", {row['skipped']} left out" * bool(row["skipped"])
-    crimes = "; ".join(("measured here", *(f"data crime: {crime}" for crime in row["crimes"])))
-    return [method, *figures, Cell(f"{row['seconds']:.3g}", row["seconds"]), Cell(of), Cell(crimes)]
+    words = "; ".join((of, "measured here", *(f"data crime: {crime}" for crime in row["crimes"])))
+    return [method, *figures, Cell(f"{row['seconds']:.3g}", row["seconds"]), Cell(words)]
 
 
 def _plain(value: float | None, key: str) -> Cell:

@@ -121,7 +121,7 @@ def _quality_tables(results: Results) -> Iterator[Table]:
 
 def _quality_line(row: Row) -> list[Cell]:
     if row["status"] != "ok":
-        return [Cell(row["method"]), *[Cell("")] * (len(QUALITY_HEAD) - 2), Cell(row["status"])]
+        return [Cell(row["method"]), Cell(row["status"], span=len(QUALITY_HEAD) - 1)]
     cells_of = [
         with_interval(row[key], digits) for key, digits in (("nrmse", 4), ("psnr", 2), ("ssim", 4))
     ]

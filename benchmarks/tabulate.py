@@ -12,15 +12,17 @@ from .protocol import OURS, Row
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, and the number that columns are sorted by."""
+    """What is shown, the number that columns are sorted by, over how many columns."""
 
     text: str
     value: float | None = None
+    span: int = 1
 
     @property
     def html(self) -> str:
         order = "" if self.value is None else f' data-value="{self.value:.9g}"'
-        return f"<td{order}>{html.escape(self.text)}</td>"
+        span = "" if self.span == 1 else f' colspan="{self.span}"'
+        return f"<td{order}{span}>{html.escape(self.text)}</td>"
 
 
 Table = tuple[str, Sequence[str], list[list[Cell]]]  # title, heads of columns, lines
@@ -35,7 +37,7 @@ def cells(rows: Sequence[Row]) -> list[list[Cell]]:
         for row in group:
             first = [Cell(job), Cell(row["tool"])]
             if row["status"] != "ok":
-                rest = [Cell(row["status"])] + [Cell("")] * (len(HEAD) - 3)
+                rest = [Cell(row["status"], span=len(HEAD) - 2)]
             else:
                 t, low, high = (1e3 * row[k] for k in ("seconds", "low", "high"))
                 ratio = row["seconds"] / min(ours) if ours else None
@@ -74,7 +76,8 @@ def html_table(head: Sequence[str], lines: Sequence[Sequence[Cell]]) -> str:
 
 def markdown_table(head: Sequence[str], lines: Sequence[Sequence[Cell]]) -> str:
     """For papers and READMEs."""
-    every = [list(head), ["---"] * len(head), *([c.text for c in line] for line in lines)]
+    texts = ([t for c in line for t in (c.text, *[""] * (c.span - 1))] for line in lines)
+    every = [list(head), ["---"] * len(head), *texts]
     return "\n".join(
         "| " + " | ".join(t.replace("|", "\\|") for t in line) + " |" for line in every
     )

@@ -17,6 +17,8 @@ from typing import Any
 
 import torch
 
+from spinray.recon.io.atomic import atomic
+
 from .protocol import SLOW_ROUNDS, Row, Task, interleaved, rows_of, seconds_of
 
 PACKAGES = (
@@ -78,9 +80,10 @@ def medians(
 
 
 def write(path: Path, report: Mapping[str, Any]) -> None:
-    """Keep a report as JSON."""
+    """Keep a report as JSON; a reader never finds half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1) + "\n")
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def run_jobs(jobs: Mapping[str, Job], output: Path, chosen: str | None) -> None:

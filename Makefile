@@ -4,13 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: help demo test lint bench docs clean
+.PHONY: help demo test lint bench compare docs clean
 
 help:
 	@echo "make demo    reconstruct MR and CT raw files to images in demo/"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make bench   measure speed and image quality against the peers that are installed"
+	@echo "make compare small jobs against peers: which became slower (under a minute)"
 	@echo "make docs    write the API reference to docs/site"
 	@echo "make clean   remove .venv and everything made"
 
@@ -41,10 +42,18 @@ lint: $(VENV)/dev
 	@MYPYPATH=$(VENV)/src $(BIN)/mypy -p spinray
 	@$(BIN)/lint-imports
 
+# Studies with figures of the README: RESULTS are rows of suites, STUDIES files of their own.
+SUITES  := nufft ct mri_speed network_speed server reading grasp
+STUDIES := ct_corrections mri parallel_imaging learned diffusion ratios
+
 bench: $(VENV)/dev
 	@$(BIN)/spinray bench all --output bench
-	@for job in nufft ct ct_corrections mri parallel_imaging grasp reading models learned diffusion; do \
+	@for job in $(SUITES) $(STUDIES); do \
 	  $(BIN)/python -m spinray.benchmarks.$$job --output benchmarks/results/$$job.json || exit 1; done
+
+compare: $(VENV)/dev
+	@$(BIN)/spinray bench small --output bench/small
+	@$(BIN)/spinray bench --compare benchmarks/results/ratios.json bench/small/results.json
 
 docs: $(VENV)/dev
 	@$(PIP) -e '.[docs]'

@@ -17,12 +17,14 @@ from typing import Any
 
 import torch
 
-from .protocol import SLOW_ROUNDS, Task, interleaved, rows_of, seconds_of
+from spinray.recon.io.atomic import atomic
+
+from .protocol import SLOW_ROUNDS, Row, Task, interleaved, rows_of, seconds_of
 
 PACKAGES = (
     "numpy", "torch", "numba", "ducc0", "finufft", "torchkbnufft", "sigpy", "astra-toolbox",
     "scikit-image", "itk-rtk", "mbirjax", "pygrappa", "spekpy", "xraylib", "algotom", "fastmri",
-    "mri-nufft", "tomopy", "deepinv", "mrpro", "cupy-cuda12x", "cufinufft",
+    "mri-nufft", "tomopy", "deepinv", "mrpro", "cupy-cuda12x", "cufinufft", "leapct", "ismrmrd",
 )  # fmt: skip
 Report = dict[str, Any]
 Job = Callable[[Report], Iterator[Report]]
@@ -78,9 +80,10 @@ def medians(
 
 
 def write(path: Path, report: Mapping[str, Any]) -> None:
-    """Keep a report as JSON."""
+    """Keep a report as JSON; a reader never finds half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1) + "\n")
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def run_jobs(jobs: Mapping[str, Job], output: Path, chosen: str | None) -> None:
@@ -101,15 +104,28 @@ def run_suite(
 ) -> None:
     """The command line of a suite's module: measure its tasks, write rows as JSON."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--jobs", nargs="+", help="beginnings of names; default: all")
+    parser.add_argument("--jobs", nargs="+", help="beginnings of names with facts; default: all")
     parser.add_argument("--quick", action="store_true", help="smaller work")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--peers", nargs="*", help="beginnings of names; default: all installed")
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--output", type=Path, help="JSON; rows of other jobs stay in it")
     options = parser.parse_args(arguments)
     chosen = (t for t in tasks(options.quick)
-              if options.jobs is None or t.name.startswith(tuple(options.jobs)))  # fmt: skip
-    report = {"machine": machine(), "rounds": options.rounds}
-    report["rows"] = list(rows_of(chosen, options.rounds, options.peers))
-    if options.output:
-        write(options.output, report)
+              if options.jobs is None or t.words.startswith(tuple(options.jobs)))  # fmt: skip
+    here, rows = machine(), []
+    for row in rows_of(chosen, options.rounds, options.peers):
+        rows.append(row | {"commit": here["commit"], "load": here["load at start"]})
+        if options.output:
+            write(options.output, {"machine": here, "rows": merged(options.output, rows)})
+
+
+def merged(path: Path, rows: Sequence[Row]) -> list[Row]:
+    """Rows of a file with those that were measured anew in their places, new ones at the end."""
+    kept = json.loads(path.read_text())["rows"] if path.exists() else []
+    found = {row_key(row): row for row in (*kept, *rows)}
+    return list(found.values())
+
+
+def row_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a row is of: suite, job, tool, facts."""
+    return row["suite"], row["job"], row["tool"], tuple(sorted(row["facts"].items()))

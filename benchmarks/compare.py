@@ -1,33 +1,38 @@
-"""Two runs side by side: which jobs of Spinray became slower, or worse, beyond noise."""
+"""Two runs side by side: which jobs of Spinray became slower, or worse, beyond noise.
+
+The first may be the file of `ratios`: then each job is judged by its time over its peers' in the
+same run, whatever the machine.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from .common import row_key
 from .protocol import OURS, Row
+from .ratios import ratios
 
 FLOOR = 0.10  # of the time: what runs on one machine differ by without a cause
 MARGIN = 3.0  # spreads, both runs' together
 WORSE = 1.05  # factor between errors
+OTHERS = 0.35  # of a ratio to peers: what processors and versions of peers differ by
 DRIFT_PEERS = 3  # rows of peers from which the machine's own drift is judged
 
 
 @dataclass(frozen=True)
 class Change:
-    """A job before and after: seconds, and the ratio with the machine's drift taken out."""
+    """A job before and after: in words, and the ratio of times with the machine taken out."""
 
     job: str
-    before: float
-    after: float
+    words: str
     ratio: float
     verdict: str  # slower, faster, less accurate, same
 
     def __str__(self) -> str:
-        times = f"{1e3 * self.before:.3g} to {1e3 * self.after:.3g} ms"
-        return f"{self.verdict:14} {self.ratio:5.2f} x  {self.job}: {times}"
+        return f"{self.verdict:14} {self.ratio:5.2f} x  {self.job}: {self.words}"
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[list[Change], float]:
@@ -40,13 +45,15 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[list[Change
     Parameters
     ----------
     old, new
-        What ``results.json`` holds.
+        What ``results.json`` holds; `old` may be the file of `ratios`.
 
     Raises
     ------
     ValueError
         No job in common, or no results of ``spinray bench``.
     """
+    if "ratios" in old:
+        return _against_peers(old["ratios"], ratios(list(_timed(new).values()))), 1.0
     before, after = _timed(old), _timed(new)
     common = [key for key in before if key in after]
     if not any(_ours(key) for key in common):
@@ -68,20 +75,42 @@ def _change(key: tuple[Any, ...], old: Row, new: Row, drift: float) -> Change:
         verdict = "faster"
     if old["error"] and new["error"] and new["error"] > WORSE * old["error"]:
         verdict = "less accurate"
-    suite, job, tool, facts = key
-    words = ", ".join([f"{suite}: {job}", *(f"{name} {value:g}" for name, value in facts), tool])
-    return Change(words, old["seconds"], new["seconds"], ratio, verdict)
+    times = f"{1e3 * old['seconds']:.3g} to {1e3 * new['seconds']:.3g} ms"
+    return Change(f"{_words(key)}, {key[2]}", times, ratio, verdict)
+
+
+def _against_peers(
+    baseline: Sequence[Mapping[str, Any]], now: Mapping[tuple[Any, ...], float]
+) -> list[Change]:
+    """Each job by the median over its peers of how much its ratio to them has grown."""
+    grown: dict[str, list[tuple[str, float]]] = {}
+    for line in baseline:
+        key = row_key({**line, "tool": line["peer"]})
+        if key in now:
+            grown.setdefault(_words(key), []).append((line["peer"], now[key] / line["ratio"]))
+    if not grown:
+        raise ValueError("no job was measured beside a peer in both: nothing to compare")
+    changes = []
+    for job, found in grown.items():
+        ratio = median(factor for _, factor in found)
+        verdict = (
+            "slower" if ratio > 1 + OTHERS else "faster" if ratio < 1 / (1 + OTHERS) else "same"
+        )
+        words = ", ".join(f"{factor:.2f} x against {peer}" for peer, factor in found)
+        changes.append(Change(job, words, ratio, verdict))
+    return sorted(changes, key=lambda change: -change.ratio)
+
+
+def _words(key: tuple[Any, ...]) -> str:
+    suite, job, _, facts = key
+    return ", ".join([f"{suite}: {job}", *(f"{name} {value:g}" for name, value in facts)])
 
 
 def _timed(results: Mapping[str, Any]) -> dict[tuple[Any, ...], Row]:
     rows = results.get("rows")
     if not isinstance(rows, list) or not all("facts" in row for row in rows):
         raise ValueError("expected the results.json of spinray bench: it has a list of rows")
-    return {
-        (row["suite"], row["job"], row["tool"], tuple(sorted(row["facts"].items()))): row
-        for row in rows
-        if row["status"] == "ok"
-    }
+    return {row_key(row): row for row in rows if row["status"] == "ok"}
 
 
 def _ours(key: tuple[Any, ...]) -> bool:

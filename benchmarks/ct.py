@@ -1,4 +1,4 @@
-"""Projectors, FBP, FDK and WFBP against ASTRA, RTK, mbirjax and scikit-image: times, errors, memory.
+"""Projectors, FBP, FDK and WFBP against the peers of `ct_peers`: times, errors, memory.
 
     python -m benchmarks.ct [--jobs parallel ...] [--rounds 5] [--output FILE.json]
 
@@ -13,6 +13,7 @@ import spinray  # noqa: F401  # before torch: see GOMP_SPINCOUNT there
 
 # isort: split
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 
@@ -24,7 +25,15 @@ from spinray.kernels.ct.geometry import ConeBeam, FanBeam, HelicalBeam, Parallel
 from spinray.recon import ct
 
 from .common import run_suite
-from .ct_peers import Rtk, astra_calls, astra_fbp, mbirjax_stack
+from .ct_peers import (
+    Rtk,
+    astra_calls,
+    astra_fbp,
+    deepinv_calls,
+    leap_calls,
+    mbirjax_stack,
+    tomopy_fbp,
+)
 from .ct_phantoms import HEAD, image_of, line_integrals_of, relative_rmse
 from .protocol import OURS, Prepared, Task
 
@@ -62,9 +71,9 @@ class Planar:
     def __init__(self, name: str, n: int, finer: int = 1, every: int = 1) -> None:
         self.geometry, field = beam(name, n)[::every], 512 * FIELDS[name]
         self.grid = VolumeGrid((n * finer, n * finer), field / (n * finer))
-        phantom = head(0.95 * field)
-        self.image = image_of(phantom, self.grid).astype(np.float32)
-        self.exact = line_integrals_of(phantom, self.geometry, cells=16 * finer**2)
+        self.phantom = head(0.95 * field)
+        self.image = image_of(self.phantom, self.grid).astype(np.float32)
+        self.exact = line_integrals_of(self.phantom, self.geometry, cells=16 * finer**2)
         self.sinogram = self.exact.astype(np.float32)
 
     def forward(self, call: Callable[[], np.ndarray]) -> Prepared:
@@ -92,6 +101,21 @@ class Planar:
         forward, back = astra_calls(self.geometry, self.grid, self.image, self.sinogram, kind)
         return self.forward(forward) if way == "forward" else self.back(back, forward())
 
+    def leap(self, way: str) -> Prepared:
+        forward, back = leap_calls(self.geometry, self.grid, self.image, self.sinogram)
+        return self.forward(forward) if way == "forward" else self.back(back, forward().copy())
+
+    def deepinv(self, way: str) -> Prepared:
+        """Its detector is as wide as the pixels' diagonal."""
+        columns = math.ceil(math.sqrt(2) * self.grid.shape[0])
+        geometry = dataclasses.replace(self.geometry, columns=columns)
+        exact = line_integrals_of(self.phantom, geometry, cells=16)
+        sinogram = exact.astype(np.float32)
+        forward, back = deepinv_calls(geometry, self.grid, self.image, sinogram)
+        if way == "forward":
+            return Prepared(forward, lambda out: relative_rmse(out, exact))
+        return Prepared(back, partial(mismatch, forward(), self.image, sinogram))
+
     @property
     def stack(self) -> np.ndarray:
         return np.repeat(self.image[None], STACK, 0)
@@ -108,7 +132,7 @@ class Planar:
 
     def mbirjax(self, way: str) -> Prepared:
         pair = mbirjax_stack(self.geometry, self.grid, self.stack, self.stack_sinogram)
-        return Prepared(pair[way == "back"], None)  # turned against our axes
+        return self._first(way, pair[way == "back"], pair[0]()[0])
 
     def _first(self, way, call, projected) -> Prepared:
         one = self.forward(call) if way == "forward" else self.back(call, projected)
@@ -126,6 +150,9 @@ def planar(name: str, n: int) -> Iterator[Task]:
             tools["spinray GPU"] = lambda way=way: job().on_gpu(way)
         tools |= {f"astra {kind}": lambda kind=kind, way=way: job().astra(kind, way)
                   for kind in kinds}  # fmt: skip
+        if name == "parallel":
+            tools["leap"] = lambda way=way: job().leap(way)
+            tools["deepinv"] = lambda way=way: job().deepinv(way)
         yield Task("ct", f"{name} {way}", tools, measured, {"matrix": n})
         tools = {OURS: lambda way=way: job().our_stack(way)}
         if name == "parallel":
@@ -186,6 +213,14 @@ class FilteredBackProjection:
             lambda out: self.inside(out[::-1] / grid.spacing[0], image, grid),
         )
 
+    def tomopy(self) -> Prepared:
+        """Its image turns about pixel n // 2 once its rows go upwards."""
+        half = self.grid.spacing[0] / 2
+        grid = VolumeGrid(self.grid.shape, self.grid.spacing, (-half, -half))
+        image, sinogram = self.made(self.geometry, grid)
+        call = tomopy_fbp(self.geometry, grid, sinogram)
+        return Prepared(call, lambda out: self.inside(out[::-1], image, grid))
+
     def astra(self) -> Prepared:
         return Prepared(
             astra_fbp(self.geometry, self.grid, self.sinogram),
@@ -196,7 +231,7 @@ class FilteredBackProjection:
 def filtered_back_projection(n: int) -> Task:
     job = cache(lambda: FilteredBackProjection(n))
     tools = {OURS: lambda: job().ours(), "scikit-image": lambda: job().scikit_image(),
-             "astra": lambda: job().astra()}  # fmt: skip
+             "astra": lambda: job().astra(), "tomopy": lambda: job().tomopy()}  # fmt: skip
     return Task("ct", "fbp", tools, "relative RMSE inside the head", {"matrix": n})
 
 
@@ -240,6 +275,20 @@ class Cone:
         # RTK's rows and volume are turned: its result in our axes
         return Prepared(call, lambda out: there.error(out[::-1].transpose(1, 0, 2)))
 
+    def leap(self, way: str) -> Prepared:
+        forward, back = leap_calls(self.geometry, self.grid, self.volume(), self.views())
+        return self.forward(forward) if way == "forward" else self.back(back, forward().copy())
+
+    def on_gpu(self, way: str) -> Prepared:
+        projector = Projector(self.geometry, self.grid)
+        volume, views = (torch.from_numpy(a).cuda() for a in (self.volume(), self.views()))
+        if way == "forward":
+            call, here = partial(projector.forward, volume), self.forward(None)
+        else:
+            projected = projector.forward(volume).cpu().numpy()
+            call, here = partial(projector.adjoint, views), self.back(None, projected)
+        return Prepared(call, lambda out: here.error(out.cpu().numpy()), gpu=True)
+
     def fdk(self) -> Prepared:
         call = partial(ct.fdk, torch.from_numpy(self.views()), self.geometry, self.grid)
         return Prepared(call, lambda out: relative_rmse(out.numpy(), self.volume()))
@@ -254,8 +303,11 @@ def cones(n: int) -> Iterator[Task]:
     detector = 3 * n // 2
     job = cache(lambda: Cone(n, 16, detector))
     for way in ("forward", "back"):
-        tools = {OURS: lambda way=way: job().ours(way),
-                 "rtk joseph": lambda way=way: job().rtk(way)}  # fmt: skip
+        tools = {OURS: lambda way=way: job().ours(way)}
+        if torch.cuda.is_available():
+            tools["spinray GPU"] = lambda way=way: job().on_gpu(way)
+        tools |= {"rtk joseph": lambda way=way: job().rtk(way),
+                  "leap": lambda way=way: job().leap(way)}  # fmt: skip
         measured = RMSE if way == "forward" else "distance from the transpose"
         yield Task("ct", f"cone {way}, a view", tools, measured, {"matrix": n, "views": 16}, 16)
     full = cache(lambda: Cone(n, 90, detector))
@@ -327,13 +379,13 @@ class Helix:
 
 def tasks(quick: bool = False) -> Iterator[Task]:
     """Projectors in 2D and 3D, their accuracy, FBP, FDK, WFBP."""
-    n = 256 if quick else 512
+    n = 128 if quick else 512
     for name in FIELDS:
         yield from planar(name, n)
     if not quick:
         yield from (accuracy(name, n) for name in ("parallel", "fan flat"))
     yield filtered_back_projection(n)
-    yield from cones(64 if quick else 256)
+    yield from cones(48 if quick else 256)
     helix = cache(Helix)
     tools = {OURS: lambda: helix().ours()}
     yield Task("ct", "wfbp, a slice", tools, "mean of water", {"slices": 8}, 8)

@@ -1,10 +1,10 @@
-"""The projectors that users would pick instead: ASTRA, RTK and mbirjax, in Spinray's frame."""
+"""The projectors that users would pick instead, in Spinray's frame."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from spinray.kernels.ct.geometry import ParallelBeam
+from spinray.kernels.ct.geometry import ConeBeam, ParallelBeam
 
 
 def astra_calls(geometry, grid, image, sinogram, kind):
@@ -78,17 +78,17 @@ def mbirjax_stack(geometry, grid, stack, sinograms):
         (len(geometry), slices, geometry.columns), geometry.angles.astype(np.float32)
     )
     model.set_params(
-        no_compile=True, no_warning=True, recon_shape=(ny, nx, slices), verbose=0,
+        no_warning=True, recon_shape=(ny, nx, slices), verbose=0,
         delta_det_channel=geometry.column_spacing, delta_voxel=grid.spacing[0],
     )  # fmt: skip
-    volume = jax.numpy.asarray(stack.transpose(1, 2, 0))
+    volume = jax.numpy.asarray(stack[:, ::-1].transpose(1, 2, 0))  # its first row is on top
     views = jax.numpy.asarray(sinograms.transpose(1, 0, 2))
 
     def forward():
-        return np.asarray(model.forward_project(volume))
+        return np.asarray(model.forward_project(volume)).transpose(1, 0, 2)
 
     def back():
-        return np.asarray(model.back_project(views))
+        return np.asarray(model.back_project(views)).transpose(2, 0, 1)[:, ::-1]
 
     return forward, back
 
@@ -170,3 +170,83 @@ class Rtk:
             return self.itk.array_from_image(run.GetOutput())[::-1].transpose(1, 0, 2)
 
         return call
+
+
+def leap_calls(geometry, grid, image, sinogram):
+    """Forward and back projection by LEAP's matched pair, on the CPU; arrays as Spinray's.
+
+    A planar scan is a stack of one slice. Its CPU fans need pixels as wide as a column at the axis,
+    so that it has no part in ours.
+    """
+    from leapctype import tomographicModels
+
+    model = tomographicModels()
+    model.set_gpu(-1)
+    model.set_log_error()
+    degrees = np.rad2deg(geometry.angles).astype(np.float32)
+    views, columns = len(geometry), geometry.columns
+    size, middle = grid.spacing[-1], (geometry.columns - 1) / 2
+    if isinstance(geometry, ConeBeam):
+        model.set_conebeam(
+            views, geometry.rows, columns, geometry.row_spacing, geometry.column_spacing,
+            (geometry.rows - 1) / 2, middle, degrees, geometry.source_to_isocenter,
+            geometry.source_to_detector,
+        )  # fmt: skip
+        slices, height = grid.shape[0], grid.spacing[0]
+    else:
+        spacing = geometry.column_spacing
+        model.set_parallelbeam(views, 1, columns, size, spacing, 0.0, middle, degrees)
+        slices, height = 1, size
+    model.set_volume(grid.shape[-1], grid.shape[-2], slices, size, height)
+    volume = np.ascontiguousarray(image.reshape(slices, *grid.shape[-2:]), np.float32)
+    views_in = np.ascontiguousarray(sinogram.reshape(views, -1, columns), np.float32)
+    views_out, volume_out = np.zeros_like(views_in), np.zeros_like(volume)
+
+    def forward():
+        return model.project(views_out, volume).reshape(sinogram.shape)
+
+    def back():
+        return model.backproject(views_in, volume_out).reshape(image.shape)
+
+    return forward, back
+
+
+def tomopy_fbp(geometry, grid, sinogram):
+    """A call of TomoPy's gridrec with its Ram-Lak filter; pixels are as wide as columns.
+
+    Columns are padded to twice their number: gridrec convolves in a circle.
+    """
+    import tomopy
+
+    margin = geometry.columns // 2
+    angles = geometry.angles.astype(np.float32)
+    center = (geometry.columns - 1) / 2 + margin
+
+    def call():
+        padded = np.pad(sinogram[None], ((0, 0), (0, 0), (margin, margin)))
+        image = tomopy.recon(
+            padded, angles, center=center, sinogram_order=True, algorithm="gridrec",
+            filter_name="ramlak",
+        )[0]  # fmt: skip
+        edge = len(image) // 2 - grid.shape[0] // 2
+        return image[edge : edge + grid.shape[0], edge : edge + grid.shape[1]] / grid.spacing[0]
+
+    return call
+
+
+def deepinv_calls(geometry, grid, image, sinogram):
+    """Forward and back projection of parallel beams by deepinv's torch operator."""
+    import torch
+    from deepinv.physics import Tomography
+
+    physics = Tomography(
+        angles=torch.from_numpy(np.rad2deg(geometry.angles)).float(), img_width=grid.shape[1],
+        circle=False, normalize=False,
+    )  # fmt: skip
+    x = torch.from_numpy(np.ascontiguousarray(image[::-1]))[None, None]  # its first row is on top
+    y = torch.from_numpy(np.ascontiguousarray(sinogram.T))[None, None]
+    size = grid.spacing[0]
+    return (
+        lambda: size * physics.A(x)[0, 0].T.numpy(),
+        lambda: size * physics.A_adjoint(y)[0, 0].numpy()[::-1],
+    )

@@ -243,7 +243,10 @@ def projections(
 
 
 def tasks(quick: bool = False) -> Iterator[Task]:
-    """Transforms in 2D and 3D, SENSE, parallel and cone beams, FDK."""
+    """Transforms in 2D and 3D, SENSE, parallel and cone beams, FDK; nothing without a card."""
+    if not torch.cuda.is_available():
+        print("gpu: no card here")
+        return
     k = radial(402)
     for coils in (8,) if quick else (1, 8, 32):
         yield from transforms("2D 256", k, (256, 256), coils, 1e-3)

@@ -1,11 +1,11 @@
-"""Golden-angle dynamic radial MR of real anatomy: GRASP against frame by frame, error, time, JSON.
+"""Golden-angle dynamic radial MR of real anatomy: GRASP at several weights, and frame by frame.
 
-    SPINRAY_DATA=FOLDER python -m benchmarks.grasp [--output FILE.json]
+    SPINRAY_DATA=FOLDER python -m benchmarks.grasp [--jobs "weight 0.5" ...] [--output FILE.json]
 
 A slice of `t2_brain.nii.gz` at 128 x 128 and 8 simulated coils; in 20 frames of 21 golden-angle
 spokes a lesion takes up contrast and the head shifts by up to one pixel. Noise: a 600th of
 the largest sample. Error: NRMSE of the magnitude of all frames inside the object, scale fitted.
-No peer runs beside; the sweep of the weight shows where the default lies.
+No peer runs beside; the sweep of the weight shows where the default (0.5) lies.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from __future__ import annotations
 import spinray as sr  # before torch: see GOMP_SPINCOUNT there
 
 # isort: split
-import argparse
 import os
-import time
+from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ from spinray.datasets.trajectories import radial
 from spinray.recon.metrics import nrmse
 from spinray.recon.mri import resize
 
-from .common import machine, write
+from .common import run_suite
+from .protocol import OURS, Prepared, Task
 
 FRAMES, SPOKES, MATRIX, COILS = 20, 21, 128, 8
 WEIGHTS = (0.1, 0.25, 0.5, 1.0, 2.0)
@@ -72,38 +73,34 @@ def measured(frames: torch.Tensor) -> sr.MRScan:
     )  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/grasp.json"))
-    parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS)
-    parser.add_argument("--save", type=Path, help="also keep frames as .npy")
-    arguments = parser.parse_args()
+class Series:
+    """The frames, their scan, and what an image of them scores."""
+
+    def __init__(self, data: Path) -> None:
+        self.frames = truth(data)
+        self.scan = measured(self.frames)
+        self.inside = self.frames > 0.08 * float(self.frames.flatten()[::7].quantile(0.995))
+
+    def ours(self, **options: Any) -> Prepared:
+        call = partial(sr.reconstruct, self.scan, "grasp", spokes=SPOKES, progress=False, **options)
+        return Prepared(call, lambda image: nrmse(
+            self.frames, image.data.abs(), mask=self.inside, fit_scale=True))  # fmt: skip
+
+
+def tasks(quick: bool = False) -> Iterator[Task]:
+    """Frame by frame, then each weight; nothing without the data."""
     data = Path(os.environ.get("SPINRAY_DATA", "../shared/data"))
     if not (data / "mr_images" / "t2_brain.nii.gz").exists():
         print("skipped: mr_images/t2_brain.nii.gz is not in SPINRAY_DATA")
         return
-    frames = truth(data)
-    scan = measured(frames)
-    inside = frames > 0.08 * float(frames.flatten()[::7].quantile(0.995))
-    results: dict[str, Any] = {"machine": machine(), "grasp": {}}
-    kept: dict[str, np.ndarray[Any, Any]] = {"truth": frames.numpy()}
-
-    def run(name: str, method: str, **options: Any) -> None:
-        start = time.perf_counter()
-        image = sr.reconstruct(scan, method, spokes=SPOKES, **options).data.abs()
-        seconds = time.perf_counter() - start
-        error = nrmse(frames, image, mask=inside, fit_scale=True)
-        results["grasp"][name] = {"nrmse": error, "seconds": seconds}
-        kept[name] = image.numpy()
-        print(f"{name:30} NRMSE {error:.4f}, {seconds:.1f} s", flush=True)
-
-    run("frame by frame", "grasp", weight=0.0, iterations=20)
-    for weight in arguments.weights:
-        run(f"grasp, weight {weight:g}", "grasp", weight=weight)
-    write(arguments.output, results)
-    if arguments.save:
-        np.save(arguments.save, np.stack(list(kept.values())))
+    job = cache(lambda: Series(data))
+    facts = {"frames": FRAMES, "spokes": SPOKES, "coils": COILS, "matrix": MATRIX}
+    runs: dict[str, dict[str, Any]] = {"frame by frame": {"weight": 0.0, "iterations": 20}}
+    runs |= {f"weight {w:g}": {"weight": w} for w in ((0.5,) if quick else WEIGHTS)}
+    for name, options in runs.items():
+        yield Task("grasp", name, {OURS: lambda options=options: job().ours(**options)},
+                   "NRMSE inside the object", facts)  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    run_suite(__doc__ or "", tasks)

@@ -47,7 +47,7 @@ class Phantom:
         self.scan = Undersampled(self.full, mask, self.target)
         self.opened = ExitStack()  # folders of peers, as long as this is
 
-    def image(self, call: Any, **how: bool) -> Prepared:
+    def image(self, call: Any, **how: Any) -> Prepared:
         return Prepared(call, self.scan.error, **how)
 
     # maps

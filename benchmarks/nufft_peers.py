@@ -102,6 +102,20 @@ def _mri_nufft_pair(k, x, y, tolerance: float, threads: int) -> Pair:
     return lambda: operator.op(x), lambda: operator.adj_op(y)
 
 
+def _mrpro_pair(k, x, y, tolerance: float, threads: int) -> Pair:
+    from mrpro.data import KTrajectory
+    from mrpro.operators import NonUniformFastFourierOp
+
+    shape, axes = x.shape[1:], ("z", "y", "x")[-k.shape[1] :]
+    points = {f"k{a}": torch.zeros(1, 1, 1, 1, 1) for a in "zyx"}
+    for d, axis in enumerate(axes):
+        points[f"k{axis}"] = torch.from_numpy(k[:, d] * shape[d]).float().reshape(1, 1, 1, 1, -1)
+    operator = NonUniformFastFourierOp(axes, shape, shape, KTrajectory(**points))
+    image = torch.from_numpy(x).reshape(1, len(x), *(1,) * (3 - len(shape)), *shape)
+    samples = torch.from_numpy(y).reshape(1, len(y), 1, 1, -1)
+    return lambda: operator(image)[0].numpy(), lambda: operator.adjoint(samples)[0].numpy()
+
+
 def _bart_pair(k, x, y, tolerance: float, threads: int) -> Pair:
     require_bart()
     return bart(k, x, y)
@@ -115,6 +129,7 @@ PEERS: dict[str, Callable[..., Pair]] = {
     "torchkbnufft": _torchkbnufft_pair,
     "sigpy": _sigpy_pair,
     "mri-nufft": _mri_nufft_pair,
+    "mrpro": _mrpro_pair,
     "bart": _bart_pair,
 }
 

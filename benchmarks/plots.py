@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from .protocol import OURS, Row
 
-WIDTH, ROW, LEFT = 720, 22, 300
-COLOURS = 6  # that report.css has: line0 to line5
+WIDTH, ROW = 720, 22
+LETTER = 6.4  # of a label, at most
+COLOURS = 12  # that report.css has: line0 to line11
 Points = Sequence[tuple[float, float]]
 
 
@@ -27,8 +28,10 @@ def ratios(rows: Sequence[Row]) -> str:
     low, high = min(0.5, *every), max(2.0, *every) * 1.3
     tools = list(dict.fromkeys(tool for marks in jobs.values() for tool, _ in marks))
 
+    left = min(LETTER * max(map(len, jobs)) + 16, 0.6 * WIDTH)
+
     def x(ratio: float) -> float:
-        return LEFT + (WIDTH - LEFT - 20) * math.log(ratio / low) / math.log(high / low)
+        return left + (WIDTH - left - 20) * math.log(ratio / low) / math.log(high / low)
 
     height = ROW * (len(jobs) + 2)
     parts = [
@@ -38,7 +41,9 @@ def ratios(rows: Sequence[Row]) -> str:
     ]
     for i, (name, marks) in enumerate(jobs.items()):
         y = ROW * (i + 0.8)
-        parts.append(f'<text x="{LEFT - 10}" y="{y + 4}" text-anchor="end">{_text(name)}</text>')
+        parts.append(
+            f'<text x="{left - 10:.0f}" y="{y + 4}" text-anchor="end">{_text(name)}</text>'
+        )
         parts += [
             f'<circle class="line{tools.index(tool) % COLOURS}" cx="{x(ratio):.1f}" cy="{y}" r="5">'
             f"<title>{_text(tool)}: {ratio:.2f} x</title></circle>"
@@ -49,7 +54,7 @@ def ratios(rows: Sequence[Row]) -> str:
         for i, tool in enumerate(tools)
     )
     return (
-        f'<figure><figcaption>Time over Spinray\'s</figcaption><svg viewBox="0 0 {WIDTH} {height}" '
+        f'<figure class="plot"><figcaption>Time over Spinray\'s</figcaption><svg viewBox="0 0 {WIDTH} {height}" '
         f'role="img" aria-label="times over Spinray\'s">{"".join(parts)}</svg>'
         f'<p class="legend">{legend}</p></figure>'
     )
@@ -90,7 +95,7 @@ def lines(title: str, x_name: str, y_name: str, curves: Mapping[str, Points]) ->
     )
     label = f"{_text(y_name)} over {_text(x_name)}"
     return (
-        f"<figure><figcaption>{_text(title)}: {label}</figcaption>"
+        f'<figure class="plot"><figcaption>{_text(title)}: {label}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">{"".join(parts)}'
         f'</svg><p class="legend">{legend}</p></figure>'
     )

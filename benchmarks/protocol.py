@@ -13,8 +13,8 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -25,6 +25,7 @@ Row = dict[str, Any]
 OURS = "spinray"  # how the names of our own tools begin
 SLOW = 0.3  # seconds; calls above it run in the first rounds only
 SLOW_ROUNDS = 3
+LONG = 5.0  # seconds; calls above it are not made once more for warmth, and are timed once
 _COUNTERS = Path("/proc/self/clear_refs")
 
 
@@ -36,14 +37,21 @@ class MissingError(ImportError):
 class Prepared:
     """What a tool is about to do: a call, and the error of what it returns.
 
-    `error` is None for a tool whose frame is another, so that nothing compares. `gpu` has it timed
-    by CUDA events; `process` says that it runs elsewhere, so that its memory is not counted.
+    `error` is None where nothing is computed. `gpu` has the call timed by CUDA events; `process`
+    says that it runs elsewhere, so that its memory is not counted. `seconds` finds the time in what
+    the call returns, where only a part of it counts. `close` ends what the call needed.
     """
 
     call: Callable[[], Any]
     error: Callable[[Any], float] | None
     gpu: bool = False
     process: bool = False
+    seconds: Callable[[Any], float] | None = None
+    close: Callable[[], Any] = lambda: None
+
+    def timed(self) -> float:
+        """Make the call: its seconds."""
+        return seconds_of(self.call, gpu=self.gpu, found=self.seconds)
 
 
 @dataclass(frozen=True)
@@ -72,10 +80,13 @@ class Task:
     facts: Mapping[str, float] = field(default_factory=dict)
     per: int = 1
 
+    @property
+    def words(self) -> str:
+        """Name and facts."""
+        return ", ".join([self.name, *(f"{k} {v:g}" for k, v in self.facts.items())])
+
     def __str__(self) -> str:
-        return ", ".join(
-            [f"{self.suite}: {self.name}", *(f"{k} {v:g}" for k, v in self.facts.items())]
-        )
+        return f"{self.suite}: {self.words}"
 
 
 def measure(task: Task, rounds: int, peers: Sequence[str] | None = None) -> list[Row]:
@@ -91,58 +102,73 @@ def measure(task: Task, rounds: int, peers: Sequence[str] | None = None) -> list
         Peers to run, by the beginnings of their names. Default: all that are installed.
     """
     rows: list[Row] = []
-    ready: dict[str, Prepared] = {}
-    for tool, prepare in task.tools.items():
-        if peers is not None and not tool.startswith((OURS, *peers)):
-            continue
-        row: Row = {
-            "suite": task.suite, "job": task.name, "tool": tool, "facts": dict(task.facts),
-            "status": "ok", "error of": task.error_name,
-        }  # fmt: skip
-        rows.append(row)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                prepared = prepare()
-                prepared.call()  # compiles, fills caches
-                out, row["memory"] = with_peak_memory(prepared)
-                row["error"] = None if prepared.error is None else prepared.error(out)
-        except ImportError as missing:
-            row["status"] = f"not installed: {_line(missing)}"
-            continue
-        except Exception as failure:
-            row["status"] = f"failed: {type(failure).__name__}: {_line(failure)}"
-            continue
-        ready[tool] = prepared
-    clocks = {tool: partial(seconds_of, p.call, gpu=p.gpu) for tool, p in ready.items()}
-    times = interleaved(clocks, rounds)
+    with ExitStack() as opened:
+        ready: dict[str, Prepared] = {}
+        for tool, prepare in task.tools.items():
+            if peers is not None and not tool.startswith((OURS, *peers)):
+                continue
+            row: Row = {
+                "suite": task.suite, "job": task.name, "tool": tool, "facts": dict(task.facts),
+                "status": "ok", "error of": task.error_name,
+            }  # fmt: skip
+            rows.append(row)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    prepared = prepare()
+                    opened.callback(prepared.close)
+                    row |= first_calls(prepared)
+            except ImportError as missing:
+                row["status"] = f"not installed: {_line(missing)}"
+            except Exception as failure:
+                row["status"] = f"failed: {type(failure).__name__}: {_line(failure)}"
+            else:
+                ready[tool] = prepared
+        times = interleaved({tool: p.timed for tool, p in ready.items()}, rounds)
     for row in rows:
         if row["tool"] in times:
             row |= spread([t / task.per for t in times[row["tool"]]])
     return rows
 
 
+def first_calls(prepared: Prepared) -> Row:
+    """Warm up: compiles, fills caches; then the error of the result and the peak of memory."""
+    start = time.perf_counter()
+    out, memory = with_peak_memory(prepared)
+    if time.perf_counter() - start < LONG:
+        del out
+        out, memory = with_peak_memory(prepared)
+    return {"memory": memory, "error": None if prepared.error is None else prepared.error(out)}
+
+
 def interleaved(
     clocks: Mapping[str, Callable[[], float]], rounds: int, slow_rounds: int = SLOW_ROUNDS
 ) -> dict[str, list[float]]:
-    """Seconds of each, one of each in turn; slow ones stop after the first rounds."""
+    """Seconds of each, one of each in turn; slow ones stop after the first rounds, long ones at once."""
     times: dict[str, list[float]] = {name: [] for name in clocks}
     for turn in range(rounds):
         for name, clock in clocks.items():
-            if turn < slow_rounds or median(times[name]) <= SLOW:
+            limit = LONG if turn < slow_rounds else SLOW
+            if not turn or median(times[name]) <= limit:
                 times[name].append(clock())
     return times
 
 
 def spread(times: Sequence[float]) -> Row:
-    """Median of times, and their quartiles: what a row keeps."""
+    """Median of times, their quartiles and the least: what a row keeps."""
     quartiles = quantiles(times, n=4, method="inclusive") if len(times) > 1 else [times[0]] * 3
     low, middle, high = quartiles
-    return {"seconds": middle, "low": low, "high": high, "rounds": len(times)}
+    return {
+        "seconds": middle, "low": low, "high": high, "least": min(times), "rounds": len(times),
+    }  # fmt: skip
 
 
-def seconds_of(call: Callable[[], Any], *, gpu: bool = False) -> float:
-    """Seconds of one call, on a GPU between two events of the stream."""
+def seconds_of(
+    call: Callable[[], Any], *, gpu: bool = False, found: Callable[[Any], float] | None = None
+) -> float:
+    """Seconds of one call: on a GPU between two events of the stream, or found in its result."""
+    if found is not None:
+        return found(call())
     if not gpu:
         start = time.perf_counter()
         call()

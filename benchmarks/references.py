@@ -43,12 +43,16 @@ SERIES = ("grasp", "llr", "low-rank-sparse", "subspace")
 
 @dataclass(frozen=True)
 class Reference:
-    """A kind of scan; `make(subject, pixels)` gives a scan and its truth ``(slice, y, x)``."""
+    """A kind of scan; `make(subject, pixels)` gives a scan and its truth ``(slice, y, x)``.
+
+    A `heavy` one has one subject in quick runs.
+    """
 
     name: str
     modality: str
     make: Callable[[int, int], tuple[Scan, Tensor]]
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of methods
+    heavy: bool = False
 
 
 def subject(name: str, seed: int) -> EllipsePhantom | EllipsoidPhantom:
@@ -166,15 +170,18 @@ REFERENCES = (
     Reference("MR, Cartesian 4x", "mri", _mr(acceleration=4, mask="poisson")),
     Reference("MR, Cartesian 8x", "mri", _mr(acceleration=8, mask="poisson", calibration=16)),
     Reference("MR, Cartesian 4x, unseen mask: lines", "mri", _mr(acceleration=4, mask="random")),
+    Reference("MR, Cartesian 4x, unseen noise: SNR 8", "mri",
+              _mr(acceleration=4, mask="poisson", snr=8.0)),
     Reference("MR, radial 4x", "mri", _mr(acceleration=4, trajectory="radial")),
     Reference("MR, spiral 2x", "mri", _mr(acceleration=2, trajectory="spiral")),
     Reference("MR, dynamic, 13 spokes a frame", "mri", _dynamic,
               {name: {"spokes": SPOKES} for name in SERIES}),
     Reference("CT, low dose", "ct", _ct(fan(360), 3e3)),
+    Reference("CT, unseen noise: 600 photons", "ct", _ct(fan(360), 6e2)),
     Reference("CT, sparse view", "ct", _ct(fan(60), 1e5)),
     Reference("CT, limited angle of 120 degrees", "ct", _ct(_limited, 1e5)),
-    Reference("CT, circular cone", "ct", _ct(_cone, 1e4)),
-    Reference("CT, helix", "ct", _ct(_helix, 1e4)),
+    Reference("CT, circular cone", "ct", _ct(_cone, 1e4), heavy=True),
+    Reference("CT, helix", "ct", _ct(_helix, 1e4), heavy=True),
 )  # fmt: skip
 NOISES = {"mri": (5.0, 10.0, 20.0, 40.0, 80.0), "ct": (1e3, 3e3, 1e4, 1e5)}  # SNR, photons
 

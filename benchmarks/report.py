@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,17 @@ import numpy as np
 from spinray.recon.io.atomic import atomic
 from spinray.recon.viewer import Series, page, resource, stage
 
-from . import plots
+from . import official, plots
 from .protocol import Row
-from .tabulate import HEAD, Cell, cells, html_table, markdown_table
+from .tabulate import (
+    HEAD,
+    Cell,
+    Table,
+    cells,
+    html_table,
+    markdown_table,
+    with_interval,
+)
 
 Results = Mapping[str, Any]
 IMAGES = 6_000_000  # bytes of all viewers of a page, which stays below 8 MB
@@ -39,18 +48,25 @@ def write_report(results: Results, folder: Path, images: Mapping[str, Mapping[st
 
 
 def report(results: Results, images: Mapping[str, Mapping[str, Any]]) -> str:
-    """HTML of one page that holds everything."""
-    parts = ["<h1>Spinray bench</h1>", f"<p>{html.escape(_about(results['machine']))}</p>"]
+    """HTML of one page that holds everything: what each section shows, under its title."""
+    sections: list[tuple[str, str]] = []
     for suite, rows in _suites(results):
-        parts += [f"<h2>{suite}</h2>", plots.ratios(rows), html_table(HEAD, cells(rows))]
-    parts += _quality(results) + _scaling(results)
-    limit = IMAGES // max(len(images), 1)
-    for name, found in images.items():
-        series = [Series(label, np.asarray(values)) for label, values in found.items()]
-        parts += [f"<h2>{html.escape(name)}</h2>", stage(series, fit_scale=True, limit=limit)]
+        sections.append((suite, plots.ratios(rows) + html_table(HEAD, cells(rows))))
+    for title, head, lines in _official_tables(results):
+        sections.append((title, html_table(head, lines)))
+    sections += _quality(results, images) + _scaling(results)
+    links = " · ".join(
+        f'<a href="#s{number}">{html.escape(title)}</a>'
+        for number, (title, _) in enumerate(sections)
+    )
+    body = "".join(
+        f'<h2 id="s{number}">{html.escape(title)}</h2>{text}'
+        for number, (title, text) in enumerate(sections)
+    )
+    head = f"<h1>Spinray bench</h1><p>{html.escape(_about(results))}</p><nav>{links}</nav>"
     return page(
         "Spinray bench",
-        f'<main class="report">{"".join(parts)}</main>',
+        f'<main class="report">{head}{body}</main>',
         styles=resource("report.css", __package__),
         scripts=resource("report.js", __package__),
     )
@@ -58,30 +74,40 @@ def report(results: Results, images: Mapping[str, Mapping[str, Any]]) -> str:
 
 def markdown(results: Results) -> str:
     """The tables alone."""
-    parts = ["# Spinray bench", _about(results["machine"])]
+    parts = ["# Spinray bench", _about(results)]
     for suite, rows in _suites(results):
         parts += [f"## {suite}", markdown_table(HEAD, cells(rows))]
-    for title, head, lines in (*_quality_tables(results), *_scaling_tables(results)):
+    tables = _official_tables(results), _quality_tables(results), _scaling_tables(results)
+    for title, head, lines in chain(*tables):
         parts += [f"## {title}", markdown_table(head, lines)]
     return "\n\n".join(parts) + "\n"
 
 
 QUALITY_HEAD = ("method", "NRMSE", "PSNR, dB", "SSIM", "seconds", "remark")
-Table = tuple[str, Sequence[str], list[list[Cell]]]
 
 
-def _quality(results: Results) -> list[str]:
-    parts = []
-    for title, head, lines in _quality_tables(results):
-        parts += [f"<h2>{html.escape(title)}</h2>", html_table(head, lines)]
+def _quality(results: Results, images: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Each kind of scan, its table and its images; then the curves over noise."""
+    tables = {title: html_table(head, lines) for title, head, lines in _quality_tables(results)}
+    limit = IMAGES // max(len(images), 1)
+    found = []
+    for title in dict.fromkeys((*tables, *images)):
+        text = tables.get(title, "")
+        if title in images:
+            series = [Series(name, np.asarray(x)) for name, x in images[title].items()]
+            own_units = not title.startswith("CT")  # CT's are 1/mm for all
+            text += stage(series, fit_scale=own_units, limit=limit)
+        found.append((title, text))
     curves = results.get("quality", {}).get("curves", [])
     for modality, noise in (("mri", "SNR"), ("ct", "photons a ray")):
-        found: dict[str, list[tuple[float, float]]] = {}
+        lines: dict[str, list[tuple[float, float]]] = {}
         for row in curves:
             if row["modality"] == modality and row["status"] == "ok":
-                found.setdefault(row["method"], []).append((row["noise"], row["nrmse"]["mean"]))
-        parts.append(plots.lines(f"Robustness to noise, {modality}", noise, "NRMSE", found))
-    return parts
+                lines.setdefault(row["method"], []).append((row["noise"], row["nrmse"]["mean"]))
+        if lines:
+            title = f"Robustness to noise, {modality}"
+            found.append((title, plots.lines(title, noise, "NRMSE", lines)))
+    return found
 
 
 def _quality_tables(results: Results) -> Iterator[Table]:
@@ -95,9 +121,9 @@ def _quality_tables(results: Results) -> Iterator[Table]:
 
 def _quality_line(row: Row) -> list[Cell]:
     if row["status"] != "ok":
-        return [Cell(row["method"]), *[Cell("")] * (len(QUALITY_HEAD) - 2), Cell(row["status"])]
+        return [Cell(row["method"]), Cell(row["status"], span=len(QUALITY_HEAD) - 1)]
     cells_of = [
-        _interval(row[key], digits) for key, digits in (("nrmse", 4), ("psnr", 2), ("ssim", 4))
+        with_interval(row[key], digits) for key, digits in (("nrmse", 4), ("psnr", 2), ("ssim", 4))
     ]
     seconds = row.get("seconds")
     time = Cell("") if seconds is None else Cell(f"{seconds:.3g}", seconds)
@@ -105,31 +131,28 @@ def _quality_line(row: Row) -> list[Cell]:
     return [Cell(row["method"]), *cells_of, time, Cell(remark)]
 
 
-def _interval(figure: Mapping[str, float], digits: int) -> Cell:
-    text = f"{figure['mean']:.{digits}f}"
-    if "low" in figure:
-        text += f" ({figure['low']:.{digits}f} to {figure['high']:.{digits}f})"
-    return Cell(text, figure["mean"])
+def _official_tables(results: Results) -> Iterator[Table]:
+    for name, rows in results.get("official", {}).items():
+        yield from official.tables(name, rows)
 
 
 SCALING_HEAD = ("work", "grows with", "sizes", "ms", "power")
 
 
-def _scaling(results: Results) -> list[str]:
-    parts = []
-    for title, head, lines in _scaling_tables(results):
-        parts += [f"<h2>{title}</h2>", html_table(head, lines)]
+def _scaling(results: Results) -> list[tuple[str, str]]:
+    tables = [(title, html_table(head, lines)) for title, head, lines in _scaling_tables(results)]
+    text = ""
     for row in results.get("scaling", []):
         seconds = [time["seconds"] for time in row["times"]]
         curves = {"measured": seconds} | {
             name: row[name] for name in ("FFT floor", "memory floor") if name in row
         }
         title = f"{row['work']}, power {row['exponent']:.2f}" if "exponent" in row else row["work"]
-        parts.append(plots.lines(title, row["of"], "ms", {
+        text += plots.lines(title, row["of"], "ms", {
             name: [(x, 1e3 * t) for x, t in zip(row["sizes"], curve, strict=True)]
             for name, curve in curves.items()
-        }))  # fmt: skip
-    return parts
+        })  # fmt: skip
+    return [(title, table + text) for title, table in tables]
 
 
 def _scaling_tables(results: Results) -> Iterator[Table]:
@@ -152,11 +175,13 @@ def _suites(results: Results) -> Iterator[tuple[str, Sequence[Row]]]:
         yield suite, [row for row in rows if row["suite"] == suite]
 
 
-def _about(machine: Mapping[str, Any]) -> str:
+def _about(results: Results) -> str:
+    machine, seconds = results["machine"], results.get("seconds", {})
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     card = f", {machine['card']}" if "card" in machine else ""
+    took = ", ".join(f"{part} {value:.0f} s" for part, value in seconds.items())
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads{card}; load "
         f"{machine['load at start']:.1f} at the start; commit {machine['commit'] or 'unknown'}; "
-        f"Python {machine['python']}, {versions}."
+        f"Python {machine['python']}, {versions}." + f" Took: {took}." * bool(took)
     )

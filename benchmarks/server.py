@@ -1,23 +1,19 @@
-"""The server: latency, ingest and a soak, JSON.
+"""The server: from the last line to the last image, and how fast readouts are taken in.
 
-    python -m benchmarks.server [--job paced|at-once|ingest|soak] [--seconds 40] [--output FILE.json]
+    python -m benchmarks.server [--jobs paced ...] [--quick] [--output FILE.json]
 
-*paced*, *at-once*: 20 slices of 256 x 256 from 32 coils, every fourth line and 24 in the centre, by `sense`;
-from the last readout until the last image has come back to the client. Paced are lines at the
-repetition time told, slice by slice, as a scanner sends them; At once is the whole scan as fast as
-the connection takes it, so that all work is left for the end.
+*paced*, *at once*: slices, every third line and 24 in the centre, by `sense`; from the last readout
+until the last image has come back to the client. Paced are lines at the repetition time told, slice
+by slice, as a scanner sends them; at once is the whole scan as fast as the connection takes it, so
+that all work is left for the end.
 
 *ingest*: readouts of 256 samples x 32 coils (noise scans: nothing is reconstructed) until the
 server has taken them all, and the loop that Python's example servers have:
-`ismrmrd.Acquisition.deserialize_from` on a socket. The same bytes from the same sender, in turn.
-
-*soak*: sessions, 8 at a time, for so many seconds; memory of all processes of the server before and
-after, and sessions that did not bring their images.
+`ismrmrd.Acquisition.deserialize_from` on a socket, which keeps none. The same bytes from the same sender.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import socket
 import subprocess
@@ -26,9 +22,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import ismrmrd
 import numpy as np
@@ -46,23 +42,25 @@ from spinray.recon.io.mrd_messages import (
 )
 from spinray.recon.server.wire import Limits, MessageReader
 
-from .common import Job, Report, run_jobs
+from .common import run_suite
+from .protocol import OURS, Prepared, Task
 
-SLICES, MATRIX, COILS, TR = 20, 256, 32, 0.02
-INGESTED = 6000
-AT_A_TIME = 8
+TR, BLOCK = 0.02, 50
 
 
 @contextmanager
 def served(*words: object) -> Iterator[tuple[int, psutil.Process]]:
     """A server with all cores: its port and process."""
     command = [sys.executable, "-m", "spinray", "serve", "--port", "0", *map(str, words)]
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
         assert process.stdout is not None
-        yield json.loads(process.stdout.readline())["port"], psutil.Process(process.pid)
-        process.terminate()
-        process.wait()
+        try:
+            yield json.loads(process.stdout.readline())["port"], psutil.Process(process.pid)
+        finally:
+            process.terminate()
 
 
 def scan(slices: int, matrix: int, coils: int) -> sr.MRScan:
@@ -114,154 +112,105 @@ def session(port: int, opening: bytes, lines: list[bytes], pause: float) -> dict
     return {"sent in": last - begun, "images": len(times), "latency": max(times) - last}
 
 
-def latency(pause: float) -> Job:
-    """From the last line of a scan to its last image."""
+class Sessions:
+    """A running server, and a scan as a client sends it."""
 
-    def job(report: Report) -> Iterator[Report]:
-        with tempfile.TemporaryDirectory() as folder, served("--sessions", 1) as (port, _):
-            path = Path(folder) / "scan.h5"
-            sr.save(scan(SLICES, MATRIX, COILS), path)
-            opening, lines = messages(path, "sense")
-            session(port, opening, lines[: 1 + (len(lines) - 1) // SLICES], 0.0)  # warms up
-            yield {
-                "scan": f"{SLICES} slices of {MATRIX} x {MATRIX}, {COILS} coils, sense",
-                "readouts": len(lines), "seconds a readout": pause,
-                **session(port, opening, lines, pause),
-            }  # fmt: skip
+    def __init__(self, slices: int, matrix: int, coils: int) -> None:
+        self.opened, self.slices = ExitStack(), slices
+        folder = Path(self.opened.enter_context(tempfile.TemporaryDirectory()))
+        sr.save(scan(slices, matrix, coils), folder / "scan.h5")
+        self.opening, self.lines = messages(folder / "scan.h5", "sense")
+        self.port, _ = self.opened.enter_context(served("--sessions", 1))
 
-    return job
-
-
-def ingest(report: Report) -> Iterator[Report]:
-    """Readouts a second, in turn with the loop of Python's example servers."""
-    head = np.zeros((), ismrmrd.hdf5.acquisition_header_dtype)
-    head["version"], head["number_of_samples"] = 1, MATRIX
-    head["active_channels"] = head["available_channels"] = COILS
-    head["flags"] = 1 << (ismrmrd.ACQ_IS_NOISE_MEASUREMENT - 1)
-    data = np.ones((COILS, MATRIX), np.complex64)
-    one = acquisition_message(head, np.zeros((0, 0), np.float32), data)
-    block = one * 50
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "scan.h5"
-        sr.save(scan(1, 32, 2), path)
-        opening, _ = messages(path, "rss")
-    found: dict[str, Any] = {"bytes of a readout": len(one), "readouts": INGESTED}
-    rates: dict[str, list[float]] = {"spinray": [], "ismrmrd-python": []}
-    with served("--sessions", 1) as (port, _):
-        for turn in range(4):
-            ours, theirs = _to_spinray(port, opening, block), _to_loop(block)
-            if turn:  # the first warms up
-                rates["spinray"].append(INGESTED / ours)
-                rates["ismrmrd-python"].append(INGESTED / theirs)
-    for name, values in rates.items():
-        rate = float(np.median(values))
-        found[name] = {"readouts a second": rate, "MB/s": rate * len(one) / 1e6}
-    found["ratio"] = found["spinray"]["MB/s"] / found["ismrmrd-python"]["MB/s"]
-    yield found
+    def latency(self, pause: float) -> Prepared:
+        session(self.port, self.opening, self.lines[: 1 + len(self.lines) // self.slices], 0.0)
+        return Prepared(
+            partial(session, self.port, self.opening, self.lines, pause),
+            lambda out: 1 - out["images"] / self.slices, process=True,
+            seconds=lambda out: out["latency"], close=self.opened.close,
+        )  # fmt: skip
 
 
-def _to_spinray(port: int, opening: bytes, block: bytes) -> float:
-    """Until the server says that there was nothing to make an image of."""
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(opening)
-        begun = time.perf_counter()
-        for _ in range(INGESTED // 50):
-            connection.sendall(block)
-        connection.sendall(CLOSE_MESSAGE)
-        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
-        seconds = time.perf_counter() - begun
-    assert b"is an imaging readout" in answer, answer
-    return seconds
+class Readouts:
+    """The same readouts for every receiver."""
+
+    def __init__(self, count: int, matrix: int, coils: int) -> None:
+        head = np.zeros((), ismrmrd.hdf5.acquisition_header_dtype)
+        head["version"], head["number_of_samples"] = 1, matrix
+        head["active_channels"] = head["available_channels"] = coils
+        head["flags"] = 1 << (ismrmrd.ACQ_IS_NOISE_MEASUREMENT - 1)
+        data = np.ones((coils, matrix), np.complex64)
+        one = acquisition_message(head, np.zeros((0, 0), np.float32), data)
+        self.count, self.block = count, one * BLOCK
+
+    def ours(self) -> Prepared:
+        opened = ExitStack()
+        with tempfile.TemporaryDirectory() as folder:
+            sr.save(scan(1, 32, 2), Path(folder) / "scan.h5")
+            opening, _ = messages(Path(folder) / "scan.h5", "rss")
+        port, _ = opened.enter_context(served("--sessions", 1))
+        call = partial(self._to_spinray, port, opening)
+        return Prepared(call, None, process=True, seconds=float, close=opened.close)
+
+    def loop(self) -> Prepared:
+        return Prepared(self._to_loop, None, process=True, seconds=float)
+
+    def _sent(self, connection: socket.socket) -> None:
+        for _ in range(self.count // BLOCK):
+            connection.sendall(self.block)
+
+    def _to_spinray(self, port: int, opening: bytes) -> float:
+        """Until the server says that there was nothing to make an image of."""
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(opening)
+            begun = time.perf_counter()
+            self._sent(connection)
+            connection.sendall(CLOSE_MESSAGE)
+            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+            seconds = time.perf_counter() - begun
+        if b"is an imaging readout" not in answer:
+            raise RuntimeError(f"the server answered {answer[-200:]!r}")
+        return seconds
+
+    def _to_loop(self) -> float:
+        with subprocess.Popen(
+            [sys.executable, "-c", _LOOP, str(self.count)], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            port = int(process.stdout.readline())
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                begun = time.perf_counter()
+                self._sent(connection)
+                process.stdout.readline()
+                return time.perf_counter() - begun
 
 
 _LOOP = """
 import socket, sys, ismrmrd
-listener = socket.create_server(("127.0.0.1", 0))
-print(listener.getsockname()[1], flush=True)
-stream = listener.accept()[0].makefile("rb")
-for _ in range(int(sys.argv[1])):
-    stream.read(2)
-    ismrmrd.Acquisition.deserialize_from(stream.read)
-print("done", flush=True)
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    print(listener.getsockname()[1], flush=True)
+    with listener.accept()[0] as connection, connection.makefile("rb") as stream:
+        for _ in range(int(sys.argv[1])):
+            stream.read(2)
+            ismrmrd.Acquisition.deserialize_from(stream.read)
+        print("done", flush=True)
 """
 
 
-def _to_loop(block: bytes) -> float:
-    with subprocess.Popen(
-        [sys.executable, "-c", _LOOP, str(INGESTED)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
-        with socket.create_connection(("127.0.0.1", port)) as connection:
-            begun = time.perf_counter()
-            for _ in range(INGESTED // 50):
-                connection.sendall(block)
-            process.stdout.readline()
-            return time.perf_counter() - begun
-
-
-def soak(seconds: float) -> Job:
-    """Sessions for some time; memory after a tenth of it, and at the end."""
-
-    def job(report: Report) -> Iterator[Report]:
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            served("--sessions", 2, "--folder", folder, "--save") as (port, process),
-        ):
-            path = Path(folder) / "source.dat"
-            sr.save(scan(4, 64, 8), path.with_suffix(".h5"))
-            raw = sr.open_raw(path.with_suffix(".h5")).readouts
-            assert raw is not None
-            counts, lock, begun = {"sessions": 0, "images lost": 0}, threading.Lock(), time.time()
-
-            def use() -> None:
-                while time.time() - begun < seconds:
-                    images = sr.send(raw, port=port, method="grappa")
-                    with lock:
-                        counts["sessions"] += 1
-                        counts["images lost"] += 4 - len(images)
-
-            users = [threading.Thread(target=use) for _ in range(AT_A_TIME)]
-            for user in users:
-                user.start()
-            time.sleep(seconds / 4)
-            early = _memory(process)
-            for user in users:
-                user.join()
-            late = _memory(process)
-            yield {
-                **counts, "at a time": AT_A_TIME, "seconds": time.time() - begun,
-                "memory after a quarter in MB": early / 1e6, "memory at the end in MB": late / 1e6,
-                "growth": late / early - 1,
-            }  # fmt: skip
-
-    return job
-
-
-def _memory(process: psutil.Process) -> int:
-    return sum(p.memory_info().rss for p in [process, *process.children(recursive=True)])
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--job", choices=("paced", "at-once", "ingest", "soak"), help="default: all"
-    )
-    parser.add_argument("--seconds", type=float, default=600.0, help="of the soak")
-    default = Path(__file__).parent / "results" / "server.json"
-    parser.add_argument("--output", type=Path, default=default)
-    arguments = parser.parse_args()
-    jobs = {
-        "paced": latency(TR),
-        "at-once": latency(0.0),
-        "ingest": ingest,
-        "soak": soak(arguments.seconds),
-    }
-    run_jobs(jobs, arguments.output, arguments.job)
-    print(arguments.output.read_text())
+def tasks(quick: bool = False) -> Iterator[Task]:
+    """Latencies of both kinds, then what the server takes in."""
+    slices, matrix, coils = (4, 64, 8) if quick else (6, 256, 32)
+    facts = {"slices": slices, "matrix": matrix, "coils": coils}
+    for name, pause in (("paced", TR), ("at once", 0.0)):
+        here = {OURS: lambda pause=pause: Sessions(slices, matrix, coils).latency(pause)}
+        yield Task("server", f"{name}, last line to last image", here,
+                   "share of images lost", facts)  # fmt: skip
+    count = 1000 if quick else 6000
+    readouts = Readouts(count, 256, 32)
+    tools = {OURS: lambda: readouts.ours(), "ismrmrd-python loop": lambda: readouts.loop()}
+    facts = {"samples": 256, "coils": 32}
+    yield Task("server", "ingest, a readout", tools, "", facts, per=count)
 
 
 if __name__ == "__main__":
-    main()
+    run_suite(__doc__ or "", tasks)

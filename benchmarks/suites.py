@@ -14,6 +14,10 @@ _SUITES = {
     "mri": ("mri_speed", "tasks"),
     "models": ("network_speed", "models"),
     "diffusion": ("network_speed", "diffusion"),
+    "gpu": ("gpu", "tasks"),
+    "server": ("server", "tasks"),
+    "reading": ("reading", "tasks"),
+    "small": ("ratios", "tasks"),
 }
 SPEED = tuple(_SUITES)
 

@@ -69,7 +69,7 @@ class SliceDataset(Dataset[Example], Generic[Example]):
             self.slices += [(path, index) for index in range(depth)]
         if not self.slices:
             broken = f"; {len(self.skipped)} files cannot be read, the first because "
-            why = f"{broken}{self.skipped[0][0].name}: {self.skipped[0][1]}" if found else ""
+            why = f"{broken}{self.skipped[0][0].name}: {self.skipped[0][1]}" if self.skipped else ""
             raise ValueError(f"{self.name}: empty, expected {needed}{why}")
         if self.skipped:
             names = ", ".join(path.name for path, _ in self.skipped[:5])

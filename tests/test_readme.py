@@ -18,6 +18,12 @@ def test_tables_are_those_of_the_results(table) -> None:
     assert table() in README
 
 
+@pytest.mark.parametrize("sentence", tables.SENTENCES, ids=lambda sentence: sentence.__name__)
+def test_sentences_are_those_of_the_results(sentence) -> None:
+    """Wherever README breaks its lines."""
+    assert sentence() in " ".join(README.split())
+
+
 def test_every_measured_table_is_made_from_results() -> None:
     """A table that somebody typed into the section of measurements is none of these."""
     section = README.split("## Measured")[1].split("\n## ")[0]

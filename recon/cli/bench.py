@@ -8,13 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-SUITES = ("nufft", "ct", "mri", "models", "diffusion", "quality", "scaling")
+SUITES = (
+    "nufft", "ct", "mri", "models", "diffusion", "gpu", "server", "reading", "quality", "scaling",
+)  # fmt: skip
+SMALL = "small"  # a few of the jobs, for --compare: not a part of all
 
 
 def bench(
     suites: Annotated[
         list[str] | None,
-        typer.Argument(help=f"{', '.join(SUITES)} or all.", show_default="all"),
+        typer.Argument(help=f"{', '.join(SUITES)}, {SMALL} or all.", show_default="all"),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller work: minutes.")] = False,
     peers: Annotated[
@@ -24,6 +27,17 @@ def bench(
             show_default="all that are installed",
         ),
     ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="fastmri or lodopab, in --path: its official protocol beside published figures. "
+            "No suites run then but those named."
+        ),
+    ] = None,
+    path: Annotated[Path | None, typer.Option(help="Folder of --dataset.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Of --dataset, with commas.", show_default="the usual")
+    ] = None,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help="Folder for results.json, report.html, report.md."),
@@ -32,8 +46,8 @@ def bench(
         tuple[Path, Path] | None,
         typer.Option(
             metavar="OLD NEW",
-            help="Measure nothing: which jobs of NEW are slower than "
-            "in OLD? Exit code 1 if there are any.",
+            help="Measure nothing: which jobs of NEW are slower than in OLD (results.json, or the "
+            "file of benchmarks.ratios)? Exit code 1 if there are any.",
         ),
     ] = None,
 ) -> None:
@@ -44,22 +58,46 @@ def bench(
     if compare is not None:
         _compare(*compare)
         return
-    chosen = SUITES if not suites or "all" in suites else tuple(suites)
-    for name in chosen:
-        if name not in SUITES:
-            raise ValueError(f"unknown suite {name!r}: there are {', '.join(SUITES)} and all")
+    chosen = _chosen(suites, dataset)
+    if (dataset is None) != (path is None):
+        raise ValueError("--dataset and --path go together: fastmri or lodopab, and its folder")
+    if methods is not None and dataset is None:
+        raise ValueError("--methods is of --dataset: quality tries every method")
     output.mkdir(parents=True, exist_ok=True)
-    from ...benchmarks.run import run
+    from ...benchmarks.run import PublicData, run
 
-    names = None if peers is None else [name.strip() for name in peers.split(",") if name.strip()]
-    typer.echo(run(chosen, output, quick=quick, peers=names), err=True)
+    data = None
+    if dataset is not None and path is not None:
+        data = PublicData(dataset, path, _names(methods) or ())
+    typer.echo(run(chosen, output, quick=quick, peers=_names(peers), data=data), err=True)
+
+
+def _chosen(suites: list[str] | None, dataset: str | None) -> tuple[str, ...]:
+    if not suites:
+        return () if dataset else SUITES
+    for name in suites:
+        if name not in (*SUITES, SMALL, "all"):
+            raise ValueError(f"unknown suite {name!r}: there are {', '.join(SUITES)} and all")
+    return SUITES if "all" in suites else tuple(suites)
+
+
+def _names(text: str | None) -> list[str] | None:
+    """What stands between commas."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _compare(old: Path, new: Path) -> None:
     from ...benchmarks.compare import compare
 
-    changes, drift = compare(_read(old), _read(new))
-    typer.echo(f"the machine: peers take {drift:.2f} times as long")
+    before, after = _read(old), _read(new)
+    changes, drift = compare(before, after)
+    if "ratios" in before:
+        here = after.get("machine", {})
+        load, cores = here.get("load at start", 0.0), here.get("cores") or 1
+        busy = f"; the machine was busy, load {load:.1f} on {cores} cores: they say little"
+        typer.echo("times over peers' in the same run" + busy * (load > cores / 2))
+    else:
+        typer.echo(f"the machine: peers take {drift:.2f} times as long")
     for change in changes:
         typer.echo(str(change))
     bad = sum(change.verdict in ("slower", "less accurate") for change in changes)

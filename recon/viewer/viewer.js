@@ -175,14 +175,17 @@
       return ["slices", "height", "width"].every((side) => series[side] === reference[side]);
     }
 
-    // Least squares: the factor that brings each image nearest to the reference.
+    // Least squares: the factor that brings each image nearest to the reference, where that is not dark.
     refit() {
       const reference = this.series[this.state.reference].values;
+      const dark = 0.05 * Math.max(-least(reference, -1), -least(reference));
       for (const panel of this.panels) {
         panel.factor = 1;
         if (!this.same(panel.series)) continue;
         let both = 0, own = 0;
-        panel.series.values.forEach((value, i) => { both += value * reference[i]; own += value * value; });
+        panel.series.values.forEach((value, i) => {
+          if (Math.abs(reference[i]) > dark) { both += value * reference[i]; own += value * value; }
+        });
         if (own > 0 && both > 0) panel.factor = both / own;
       }
     }

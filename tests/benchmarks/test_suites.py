@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
-from spinray.benchmarks import ct, mri_speed, network_speed, nufft, run
+from spinray.benchmarks import ct, mri_speed, network_speed, nufft, run, suites
 from spinray.benchmarks.protocol import Task, measure
 from spinray.benchmarks.suites import SPEED
 from spinray.recon.cli import bench
@@ -97,7 +98,12 @@ def test_the_command_measures_and_draws(tmp_path, monkeypatch) -> None:
     assert "2D 16 adjoint" in (tmp_path / "out" / "report.md").read_text()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
+def test_the_suite_for_a_card_has_no_job_without_one() -> None:
+    assert not list(suites.tasks("gpu"))
+
+
 def test_the_command_names_what_there_is() -> None:
     done = CliRunner().invoke(app, ["bench", "xray"])
     assert "nufft, ct, mri" in str(done.exception)
-    assert set(bench.SUITES) == {*SPEED, "quality", "scaling"}
+    assert {*bench.SUITES, bench.SMALL} == {*SPEED, "quality", "scaling"}

@@ -177,6 +177,20 @@ def test_images_in_other_units_begin_with_their_scale_fitted(browser, tmp_path) 
     assert float(level.get_attribute("max")) == pytest.approx(250, abs=1)
 
 
+def test_what_lies_outside_the_object_changes_no_scale(browser, tmp_path) -> None:
+    """Bright corners beside the object, as truncated scans have: the units are the same."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    y, x = np.mgrid[:N, :N] - N / 2
+    disc = (np.hypot(y, x) < 20).astype(np.float32)[None]
+    page = tmp_path / "page.html"
+    corners = disc + 30 * (np.hypot(y, x) > 40)
+    page.write_text(viewer_page([Series("truth", disc), Series("truncated", corners)]), "utf-8")
+    browser.get(page.as_uri())
+    WebDriverWait(browser, 30).until(lambda b: b.execute_script(STATE).get("zoom"))
+    assert state(browser)["fitted"] == "false"
+
+
 def test_blinking_shows_the_reference(browser, viewer) -> None:
     browser.execute_script("document.querySelector('.viewer').viewer.window(0.5, 1.0)")
     own = browser.execute_script(GREY, 1, 0.7, 0.7)

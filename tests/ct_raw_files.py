@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ct_pd_files
 import h5py
 import numpy as np
 
@@ -148,7 +149,18 @@ def write_image_folder(folder: Path) -> Path:
     return path
 
 
+def write_ct_pd(folder: Path) -> Path:
+    """Half a turn of a helix with a flying focal spot, in a folder of its own."""
+    scan = folder / "helix"
+    scan.mkdir(exist_ok=True)
+    return ct_pd_files.write_scan(
+        scan, [ct_pd_files.ball(0.02, (5, -8, -118), 60)], ((0, 0.4, 2.0), (0, -0.4, -2.0)),
+        cells=1, rows=4, columns=16, column_width=20.0, central=(8.75, 2.5), views=24, turns=0.5,
+        photons=[1e4] * 16,
+    )  # fmt: skip
+
+
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "data exchange": write_data_exchange, "nxtomo": write_nxtomo, "ctsimu": write_ctsimu,
-    "image folder": write_image_folder, "nikon": write_nikon,
+    "image folder": write_image_folder, "nikon": write_nikon, "ct-pd": write_ct_pd,
 }  # fmt: skip

@@ -1,0 +1,58 @@
+"""DICOM files from strangers: nothing is inflated, nothing is decoded that was not asked for."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.dataset import FileDataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from .errors import FormatError, format_errors
+from .frames import natural_order
+from .sniffing import start_of
+
+# Suffixes of image files, and none at all; a folder's LICENSE has none either.
+_SUFFIXES = (".dcm", ".ima", ".dicom")
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file has DICOM's signature."""
+    return start_of(path, 132)[128:] == b"DICM"
+
+
+def dicom_files(folder: Path) -> list[Path]:
+    """The DICOM files of a folder by the numbers in their names; those without suffix if no others.
+
+    Contents are not looked at: a series may have tens of thousands.
+    """
+    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    named = [entry for entry in entries if entry.suffix.lower() in _SUFFIXES]
+    named = named or [entry for entry in entries if not entry.suffix and is_dicom(entry)]
+    root = folder.resolve()
+    for path in named:
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise FormatError(path, "", "leads out of its folder: refused")
+    return sorted((path for path in named if path.is_file()), key=natural_order)
+
+
+def read_dicom(
+    path: Path, tags: Sequence[Any] | None = None, *, pixels: bool = False
+) -> FileDataset:
+    """Read a file's attributes, of which only some may be wanted, with its pixels or without.
+
+    Raises
+    ------
+    FormatError
+        A broken file; one that is deflated as a whole, which may swell beyond any measure.
+    """
+    with format_errors(path, "DICOM"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        meta = pydicom.filereader.read_file_meta_info(path)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            raise FormatError(path, "DICOM", "is deflated as a whole: refused")
+        wanted = None if tags is None else list(tags)
+        return pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=wanted)

@@ -141,7 +141,8 @@ def _instance(series: Dataset, pixels: NDArray[np.uint16], view: int) -> FileDat
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = series.SOPClassUID
     meta.MediaStorageSOPInstanceUID = generate_uid()
-    d = FileDataset("", series, file_meta=meta, preamble=b"\0" * 128)
+    own = {element.tag: element for element in series}
+    d = FileDataset("", own, file_meta=meta, preamble=b"\0" * 128)
     d.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     d.InstanceNumber = view + 1
     d.Rows, d.Columns = pixels.shape

@@ -9,6 +9,7 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import FileDataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from .errors import FormatError, format_errors
@@ -51,8 +52,16 @@ def read_dicom(
     """
     with format_errors(path, "DICOM"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        meta = pydicom.filereader.read_file_meta_info(path)
-        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-            raise FormatError(path, "DICOM", "is deflated as a whole: refused")
-        wanted = None if tags is None else list(tags)
-        return pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=wanted)
+        try:
+            meta = pydicom.filereader.read_file_meta_info(path)
+            if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+                raise FormatError(path, "DICOM", "is deflated as a whole: refused")
+            wanted = None if tags is None else list(tags)
+            dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=wanted)
+            for _ in dataset.iterall():  # what is wrong with an element shows when it is looked at
+                pass
+        except InvalidDicomError as error:
+            raise FormatError(path, "DICOM", "is no DICOM file") from error
+        except BytesLengthException as error:
+            raise FormatError(path, "DICOM", f"an element's length: {error}"[:200]) from error
+        return dataset

@@ -43,7 +43,8 @@ def save(thing: Image | MRScan | CTScan, path: str | PathLike[str], **options: A
         Where; an existing file is replaced once the new one is complete.
     options
         ``window`` (low, high) for PNG and DICOM; ``water``, attenuation of water in 1/mm, for the
-        Hounsfield units of a CT image in DICOM.
+        Hounsfield units of a CT image in DICOM; ``multiframe=True`` for one DICOM file of all
+        slices.
 
     Returns
     -------

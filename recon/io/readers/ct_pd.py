@@ -40,8 +40,11 @@ _RESCALE = (("Slope", 1.0), ("Intercept", 0.0))
 _HEADER = (
     "Manufacturer", "ManufacturerModelName", "ProtocolName", "BodyPartExamined", "PatientPosition",
     "SeriesInstanceUID", "SeriesDescription", "KVP", "XRayTubeCurrent", "ExposureTime", "CTDIvol",
-    "SpiralPitchFactor", "DataCollectionDiameter", "InstanceNumber", "Rows", "Columns",
-    "BitsAllocated", "RescaleSlope", "RescaleIntercept",
+    "SpiralPitchFactor", "DataCollectionDiameter",
+)  # fmt: skip
+_VIEW = (
+    "SeriesInstanceUID", "InstanceNumber", "Rows", "Columns", "BitsAllocated",
+    "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "PixelData",
 )  # fmt: skip
 # What a physicist asks for, by the attribute that says it.
 _FACTS = {
@@ -145,7 +148,8 @@ def _is_readings(first: Dataset) -> bool:
 
 
 def _read(files: Sequence[Path], header: dict[str, Any], part: Part) -> CTScan:
-    first = read_dicom(files[0], pixels=True)
+    wanted = [*_VIEW, *tags.PRIVATE]
+    first = read_dicom(files[0], wanted, pixels=True)
     with format_errors(files[0]):
         if _is_readings(first):
             raise FormatError(None, "Log", "is NO: holds readings, expected line integrals")
@@ -156,7 +160,7 @@ def _read(files: Sequence[Path], header: dict[str, Any], part: Part) -> CTScan:
     photons: list[NDArray[np.float64]] = []
     series = str(first.get("SeriesInstanceUID", "")), tags.number(first, "SpectrumIndex", 0.0)
     for view, file in enumerate(files):
-        dataset = read_dicom(file, pixels=True) if view else first
+        dataset = read_dicom(file, wanted, pixels=True) if view else first
         with format_errors(file):
             own = (
                 str(dataset.get("SeriesInstanceUID", "")),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
+from pydicom.tag import BaseTag
 from pydicom.uid import ExplicitVRLittleEndian, RawDataStorage, generate_uid
 
 from ...kernels.ct.geometry import ConeBeam, HelicalBeam
@@ -141,7 +143,7 @@ def _instance(series: Dataset, pixels: NDArray[np.uint16], view: int) -> FileDat
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = series.SOPClassUID
     meta.MediaStorageSOPInstanceUID = generate_uid()
-    own = {element.tag: element for element in series}
+    own: dict[BaseTag, Any] = {element.tag: element for element in series}
     d = FileDataset("", own, file_meta=meta, preamble=b"\0" * 128)
     d.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     d.InstanceNumber = view + 1

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
+from pydicom.tag import BaseTag
 from pydicom.uid import (
     CTImageStorage,
     ExplicitVRLittleEndian,
@@ -205,7 +206,7 @@ def _instance(
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = series.SOPClassUID
     meta.MediaStorageSOPInstanceUID = generate_uid()
-    own = {element.tag: element for element in series}
+    own: dict[BaseTag, Any] = {element.tag: element for element in series}
     d = FileDataset("", own, file_meta=meta, preamble=b"\0" * 128)
     d.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     d.InstanceNumber = number + 1

@@ -465,7 +465,7 @@ def files_of(path: Path, kind: str) -> list[Path]:
     """The files that `path` consists of."""
     if path.is_dir():
         return sorted(p for p in path.rglob("*") if p.is_file())
-    if kind in ("nxtomo", "ctsimu", "image folder", "nikon"):
+    if kind in ct_raw_files.WRITERS:  # folders of files that belong together
         return sorted(p for p in path.parent.rglob("*") if p.is_file())
     beside = {"bart": [".hdr"], "list data": [".list"], "lab raw": [".lab", ".sin"]}
     return [path, *(path.with_suffix(suffix) for suffix in beside.get(kind, []))]

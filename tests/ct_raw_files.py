@@ -12,6 +12,7 @@ from typing import Any
 import ct_pd_files
 import h5py
 import numpy as np
+from ole_file import write_ole
 
 
 def write_data_exchange(folder: Path) -> Path:
@@ -321,8 +322,84 @@ def write_xim(folder: Path) -> Path:
     return path
 
 
+def write_lodopab(folder: Path) -> Path:
+    """Two observations, packed, with their images."""
+    observation = np.zeros((2, 1000, 513), np.float32)
+    observation[:, ::100, ::50] = np.arange(1, 3)[:, None, None] / 100
+    for name, array in (
+        ("observation", observation),
+        ("ground_truth", np.full((2, 362, 362), 0.25)),
+    ):
+        with h5py.File(folder / f"{name}_test_000.hdf5", "w") as file:
+            file.create_dataset("data", data=array.astype(np.float32), compression="gzip")
+    return folder / "observation_test_000.hdf5"
+
+
+FIPS = {
+    "distanceSourceDetector": 553.74, "distanceSourceOrigin": 410.66, "pixelSizePost": 0.2,
+    "geometricMagnification": 1.3484, "scanner": "HUT", "angles": np.arange(12) * 30.0,
+}  # fmt: skip
+
+
+def write_fips(folder: Path, times: int = 1) -> Path:
+    """A structure as HelTomo's, in version 5; several are a series."""
+    from scipy import io
+
+    rng = np.random.default_rng(2)
+    data = [{"type": "2D", "sinogram": rng.uniform(0, 3, (12, 20)), "parameters": FIPS}
+            for _ in range(times)]  # fmt: skip
+    path = folder / "scan.mat"
+    found: Any = data[0]
+    if times > 1:
+        found = np.zeros(times, [(name, object) for name in data[0]])
+        for place, item in enumerate(data):
+            found[place] = tuple(item.values())
+    io.savemat(path, {"CtDataFull": found}, do_compression=True)
+    return path
+
+
+def write_fips73(folder: Path) -> Path:
+    path = folder / "scan73.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        group = file.create_group("CtData/parameters")
+        for name, value in FIPS.items():
+            if not isinstance(value, str):
+                group[name] = np.atleast_2d(value).T  # MATLAB's first index is the fastest
+        file["CtData/sinogram"] = np.random.default_rng(2).uniform(0, 3, (12, 20)).T
+    with path.open("r+b") as start:
+        start.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
+    return path
+
+
+def write_zeiss(folder: Path, references: int = 1, **streams: bytes) -> Path:
+    """Four views, their first rows on top, with a shift of one pixel in one of them."""
+    frames = zeiss_frames()
+    views, rows, columns = frames.shape
+    floats = {"Angles": np.arange(views) * 90.0, "StoRADistance": [-30.0] * views,
+              "DtoRADistance": [90.0] * views, "PixelSize": [5.0], "Voltage": [80.0]}  # fmt: skip
+    whole = {"ImageWidth": columns, "ImageHeight": rows, "NoOfImages": views, "ImagesTaken": views,
+             "DataType": 5, "XrayGeometry": 1}  # fmt: skip
+    made = {f"ImageInfo/{k}": np.array(v, "<f4").tobytes() for k, v in floats.items()}
+    made |= {f"ImageInfo/{k}": struct.pack("<i", v) for k, v in whole.items()}
+    made |= {f"ImageData1/Image{i + 1}": f.tobytes() for i, f in enumerate(frames)}
+    folder_name = "ReferenceData" if references == 1 else "MultiReferenceData"
+    made[f"{folder_name}/DataType"] = struct.pack("<i", 10)
+    for i in range(references):
+        white = np.full((rows, columns), 1000.0 + 20 * i, "<f4")
+        made[f"{folder_name}/Image{i + 1 if references > 1 else ''}"] = white.tobytes()
+    made["Alignment/X-Shifts"] = np.array([0, 0, 1, 0], "<f4").tobytes()
+    made["Alignment/Y-Shifts"] = np.zeros(4, "<f4").tobytes()
+    return write_ole(folder / "scan.txrm", {**made, **streams})
+
+
+def zeiss_frames() -> np.ndarray:
+    rng = np.random.default_rng(8)
+    return rng.integers(100, 900, (4, 40, 56)).astype("<u2")
+
+
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "data exchange": write_data_exchange, "nxtomo": write_nxtomo, "ctsimu": write_ctsimu,
     "image folder": write_image_folder, "nikon": write_nikon, "ct-pd": write_ct_pd,
-    "rtk": write_rtk, "hnd": write_hnd, "xim": write_xim,
+    "rtk": write_rtk, "hnd": write_hnd, "xim": write_xim, "lodopab": write_lodopab,
+    "fips 5": write_fips, "fips 7.3": write_fips73, "zeiss": write_zeiss,
 }  # fmt: skip

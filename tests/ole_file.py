@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 SECTOR, MINI, CUTOFF = 512, 64, 4096

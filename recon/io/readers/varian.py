@@ -26,6 +26,7 @@ from ..xml_values import number_in, read_xml, values_in
 
 NAME = "Varian cone beam"
 _START = 1 << 16
+_EMPTY = 16  # projections at the start of a turn that may be empty
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def open_file(path: Path, blank: float | None = None) -> RawFile:
     if not files:
         missing.append(f"projections *{kind.suffix}")
     else:
-        first = read_projection(files[0], pixels=False)
+        first = _first_with_pixels(files)
         rows, columns = first.readings.shape
         size = 4 * len(files) * rows * columns
         facts["frame"] = f"{rows} x {columns}"
@@ -91,6 +92,16 @@ def open_file(path: Path, blank: float | None = None) -> RawFile:
         return _read(path, files, kind, said, air if blank is None else blank, header)
 
     return RawFile(NAME, {}, size, facts, take, tuple(missing))
+
+
+def _first_with_pixels(files: Sequence[Path]) -> Projection:
+    """Header of the first projection that is not empty, as TrueBeam's at the ends of a turn are."""
+    found = read_projection(files[0], pixels=False)
+    for file in files[1:_EMPTY]:
+        if found.readings.size:
+            break
+        found = read_projection(file, pixels=False)
+    return found
 
 
 def _projections(path: Path, kind: _Kind) -> list[Path]:

@@ -129,7 +129,7 @@ def _modular(views: PanelViews, panel: Panel) -> Geometry:
 
     def fixed(x: Array, y: Array, z: Array) -> Array:
         """From the panel's axes to the CT frame, ``(view, 3)``."""
-        return np.einsum("ij,vkj,vk->vi", _TO_CT, turns, np.stack([x, y, z], 1))
+        return np.asarray(np.einsum("ij,vkj,vk->vi", _TO_CT, turns, np.stack([x, y, z], 1)))
 
     values = {
         "source": fixed(views.source_offset_x, views.source_offset_y, views.source_to_isocenter),

@@ -115,7 +115,7 @@ def _v5_variable(path: Path) -> str | None:
         return ""
     for name, kind in listed.items():
         if kind == "struct" and _fields(_loaded(path, name)) >= {"sinogram", "parameters"}:
-            return name
+            return str(name)
     return None
 
 

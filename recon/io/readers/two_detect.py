@@ -57,7 +57,7 @@ def open_file(path: Path, slice_number: int | None = None) -> RawFile:
         "slice": "not in the folder's name" if number is None else str(number),
         "beam": _MODES[int(mode[1])] if mode else "not in the folder's name",
     }  # fmt: skip
-    missing = ()
+    missing: tuple[str, ...] = ()
     if number is None:
         missing = ("number of the slice, by which the detector's place is known: slice_number=",)
 

@@ -26,7 +26,7 @@ from ..sniffing import start_of
 
 NAME = "Zeiss TXRM"
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")
-_TYPES = {3: np.dtype("u1"), 5: np.dtype("<u2"), 10: np.dtype("<f4")}
+_TYPES: dict[int, np.dtype[Any]] = {3: np.dtype("u1"), 5: np.dtype("<u2"), 10: np.dtype("<f4")}
 _LARGEST_COUNT = 1 << 17
 _LARGEST_SIDE = 1 << 15
 _FRAMES_A_FOLDER = 100

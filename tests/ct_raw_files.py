@@ -335,6 +335,24 @@ def write_lodopab(folder: Path) -> Path:
     return folder / "observation_test_000.hdf5"
 
 
+def write_two_detect(folder: Path, number: int = 3000, noisy: bool = False) -> Path:
+    """The folder of a beam; packed and nearly constant, unless noisy."""
+    import tifffile
+
+    mode = folder / f"slice{number:05d}" / "mode2"
+    mode.mkdir(parents=True, exist_ok=True)
+    sinogram = np.full((3601, 1912), 4000, np.uint16)
+    if noisy:
+        sinogram = np.random.default_rng(0).integers(2000, 9000, sinogram.shape).astype(np.uint16)
+    sinogram[-1] = sinogram[0]
+    fields = {"sinogram": sinogram, "dark": 100, "flat1": 10000, "flat2": 10200}
+    for name, values in fields.items():
+        array = values if name == "sinogram" else np.full((1, 1912), values, np.uint16)
+        compression = None if noisy else "zlib"
+        tifffile.imwrite(mode / f"{name}.tif", array, compression=compression)
+    return mode
+
+
 FIPS = {
     "distanceSourceDetector": 553.74, "distanceSourceOrigin": 410.66, "pixelSizePost": 0.2,
     "geometricMagnification": 1.3484, "scanner": "HUT", "angles": np.arange(12) * 30.0,
@@ -354,7 +372,7 @@ def write_fips(folder: Path, times: int = 1) -> Path:
         found = np.zeros(times, [(name, object) for name in data[0]])
         for place, item in enumerate(data):
             found[place] = tuple(item.values())
-    io.savemat(path, {"CtDataFull": found}, do_compression=True)
+    io.savemat(path, {"CtDataFull": found})
     return path
 
 
@@ -401,5 +419,6 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "data exchange": write_data_exchange, "nxtomo": write_nxtomo, "ctsimu": write_ctsimu,
     "image folder": write_image_folder, "nikon": write_nikon, "ct-pd": write_ct_pd,
     "rtk": write_rtk, "hnd": write_hnd, "xim": write_xim, "lodopab": write_lodopab,
-    "fips 5": write_fips, "fips 7.3": write_fips73, "zeiss": write_zeiss,
+    "2detect": write_two_detect, "fips 5": write_fips,
+    "fips 7.3": write_fips73, "zeiss": write_zeiss,
 }  # fmt: skip

@@ -141,27 +141,10 @@ def test_matlab_kspace_goes_to_the_other_reader(tmp_path):
         assert sr.open_raw(raw_files.write(kind, tmp_path)).format == "MATLAB"
 
 
-def write_two_detect(folder, number: int = 3000) -> None:
-    """A constant disc of readings, by the geometry of the authors' scripts."""
-    import tifffile
-
-    mode = folder / f"slice{number:05d}" / "mode2"
-    mode.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    sinogram = rng.integers(2000, 9000, (3601, 1912)).astype(np.uint16)
-    sinogram[-1] = sinogram[0]
-    fields = {"sinogram": sinogram, "dark": np.full((1, 1912), 100, np.uint16),
-              "flat1": np.full((1, 1912), 10000, np.uint16),
-              "flat2": np.full((1, 1912), 10200, np.uint16)}  # fmt: skip
-    for name, array in fields.items():
-        tifffile.imwrite(mode / f"{name}.tif", array)
-
-
 @pytest.mark.parametrize("number", [3000, 100])
 def test_two_detect_is_what_the_dataset_gives(tmp_path, number):
     """Slices before 2831 stood one binned column aside."""
-    write_two_detect(tmp_path, number)
-    path = tmp_path / f"slice{number:05d}" / "mode2"
+    path = ct_raw_files.write_two_detect(tmp_path, number, noisy=True)
     raw = sr.open_raw(path)
     assert (raw.facts["slice"], raw.facts["beam"]) == (str(number), "90 kV, 90 W")
     assert raw.missing == ()
@@ -173,8 +156,7 @@ def test_two_detect_is_what_the_dataset_gives(tmp_path, number):
 
 
 def test_two_detect_needs_its_number(tmp_path):
-    write_two_detect(tmp_path)
-    path = (tmp_path / "slice03000" / "mode2").rename(tmp_path / "scan")
+    path = raw_files.write("2detect", tmp_path).rename(tmp_path / "scan")
     raw = sr.open_raw(path)
     assert "slice_number=" in raw.missing[0]
     with pytest.raises(sr.FormatError, match="lacks the number of the slice"):

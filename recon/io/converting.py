@@ -8,7 +8,7 @@ from typing import Any
 
 from ..image import Image
 from ..scan import MRScan
-from .dicom_file import dicom_files
+from .dicom_file import some_dicom_file
 from .errors import FormatError
 from .images import load_image
 from .raw_file import RawFile
@@ -75,7 +75,7 @@ def convert(
 def _is_image(source: Path) -> bool:
     """Whether a file is no scan, or a folder holds a series of DICOM slices."""
     if source.is_dir():
-        return not is_scan(source) and bool(dicom_files(source))
+        return not is_scan(source) and some_dicom_file(source) is not None
     return source.is_file() and not is_scan(source)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,14 +31,33 @@ def dicom_files(folder: Path) -> list[Path]:
 
     Contents are not looked at: a series may have tens of thousands.
     """
-    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    named = [entry for entry in entries if entry.suffix.lower() in _SUFFIXES]
-    named = named or [entry for entry in entries if not entry.suffix and is_dicom(entry)]
     root = folder.resolve()
-    for path in named:
-        if path.is_symlink() and not path.resolve().is_relative_to(root):
-            raise FormatError(path, "", "leads out of its folder: refused")
-    return sorted((path for path in named if path.is_file()), key=natural_order)
+    named, plain = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or not entry.is_file():
+                continue
+            path = folder / entry.name
+            suffix = path.suffix.lower()
+            if suffix in _SUFFIXES:
+                if entry.is_symlink() and not path.resolve().is_relative_to(root):
+                    raise FormatError(path, "", "leads out of its folder: refused")
+                named.append(path)
+            elif not suffix and not entry.is_symlink():
+                plain.append(path)
+    found = named or [path for path in plain if is_dicom(path)]
+    return sorted(found, key=natural_order)
+
+
+def some_dicom_file(folder: Path) -> Path | None:
+    """Any DICOM file of a folder: its kind is told by one of thousands."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = folder / entry.name
+            named = path.suffix.lower() in _SUFFIXES or not path.suffix
+            if named and entry.is_file(follow_symlinks=False) and is_dicom(path):
+                return path
+    return None
 
 
 def read_dicom(

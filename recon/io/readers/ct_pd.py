@@ -28,7 +28,7 @@ from ..ct_pd_geometry import (
     place_in,
     spot_moves,
 )
-from ..dicom_file import dicom_files, is_dicom, read_dicom
+from ..dicom_file import dicom_files, is_dicom, read_dicom, some_dicom_file
 from ..errors import FormatError, format_errors
 from ..patient_position import UNKNOWN, patient_frame
 from ..raw_file import Part, RawFile
@@ -56,14 +56,9 @@ _FACTS = {
 
 
 def matches(path: Path) -> bool:
-    """Whether a DICOM file, or the first one in a folder, has the detector's private attributes."""
-    file = path
-    if path.is_dir():
-        files = dicom_files(path)
-        if not files:
-            return False
-        file = files[0]
-    return is_dicom(file) and _ROWS in read_dicom(file, [_ROWS])
+    """Whether a DICOM file, or one in a folder, has the detector's private attributes."""
+    file = some_dicom_file(path) if path.is_dir() else path
+    return file is not None and is_dicom(file) and _ROWS in read_dicom(file, [_ROWS])
 
 
 def open_file(path: Path, views: slice | None = None) -> RawFile:

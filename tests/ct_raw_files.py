@@ -415,9 +415,25 @@ def zeiss_frames() -> np.ndarray:
     return rng.integers(100, 900, (4, 40, 56)).astype("<u2")
 
 
+def write_edf_folder(folder: Path) -> Path:
+    """The same with its frames in one EDF file."""
+    path = write_image_folder(folder)
+    frames = np.arange(4 * 3 * 5, dtype="<u2").reshape(4, 3, 5) + 100
+    header = "{\nHeaderID = EH:1 ;\nByteOrder = LowByteFirst ;\nDataType = UnsignedShort ;\n"
+    header += "Dim_1 = 5 ;\nDim_2 = 3 ;\n"
+    content = b"".join(header.ljust(510).encode() + b"}\n" + f.tobytes() for f in frames)
+    (folder / "all.edf").write_bytes(content)
+    for file in folder.glob("*.tif"):
+        file.unlink()
+    text = path.read_text().replace("proj_*.tif", "all.edf").replace("flat.tif", "200")
+    path.write_text(text)
+    return path
+
+
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "data exchange": write_data_exchange, "nxtomo": write_nxtomo, "ctsimu": write_ctsimu,
-    "image folder": write_image_folder, "nikon": write_nikon, "ct-pd": write_ct_pd,
+    "image folder": write_image_folder, "edf folder": write_edf_folder, "nikon": write_nikon,
+    "ct-pd": write_ct_pd,
     "rtk": write_rtk, "hnd": write_hnd, "xim": write_xim, "lodopab": write_lodopab,
     "2detect": write_two_detect, "fips 5": write_fips,
     "fips 7.3": write_fips73, "zeiss": write_zeiss,

@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...kernels.ct.geometry import ConeBeam, HelicalBeam
+from ...kernels.warn import warn
 
 Array = NDArray[np.float64]
 
 _PERIODS = (1, 2, 4)  # views after which the spot is back: at rest, along z or across, both
 _TAPS = {"view": 4, "row": 4, "column": 8}  # samples that interpolating polynomials run through
 _VIEWS_TOGETHER = 256
+# Standard deviation of a spot's places, as a part of a detector cell at the isocentre: below the
+# first it is steady, above the second there is no telling the spots apart.
+_STEADY, _UNSTEADY = 0.02, 0.2
 
 
 @dataclass(frozen=True)
@@ -81,17 +85,25 @@ def rest_focal_spot(
 
 
 def _period(shifts: Array, geometry: ConeBeam) -> int:
-    """Views after which the spot is back, to a hundredth of a detector cell at the isocentre."""
+    """Views after which the spot is back, and told if it sways beside that."""
     sizes = np.array([geometry.source_to_isocenter, 1.0, 1.0]) * shifts
     cell = min(geometry.row_spacing, geometry.column_spacing) / geometry.magnification
-    for period in _PERIODS:
-        parts = [sizes[first::period] for first in range(min(period, len(sizes)))]
-        if max(float(np.ptp(part, axis=0).max()) for part in parts) < 0.05 * cell:
-            return min(period, len(sizes))
-    raise ValueError(
-        f"the focal spot's {len(shifts)} shifts do not repeat themselves after "
-        f"{', '.join(map(str, _PERIODS))} views"
-    )
+    left = {}
+    for period in (p for p in _PERIODS if p <= len(sizes)):
+        parts = [sizes[first::period] for first in range(period)]
+        left[period] = max(float(part.std(axis=0).max()) for part in parts) / cell
+    best = next((p for p in left if left[p] < _STEADY), min(left, key=lambda p: left[p]))
+    if left[best] > _UNSTEADY:
+        raise ValueError(
+            f"the focal spot's {len(shifts)} shifts do not repeat themselves after "
+            f"{', '.join(map(str, left))} views: they vary by {left[best]:.2g} of a detector cell"
+        )
+    if left[best] > _STEADY:
+        warn(
+            f"the focal spot sways by {left[best]:.2g} of a detector cell beside its {best} "
+            "places: their means are taken"
+        )
+    return best
 
 
 def _step(angles: Array) -> float:

@@ -341,6 +341,10 @@ def test_irregular_spots_are_refused():
     shifts[5:9, 1] = 2.0
     with pytest.raises(ValueError, match="do not repeat themselves after 1, 2, 4 views"):
         rest_focal_spot(torch.zeros(geometry.shape), geometry, shifts)
+    swaying = np.zeros((48, 3))
+    swaying[:, 1] = np.random.default_rng(0).normal(0, 0.1, 48) + np.tile([1.0, -1.0], 24)
+    with pytest.warns(UserWarning, match="sways by .* of a detector cell beside its 2 places"):
+        rest_focal_spot(torch.zeros(geometry.shape), geometry, swaying)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         made, same = rest_focal_spot(torch.ones(geometry.shape), geometry, np.zeros((48, 3)))

@@ -77,7 +77,8 @@ class EdfFrames:
 def _images(file: Path) -> list[_Stored]:
     """All images of a file, one behind the other."""
     content = mapped(file)
-    at, found = 0, []
+    at = 0
+    found: list[_Stored] = []
     while at < len(content) and len(found) < _LARGEST_COUNT:
         head = content[at : at + _LARGEST_HEADER].tobytes()
         if not head.strip(b"\0\r\n "):

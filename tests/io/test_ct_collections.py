@@ -122,7 +122,7 @@ def test_fips_variables_of_their_own(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"distanceSourceOrigin": "far"}, "distanceSourceOrigin: holds .* expected numbers"),
+        ({"distanceSourceOrigin": "far"}, "distanceSourceOrigin: holds no real numbers"),
         ({"distanceSourceOrigin": 600.0}, "makes no FanBeam: source_to_detector"),
         ({"angles": np.arange(11.0)}, r"has shape \(12, 20\) for 11 angles"),
         ({"pixelSizePost": None}, "pixelSizePost: missing"),

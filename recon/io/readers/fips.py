@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from ....kernels.ct.geometry import Geometry
 from ...scan import CTScan
 from ..beam_geometry import make_geometry
-from ..errors import FormatError, format_errors
+from ..errors import FormatError
 from ..hdf5 import find, looks_like, open_hdf5, read_array
-from ..matlab_v5 import is_matlab_v5, require_no_bomb
+from ..matlab_v5 import is_matlab_v5, read_variable, variables
 from ..raw_file import Part, RawFile
 from ..sniffing import start_of
 
@@ -106,28 +106,15 @@ def _sinogram(measurement: Measurement, shape: tuple[int, ...]) -> NDArray[np.fl
 
 def _v5_variable(path: Path) -> str | None:
     """Name of the structure, "" where the values are variables, None if it is another file."""
-    from scipy import io
-
-    require_no_bomb(path)
-    with format_errors(path):
-        listed = {name: kind for name, _, kind in io.whosmat(str(path))}
-    if "sinogram" in listed and "distanceSourceOrigin" in listed:
+    listed = variables(path)
+    if {"sinogram", "distanceSourceOrigin"} <= {known.name for known in listed}:
         return ""
-    for name, kind in listed.items():
-        if kind == "struct" and _fields(_loaded(path, name)) >= {"sinogram", "parameters"}:
-            return str(name)
+    for known in listed:
+        if known.is_structure:
+            items = read_variable(path, known.name)
+            if isinstance(items, list) and items and {"sinogram", "parameters"} <= set(items[0]):
+                return known.name
     return None
-
-
-def _loaded(path: Path, name: str) -> Any:
-    from scipy import io
-
-    with format_errors(path, name):
-        return io.loadmat(str(path), variable_names=[name])[name]
-
-
-def _fields(value: Any) -> set[str]:
-    return set(getattr(getattr(value, "dtype", None), "names", None) or ())
 
 
 def _v5(path: Path) -> Sequence[Measurement]:
@@ -135,25 +122,22 @@ def _v5(path: Path) -> Sequence[Measurement]:
     if name is None:
         raise FormatError(path, "", "holds no sinogram with parameters")
     if not name:
-        wanted = ("sinogram", *_NUMBERS)
-        from scipy import io
-
-        with format_errors(path):
-            found = io.loadmat(str(path), variable_names=list(wanted))
-        return [_numbers({key: found[key] for key in wanted if key in found})]
-    items = np.ravel(_loaded(path, name))
-    if not 0 < len(items) <= _LARGEST_SERIES:
-        raise FormatError(path, name, f"holds {len(items)} measurements")
+        present = {known.name for known in variables(path)}
+        wanted = [key for key in ("sinogram", *_NUMBERS) if key in present]
+        return [_numbers({key: read_variable(path, key) for key in wanted})]
+    items = read_variable(path, name)
+    if not isinstance(items, list) or not 0 < len(items) <= _LARGEST_SERIES:
+        raise FormatError(path, name, "holds no measurements")
     return [_numbers(_parts(item, name)) for item in items]
 
 
-def _parts(item: Any, name: str) -> dict[str, Any]:
-    """Sinogram and parameters of a structure; those of a structure are arrays of one item."""
-    parameters = np.ravel(item["parameters"])
-    if len(parameters) != 1 or not _fields(parameters):
+def _parts(item: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Sinogram and those of the parameters that are used."""
+    parameters = item.get("parameters")
+    if not isinstance(parameters, list) or len(parameters) != 1:
         raise FormatError(None, f"{name}.parameters", "expected one structure")
-    own = {key: parameters[0][key] for key in _fields(parameters) if key in _NUMBERS}
-    return {"sinogram": item["sinogram"], **own}
+    own = {key: value for key, value in parameters[0].items() if key in _NUMBERS}
+    return {"sinogram": item.get("sinogram"), **own}
 
 
 def _numbers(values: Mapping[str, Any]) -> Measurement:
@@ -164,10 +148,11 @@ def _numbers(values: Mapping[str, Any]) -> Measurement:
     FormatError
         Text, cells or structures in their place; angles or sinogram missing.
     """
-    found = {key: np.asarray(value) for key, value in values.items()}
-    for key, value in found.items():
-        if value.dtype.kind not in "iufb" or not value.size:
-            raise FormatError(None, key, f"holds {value.dtype} {value.shape}, expected numbers")
+    found = {}
+    for key, value in values.items():
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "iufb" or not value.size:
+            raise FormatError(None, key, "holds no real numbers")
+        found[key] = value
     for key in ("sinogram", "angles"):
         if key not in found:
             raise FormatError(None, key, "missing")

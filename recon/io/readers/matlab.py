@@ -1,4 +1,4 @@
-"""MATLAB files, version 5 (by SciPy) and 7.3 (HDF5): k-space in a variable, as CMRxRecon's.
+"""MATLAB files, version 5 and 7.3 (HDF5): k-space in a variable, as CMRxRecon's.
 
 MATLAB's first index is the fastest: ``(x, y, coil, slice, time)`` becomes our
 ``(time, slice, coil, y, x)``.
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from ...arrays import as_tensor
 from ...scan import MRScan
 from ..array_file import broadcast_part
-from ..errors import FormatError, format_errors
+from ..errors import FormatError
 from ..hdf5 import dataset, looks_like, number_kind, open_hdf5, read_array
-from ..matlab_v5 import is_matlab_v5, require_no_bomb
+from ..matlab_v5 import is_matlab_v5, read_variable, variables
 from ..raw_file import Part, RawFile, index_of, kept_axes
 from ..sniffing import start_of
 
@@ -196,22 +196,12 @@ def _read_hdf5(path: Path, name: str, index: tuple[int | slice, ...]) -> NDArray
 
 
 def _v5_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    from scipy import io
-
-    require_no_bomb(path)
-    with format_errors(path):
-        listed = io.whosmat(str(path))
-    numeric = ("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",
-               "uint64", "logical")  # fmt: skip
-    return {name: tuple(map(int, shape)) for name, shape, kind in listed if kind in numeric}
+    return {known.name: known.shape for known in variables(path) if known.is_numeric}
 
 
 def _read_v5(path: Path, name: str, index: tuple[int | slice, ...]) -> NDArray[Any]:
-    from scipy import io
-
-    with format_errors(path, name):
-        array = np.asarray(io.loadmat(str(path), variable_names=[name])[name])
-    if array.dtype.kind not in "cfiub":
-        raise FormatError(None, name, f"holds {array.dtype}, expected numbers")
+    array = read_variable(path, name)
+    if not isinstance(array, np.ndarray):
+        raise FormatError(None, name, "holds no numbers")
     reversed_axes = array.transpose()
     return np.asarray(reversed_axes[index]) if index else reversed_axes

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from ..kernels.ct.geometry import ParallelBeam, VolumeGrid
 from ..recon.arrays import as_tensor
 from ..recon.io import FormatError
 from ..recon.io.hdf5 import dataset, open_hdf5
+from ..recon.io.readers.lodopab import GEOMETRY, VOLUME, truth_beside
 from ..recon.metrics.lodopab import MAXIMUM
 from .examples import CTExample
 from .slices import Evidence, SliceDataset, depth_of
@@ -48,11 +48,7 @@ class LoDoPaB(SliceDataset[CTExample]):
     """
 
     name, modality = "LoDoPaB-CT", "CT"
-    # Their array is (x, y) with views at t; read as (y, x) the same rays are views at pi/2 - t.
-    geometry = ParallelBeam(
-        np.pi / 2 - (np.arange(1000) + 0.5) * np.pi / 1000, 513, 260.0 * np.sqrt(2) / 513
-    )
-    volume = VolumeGrid((362, 362), (260.0 / 362, 260.0 / 362))
+    geometry, volume = GEOMETRY, VOLUME
 
     def __init__(self, folder: str | PathLike[str], part: Part = "train") -> None:
         root = require_folder(folder, SOURCES["lodopab"])
@@ -70,7 +66,7 @@ class LoDoPaB(SliceDataset[CTExample]):
                     path, "data", f"has shape {stored.shape}, expected (slice, 1000, 513)"
                 )
             depth = depth_of(stored)
-        truth = _truth(path)
+        truth = truth_beside(path)
         if truth.exists():
             with open_hdf5(truth) as file:
                 images = dataset(file, "data")
@@ -86,7 +82,7 @@ class LoDoPaB(SliceDataset[CTExample]):
 
     def __getitem__(self, index: int) -> CTExample:
         path, number = self.slices[index]
-        target = _read_hdf5(_truth(path), number)
+        target = _read_hdf5(truth_beside(path), number)
         return CTExample(
             sinogram=MAXIMUM * 1e3 * _require(_read_hdf5(path, number), path),
             image=None,
@@ -98,16 +94,12 @@ class LoDoPaB(SliceDataset[CTExample]):
 
     def evidence(self, path: Path) -> Evidence:
         """An image of the file."""
-        return Evidence(None, None, _read_hdf5(_truth(path), 0))
+        return Evidence(None, None, _read_hdf5(truth_beside(path), 0))
 
     def _patient(self, path: Path, number: int) -> str:
         first = int(path.stem.rsplit("_", 1)[1]) * _SLICES
         place = first + number
         return self._patients[place] if place < len(self._patients) else f"{path.name}:{number}"
-
-
-def _truth(path: Path) -> Path:
-    return path.with_name(path.name.replace("observation_", "ground_truth_"))
 
 
 def _patients(path: Path) -> list[str]:

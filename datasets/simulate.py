@@ -252,7 +252,8 @@ def reference_image(scan: MRScan | CTScan) -> Image:
     if not isinstance(phantom, Tensor):
         subsamples = 8 if grid.ndim == 2 else 4
         phantom = torch.from_numpy(phantom.image(grid, subsamples=subsamples)).float()
-    affine = supine_affine(grid.shape, grid.spacing, grid.center)
+    frame = scan.affine if isinstance(scan, CTScan) else None
+    affine = supine_affine(grid.shape, grid.spacing, grid.center, frame)
     return Image(phantom, grid.spacing, affine, {"method": "phantom", "modality": modality})
 
 

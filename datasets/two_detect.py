@@ -11,10 +11,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..kernels.ct.geometry import FanBeam, VolumeGrid
 from ..recon.ct import line_integrals
 from ..recon.io import FormatError
 from ..recon.io.errors import format_errors
+from ..recon.io.readers.two_detect import (
+    PARTS,
+    PIXEL,
+    SHAPE,
+    VOLUME,
+    fan_beam,
+    is_shifted,
+    number_of,
+    readings,
+)
 from .examples import CTExample
 from .slices import Evidence, SliceDataset
 from .sources import SOURCES, advice, require_folder
@@ -55,10 +64,7 @@ class TwoDeteCT(SliceDataset[CTExample]):
     """
 
     name, modality = "2DeteCT", "CT"
-    _COLUMN, _SOURCE, _DETECTOR = 2 * 0.0748, 431.019989, 529.000488  # mm
-    _PIXEL = 956 * _COLUMN * _SOURCE / _DETECTOR / 1024  # mm
-    # The references are the middle of 2048 x 2048 pixels, one pixel off the centre.
-    volume = VolumeGrid((1024, 1024), (_PIXEL, _PIXEL), (-_PIXEL, -_PIXEL))
+    volume = VOLUME
 
     def __init__(
         self,
@@ -75,10 +81,7 @@ class TwoDeteCT(SliceDataset[CTExample]):
         root = require_folder(folder, source)
         self.references = require_folder(root if references is None else references, source)
         self.mode, self.views = mode, views
-        angles = np.pi - np.arange(3600)[::views] * np.pi / 1800
-        self.geometry = FanBeam(
-            angles, 956, self._COLUMN, self._SOURCE, self._DETECTOR, detector="flat"
-        )
+        self.geometry = fan_beam(views)
         wanted = None if slices is None else {f"slice{n:05d}" for n in slices}
         files = [
             path
@@ -94,26 +97,18 @@ class TwoDeteCT(SliceDataset[CTExample]):
 
         with format_errors(path), TiffFile(path) as file:
             shape = file.series[0].shape
-        if shape != (3601, 1912):
-            raise FormatError(path, "", f"has shape {shape}, expected (3601, 1912)")
-        for name in ("dark.tif", "flat1.tif", "flat2.tif"):
+        if shape != SHAPE:
+            raise FormatError(path, "", f"has shape {shape}, expected {SHAPE}")
+        for name in PARTS[1:]:
             if not path.with_name(name).exists():
                 raise FormatError(path, "", f"lacks {name} beside it")
         return 1
 
     def __getitem__(self, index: int) -> CTExample:
         path, _ = self.slices[index]
-        counts = _binned(_tiff(path))[:-1]  # the last view repeats the first
-        flats = [_binned(_tiff(path.with_name(name))) for name in ("flat1.tif", "flat2.tif")]
-        dark = _binned(_tiff(path.with_name("dark.tif")))
-        sinogram = line_integrals(
-            torch.from_numpy(counts[:: self.views]),
-            torch.from_numpy(np.mean([flat.reshape(-1, 956)[0] for flat in flats], axis=0)),
-            torch.from_numpy(dark.reshape(-1, 956)[0]),
-            detector_ndim=1,
-        )
-        number = int(path.parts[-3].removeprefix("slice"))
-        if 1 <= number <= 2830 or 5521 <= number <= 5870:
+        counts, blank, dark = map(torch.from_numpy, readings(path.parent, self.views))
+        sinogram = line_integrals(counts, blank, dark, detector_ndim=1)
+        if is_shifted(number_of(path.parent) or 0):
             sinogram = torch.cat([sinogram[:, 1:], sinogram[:, -1:]], dim=1)
         target = self._reference(path)
         return CTExample(
@@ -138,7 +133,7 @@ class TwoDeteCT(SliceDataset[CTExample]):
         file = self.references / path.parts[-3] / "mode2" / "reconstruction.tif"
         if not file.exists():
             return None
-        return torch.from_numpy(_tiff(file) / np.float32(self._PIXEL))
+        return torch.from_numpy(_tiff(file) / np.float32(PIXEL))
 
 
 def _tiff(path: Path) -> NDArray[np.float32]:
@@ -146,8 +141,3 @@ def _tiff(path: Path) -> NDArray[np.float32]:
 
     with format_errors(path):
         return np.asarray(imread(path), dtype=np.float32)
-
-
-def _binned(columns: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sum neighbours of the last axis in pairs."""
-    return columns[..., ::2] + columns[..., 1::2]

@@ -112,12 +112,15 @@ def centred_affine(shape: tuple[int, ...], spacing: tuple[float, ...]) -> NDArra
 
 
 def supine_affine(
-    shape: tuple[int, ...], spacing: tuple[float, ...], center: tuple[float, ...] = ()
+    shape: tuple[int, ...],
+    spacing: tuple[float, ...],
+    center: tuple[float, ...] = (),
+    frame: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Affine (RAS+) of an axial grid ``([z,] y, x)`` as a radiologist views it.
 
     The patient lies supine, head first: x grows to the left, y to the back, z to the head, which
-    is DICOM's frame (LPS). Simulated MR and all CT stand so: the CT frame is the patient's.
+    is DICOM's frame (LPS). Simulated MR and all CT stand so, unless the file says otherwise.
 
     Parameters
     ----------
@@ -126,7 +129,9 @@ def supine_affine(
     center
         Position in mm of the middle of the grid in that frame, the last axes of (z, y, x).
         Default: the origin.
+    frame
+        ``(4, 4)`` from mm of the grid's frame (x, y, z) to the patient's, for other positions.
     """
     affine = centred_affine(shape, spacing)
     affine[: len(center), 3] += center[::-1]
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    return (np.diag([-1.0, -1.0, 1.0, 1.0]) if frame is None else frame) @ affine

@@ -301,6 +301,12 @@ class CTScan(_Scan):
         Grid to reconstruct on. Default: one that covers the field of view.
     slice_spacing
         Distance between the slices of a stack in mm.
+    photons
+        Photons that a ray would bring without object, where the scanner says it: broadcasts to
+        the sinogram, such as ``(view, 1, column)``.
+    affine
+        ``(4, 4)`` from the CT frame (x, y, z in mm) to the patient's (RAS+). Default: head first,
+        supine, the isocentre at the origin.
     header
         Anything else the file said.
 
@@ -319,6 +325,8 @@ class CTScan(_Scan):
     dark: Tensor | None = None
     volume: VolumeGrid | None = None
     slice_spacing: float = 1.0
+    photons: Tensor | None = None
+    affine: NDArray[np.float64] | None = None
     header: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -352,6 +360,9 @@ class CTScan(_Scan):
         self._check_shape("sinogram", sinogram)
         require_finite("sinogram", sinogram)
         self._set(sinogram=sinogram)
+        if self.photons is not None:
+            self._set(photons=_checked_photons(as_tensor(self.photons), sinogram))
+        self._set(affine=_checked_affine(self.affine))
         if not self.slice_spacing > 0:
             raise ValueError(f"slice_spacing must be positive mm, got {self.slice_spacing}")
 
@@ -368,10 +379,17 @@ class CTScan(_Scan):
         """Some of the views: ``scan[::4]`` keeps every fourth."""
         rest = [slice(None)] * (len(self.geometry.shape) - 1)
         index: tuple[slice | EllipsisType, ...] = (..., views, *rest)
-        counts = None if self.counts is None else self.counts[index]
-        return dataclasses.replace(
-            self, geometry=self.geometry[views], sinogram=self.sinogram[index], counts=counts
-        )
+        changes: dict[str, Any] = {"sinogram": self.sinogram[index]}
+        if self.counts is not None:
+            changes["counts"] = self.counts[index]
+        if self.photons is not None and self._has_views(self.photons):
+            changes["photons"] = self.photons[index]
+        return dataclasses.replace(self, geometry=self.geometry[views], **changes)
+
+    def _has_views(self, reading: Tensor) -> bool:
+        """Whether a reading that broadcasts to the sinogram differs from view to view."""
+        ndim = len(self.geometry.shape)
+        return reading.ndim >= ndim and reading.shape[-ndim] > 1
 
     def _check_shape(self, name: str, data: Tensor) -> None:
         shape = self.geometry.shape
@@ -422,6 +440,20 @@ def _checked_trajectory(trajectory: ArrayLike | Tensor, kspace: Tensor) -> Tenso
             "[-0.5, 0.5): divide radians per pixel by 2 pi, or 1/FOV units by the matrix size"
         )
     return k
+
+
+def _checked_photons(photons: Tensor, sinogram: Tensor) -> Tensor:
+    shape = tuple(sinogram.shape)
+    try:
+        fits = torch.broadcast_shapes(photons.shape, shape) == shape  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(f"photons {tuple(photons.shape)} do not broadcast to the sinogram {shape}")
+    require_finite("photons", photons)
+    if float(photons.min()) < 0:
+        raise ValueError(f"photons must not be negative, got {float(photons.min()):g}")
+    return photons.to(sinogram.dtype)
 
 
 def _checked_spacing(spacing: tuple[float, ...]) -> tuple[float, ...]:

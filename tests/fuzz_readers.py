@@ -128,7 +128,7 @@ def work(kind: str, first: int, count: int) -> None:
         sound = {file: file.read_bytes() for file in files}
         watch = Watch(folder)
         for _ in range(2):
-            attempt(sr, path)
+            attempt(sr, path, kind)
         base = _peak()
         for number in range(first, first + count):
             rng = random.Random(f"{kind} {number}")
@@ -137,7 +137,7 @@ def work(kind: str, first: int, count: int) -> None:
             print(json.dumps({"number": number}), flush=True)
             watch.seen.clear()
             watch.active, start = True, time.process_time()
-            outcome = attempt(sr, path)
+            outcome = attempt(sr, path, kind)
             watch.active, seconds = False, time.process_time() - start
             size = sum(len(content) for content in sound.values())
             if watch.seen:
@@ -155,10 +155,13 @@ def work(kind: str, first: int, count: int) -> None:
                     extra.unlink()
 
 
-def attempt(sr: Any, path: Path) -> str:
+def attempt(sr: Any, path: Path, kind: str) -> str:
     """Look at a file and read it: what came of it."""
     try:
-        raw = sr.open_raw(path)
+        if kind in raw_files.IMAGES:
+            sr.load_image(path)
+            return "read"
+        raw = sr.open_raw(path, **raw_files.OPTIONS.get(kind, {}))
         str(raw.facts), str(raw.missing)
         raw.read()
     except sr.FormatError as error:
@@ -205,7 +208,7 @@ def main() -> None:
     """Try all kinds and print what came of them; exit with 1 if anything failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=20000, help="mutated files over all kinds")
-    parser.add_argument("--kinds", nargs="*", default=list(raw_files.WRITERS))
+    parser.add_argument("--kinds", nargs="*", default=[*raw_files.WRITERS, *raw_files.IMAGES])
     parser.add_argument("--first", type=int, default=0, help="number of the first file of a kind")
     parser.add_argument("--keep", nargs=2, metavar=("KIND", "NUMBER"), help="write this file here")
     parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)

@@ -456,16 +456,41 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
 MR = [kind for kind in WRITERS if kind not in (*ct_raw_files.WRITERS, "pulseq")]
 
 
+# What some kinds cannot be read without.
+OPTIONS: dict[str, dict[str, Any]] = {"hnd": {"blank": 1e5}}
+
+
+def write_dicom(folder: Path, multiframe: bool = False) -> Path:
+    """Three slices of an image, in a folder of their own."""
+    import spinray as sr
+
+    series = folder / "series"
+    series.mkdir(exist_ok=True)
+    image = sr.Image(np.abs(KSPACE[:1]) * np.ones((3, 1, 1), np.float32), (5.0, 2.0, 1.5))
+    image.save(series / "slice.dcm", multiframe=multiframe)
+    return series
+
+
+def write_dicom_multiframe(folder: Path) -> Path:
+    return write_dicom(folder, multiframe=True)
+
+
+# Images, not raw data: `load_image` reads them.
+IMAGES: dict[str, Callable[[Path], Path]] = {
+    "dicom": write_dicom, "dicom multiframe": write_dicom_multiframe,
+}  # fmt: skip
+
+
 def write(kind: str, folder: Path) -> Path:
     """Make a small sound file; the path to load."""
-    return WRITERS[kind](folder)
+    return {**WRITERS, **IMAGES}[kind](folder)
 
 
 def files_of(path: Path, kind: str) -> list[Path]:
     """The files that `path` consists of."""
     if path.is_dir():
         return sorted(p for p in path.rglob("*") if p.is_file())
-    if kind in ("nxtomo", "ctsimu", "image folder", "nikon"):
+    if kind in ct_raw_files.WRITERS:  # folders of files that belong together
         return sorted(p for p in path.parent.rglob("*") if p.is_file())
     beside = {"bart": [".hdr"], "list data": [".list"], "lab raw": [".lab", ".sin"]}
     return [path, *(path.with_suffix(suffix) for suffix in beside.get(kind, []))]

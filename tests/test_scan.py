@@ -217,3 +217,16 @@ def test_warnings_of_a_changed_scan_name_the_line_that_changed_it() -> None:
     with pytest.warns(UserWarning, match="dead") as caught:
         scan.replace(blank=blank)
     assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_photons_of_a_ct_scan():
+    geometry = sr.FanBeam(np.arange(6) * 0.5, 5, 1.0, 100.0, 200.0)
+    sinogram = np.ones((6, 5), np.float32)
+    scan = sr.CTScan(sinogram, geometry, photons=np.arange(30.0).reshape(6, 5))
+    assert scan[1:3].photons.tolist() == scan.photons[1:3].tolist()
+    assert sr.CTScan(sinogram, geometry, photons=1e4)[::2].photons.item() == 1e4
+    assert sr.CTScan(sinogram, geometry, photons=np.ones((1, 5)))[::2].photons.shape == (1, 5)
+    with pytest.raises(ValueError, match=r"photons \(4, 5\) do not broadcast"):
+        sr.CTScan(sinogram, geometry, photons=np.ones((4, 5)))
+    with pytest.raises(ValueError, match="must not be negative"):
+        sr.CTScan(sinogram, geometry, photons=-1.0)

@@ -11,12 +11,12 @@ from .reading_options import Words, reading_options
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="A raw MR or CT file, or an image.")],
+    source: Annotated[Path, typer.Argument(help="Raw MR or CT data, or an image.")],
     target: Annotated[
         Path,
         typer.Argument(
-            help="Raw: .h5, .mrd (ISMRMRD; Data Exchange for CT), .cfl (BART). Image: .nii.gz, "
-            ".dcm, .h5, .png, .npy."
+            help="Raw: .h5, .mrd (ISMRMRD; Data Exchange for CT), .cfl (BART), .dcm (DICOM-CT-PD). "
+            "Image: .nii.gz, .dcm, .h5, .png, .npy."
         ),
     ],
     anonymize: Annotated[
@@ -24,6 +24,9 @@ def convert(
         typer.Option(
             "--anonymize", help="Leave out names, dates, institutions, devices, free text, UIDs."
         ),
+    ] = False,
+    multiframe: Annotated[
+        bool, typer.Option("--multiframe", help="Images to DICOM: one file of all slices.")
     ] = False,
     read: Words = None,
 ) -> None:
@@ -37,5 +40,6 @@ def convert(
 
     if target.exists() and source.exists() and target.samefile(source):
         raise ValueError(f"{target}: is the source, give another file as target")
-    written = converted(source, target, anonymize=anonymize, **reading_options(read))
+    options = reading_options(read)
+    written = converted(source, target, anonymize=anonymize, multiframe=multiframe, **options)
     typer.echo(f"{written}: {written.stat().st_size / 1e6:.3g} MB", err=True)

@@ -39,7 +39,7 @@ def wfbp(
     Parameters
     ----------
     sinogram
-        Line integrals ``(*batch, view, row, column)``; from a GPU they take the way through the CPU.
+        Line integrals ``(*batch, view, row, column)``; from a GPU they go through the CPU.
     geometry
         `HelicalBeam`, curved or flat, with views at any angles, uneven ones interpolated linearly.
     volume

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..image import Image
 from ..scan import MRScan
+from .dicom_file import some_dicom_file
 from .errors import FormatError
 from .images import load_image
 from .raw_file import RawFile
@@ -22,6 +23,7 @@ def convert(
     target: str | PathLike[str],
     *,
     anonymize: bool = False,
+    multiframe: bool = False,
     **options: Any,
 ) -> Path:
     """Write a raw file or an image in the format of another suffix.
@@ -34,10 +36,12 @@ def convert(
     source
         Anything that `load` or `load_image` reads.
     target
-        Raw data: ``.h5``, ``.mrd`` (ISMRMRD; Data Exchange for CT), ``.cfl`` (BART). Images: as
-        `save`.
+        Raw data: ``.h5``, ``.mrd`` (ISMRMRD; Data Exchange for CT), ``.cfl`` (BART), ``.dcm``
+        (DICOM-CT-PD). Images: as `save`.
     anonymize
         Leave out names, dates, institutions, devices, free text and unique identifiers.
+    multiframe
+        Images to DICOM: one file of all slices.
     options
         As for `load`: slices or repetitions to keep, and what a format leaves open.
 
@@ -52,8 +56,10 @@ def convert(
         As `load`, `load_image` and `save`.
     """
     source, target = Path(source), Path(target)
-    if source.is_file() and not is_scan(source):
-        return _convert_image(source, target, anonymize, options)
+    if _is_image(source):
+        return _convert_image(source, target, anonymize, multiframe, options)
+    if multiframe:
+        raise ValueError(f"{source}: holds raw data; multiframe is for images")
     given, part = split_options(source, options)
     raw = open_raw(source, **given)
     if raw.readouts is not None and target.name.lower().endswith(_ISMRMRD):
@@ -64,6 +70,13 @@ def convert(
 
         scan = anonymous_scan(scan)
     return save(scan, target)
+
+
+def _is_image(source: Path) -> bool:
+    """Whether a file is no scan, or a folder holds a series of DICOM slices."""
+    if source.is_dir():
+        return not is_scan(source) and some_dicom_file(source) is not None
+    return source.is_file() and not is_scan(source)
 
 
 def _convert_readouts(raw: RawFile, target: Path, anonymize: bool, part: dict[str, Any]) -> Path:
@@ -80,7 +93,9 @@ def _convert_readouts(raw: RawFile, target: Path, anonymize: bool, part: dict[st
     return target
 
 
-def _convert_image(source: Path, target: Path, anonymize: bool, options: dict[str, Any]) -> Path:
+def _convert_image(
+    source: Path, target: Path, anonymize: bool, multiframe: bool, options: dict[str, Any]
+) -> Path:
     if options:
         raise TypeError(f"{source}: an image has no {', '.join(options)} to choose")
     try:
@@ -90,7 +105,7 @@ def _convert_image(source: Path, target: Path, anonymize: bool, options: dict[st
             source, "", f"is neither raw data nor an image: {error.message}"
         ) from None
     if anonymize:
-        kept = ("modality", "water", "method")
+        kept = ("modality", "units", "water", "method", "patient_position")
         metadata = {name: image.metadata[name] for name in kept if name in image.metadata}
         image = Image(image.data, image.spacing, image.affine, metadata)
-    return save(image, target)
+    return save(image, target, **({"multiframe": True} if multiframe else {}))

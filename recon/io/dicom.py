@@ -1,18 +1,19 @@
-"""Images as DICOM: classic MR and CT objects, one file a slice."""
+"""Images to DICOM: classic MR and CT objects, one file a slice, or one multi-frame object."""
 
 from __future__ import annotations
 
 import datetime
-import warnings
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 import torch
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence as DicomSequence
+from pydicom.tag import BaseTag
 from pydicom.uid import (
     CTImageStorage,
     ExplicitVRLittleEndian,
@@ -20,11 +21,9 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from ..arrays import as_tensor
 from ..ct.hounsfield import WATER, to_hounsfield
 from ..image import Image
 from .atomic import atomic
-from .errors import FormatError
 from .orientation import LPS_TO_RAS
 
 _PERCENTILES = (0.5, 99.5)
@@ -36,19 +35,25 @@ def write(
     path: Path,
     window: tuple[float, float] | None = None,
     water: float | None = None,
+    multiframe: bool = False,
 ) -> Path:
     """Write the magnitude; a stack goes to ``name_0001.dcm``, ``name_0002.dcm``, ...
+
+    No private attribute is written, and nothing that names the patient.
 
     Parameters
     ----------
     image
-        MR, or CT in attenuation per mm (``metadata["modality"]``), written as Hounsfield units.
+        MR, or CT (``metadata["modality"]``) in attenuation per mm, written as Hounsfield units, or
+        in these already (``metadata["units"]``).
     path
         The file; of a stack, each slice has its number put before the suffix.
     window
         Lowest and highest value shown. Default: percentiles (MR), soft tissue (CT).
     water
         Attenuation of water in 1/mm. Default: ``metadata["water"]``, or 0.0193 (70 keV).
+    multiframe
+        One file of all slices: a Legacy Converted Enhanced MR or CT object (needs highdicom).
 
     Returns
     -------
@@ -63,7 +68,7 @@ def write(
     modality = "CT" if image.metadata.get("modality") == "CT" else "MR"
     values = np.nan_to_num(image.magnitude().astype(np.float64))
     comment = ""
-    if modality == "CT":
+    if modality == "CT" and image.metadata.get("units") != "HU":
         water = float(water or image.metadata.get("water", WATER))
         air = float(image.metadata.get("air", 0.0))
         values = to_hounsfield(torch.from_numpy(values), water, air).numpy()
@@ -77,15 +82,25 @@ def write(
     if "pixel_size" in image.metadata:  # assumed: attenuation a mm is not known
         series.RescaleType = "US"
     total = slices.shape[0] * depth
+
+    def instance(number: int) -> FileDataset:
+        item, z = divmod(number, depth)
+        return _instance(series, stored[item, z], image, number, item, z)
+
+    if multiframe:
+        from .dicom_multiframe import combined
+
+        with atomic(path) as temporary:
+            combined([instance(n) for n in range(total)]).save_as(temporary)
+        return path
     digits = max(4, len(str(total)))
     files = [path] if total == 1 else [
         path.with_name(f"{path.stem}_{n + 1:0{digits}}{path.suffix}") for n in range(total)
     ]  # fmt: skip
     with ExitStack() as together:
         for number, file in enumerate(files):
-            item, z = divmod(number, depth)
-            instance = _instance(series, stored[item, z], image, number, item, z)
-            instance.save_as(together.enter_context(atomic(file)), enforce_file_format=True)
+            temporary = together.enter_context(atomic(file))
+            instance(number).save_as(temporary, enforce_file_format=True)
     return files[0]
 
 
@@ -108,7 +123,9 @@ def _series(image: Image, modality: str, comment: str) -> Dataset:
                  "Laterality"):  # fmt: skip
         setattr(d, name, "")
     d.SeriesNumber = 1
-    d.Manufacturer = "Spinray"
+    d.Manufacturer = d.ManufacturerModelName = "Spinray"
+    d.SoftwareVersions = version("spinray")
+    d.ContributingEquipmentSequence = DicomSequence([_algorithm(image, now)])
     d.SeriesDescription = f"Spinray {known.get('method', '')}".strip()[:64]
     d.DerivationDescription = "; ".join(
         part for part in (f"Reconstructed by {known.get('method', 'Spinray')}", comment) if part
@@ -129,6 +146,32 @@ def _series(image: Image, modality: str, comment: str) -> Dataset:
         if "field_strength_t" in known:
             d.MagneticFieldStrength = _number(known["field_strength_t"])
     return d
+
+
+def _algorithm(image: Image, now: datetime.datetime) -> Dataset:
+    """What made the image: program, version, method and the options that are numbers or words."""
+    purpose = Dataset()
+    purpose.CodeValue, purpose.CodingSchemeDesignator = "109102", "DCM"
+    purpose.CodeMeaning = "Processing Equipment"
+    d = Dataset()
+    d.PurposeOfReferenceCodeSequence = DicomSequence([purpose])
+    d.Manufacturer = d.ManufacturerModelName = "Spinray"
+    d.SoftwareVersions = version("spinray")
+    d.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
+    options = {
+        name: value
+        for name, value in dict(image.metadata.get("options") or {}).items()
+        if isinstance(value, bool | int | float | str) and not _is_path(value)
+    }
+    words = [f"Reconstruction: {image.metadata.get('method', 'unknown')}"]
+    words += [f"{name}={value}" for name, value in options.items()]
+    d.ContributionDescription = ", ".join(words)[:1024]
+    return d
+
+
+def _is_path(value: object) -> bool:
+    """Whether an option may name a file, and people by it."""
+    return isinstance(value, str) and bool(set(value) & set("/\\."))
 
 
 def _number(value: Any) -> float | None:
@@ -163,7 +206,8 @@ def _instance(
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = series.SOPClassUID
     meta.MediaStorageSOPInstanceUID = generate_uid()
-    d = FileDataset("", series, file_meta=meta, preamble=b"\0" * 128)
+    own: dict[BaseTag, Any] = {element.tag: element for element in series}
+    d = FileDataset("", own, file_meta=meta, preamble=b"\0" * 128)
     d.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     d.InstanceNumber = number + 1
     d.AcquisitionNumber = item + 1
@@ -185,31 +229,3 @@ def _instance(
     d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelRepresentation = 16, 16, 15, 0
     d.PixelData = pixels.tobytes()
     return d
-
-
-def read(path: Path) -> Image:
-    """Read one file; CT comes in Hounsfield units (``metadata["units"]``)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        d = pydicom.dcmread(path)
-        try:
-            pixels = d.pixel_array.astype(np.float64)
-        except (AttributeError, NotImplementedError) as error:
-            raise FormatError(path, "PixelData", f"cannot be read: {error}") from error
-    if pixels.ndim != 2:
-        raise FormatError(path, "PixelData", f"has shape {pixels.shape}, expected one grey slice")
-    values = pixels * float(d.get("RescaleSlope", 1)) + float(d.get("RescaleIntercept", 0))
-    spacing = tuple(float(s) for s in d.get("PixelSpacing", (1, 1)))
-    affine = None
-    if "ImageOrientationPatient" in d and "ImagePositionPatient" in d:
-        row, column = np.reshape([float(v) for v in d.ImageOrientationPatient], (2, 3))
-        step = float(d.get("SpacingBetweenSlices", d.get("SliceThickness")) or 1)
-        affine = np.eye(4)
-        columns = (row * spacing[1], column * spacing[0], np.cross(row, column) * step)
-        affine[:3, :3] = LPS_TO_RAS @ np.stack(columns, axis=1)
-        affine[:3, 3] = LPS_TO_RAS @ [float(v) for v in d.ImagePositionPatient]
-    metadata = {"modality": str(d.get("Modality", ""))}
-    if metadata["modality"] == "CT":
-        metadata["units"] = "HU"
-    data = as_tensor(values.astype(np.float32))
-    return Image(data, spacing, affine, metadata)  # type: ignore[arg-type]

@@ -34,10 +34,11 @@ def files_like(folder: Path, pattern: str) -> list[Path]:
         raise FormatError(outside[0], "", "leads out of its folder: refused")
     if not 0 < len(found) <= _LARGEST_COUNT:
         raise FormatError(folder, pattern, f"matches {len(found)} files")
-    return sorted(found, key=_natural)
+    return sorted(found, key=natural_order)
 
 
-def _natural(path: Path) -> list[Any]:
+def natural_order(path: Path) -> list[Any]:
+    """Sorting key of a name by the numbers in it."""
     words = re.split(r"(\d+)", path.name)
     return [(int(word[:18]), "") if word.isdigit() else (-1, word) for word in words]
 

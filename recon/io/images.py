@@ -12,7 +12,9 @@ _FORMATS = "NIfTI, DICOM, NRRD, Spinray HDF5, npy, PNG"
 
 
 def load_image(path: str | PathLike[str]) -> Image:
-    """Read an image: NIfTI, DICOM, NRRD or PNG (one file), HDF5 (of `save`), npy, by its content.
+    """Read an image: NIfTI, DICOM, NRRD, PNG, HDF5 (of `save`) or npy, by its content.
+
+    A folder is read as the volume of the DICOM slices in it.
 
     Raises
     ------
@@ -24,6 +26,11 @@ def load_image(path: str | PathLike[str]) -> Image:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
+    if path.is_dir():
+        from .dicom_slices import read_folder
+
+        with format_errors(path):
+            return read_folder(path)
     if not path.is_file():
         raise FormatError(path, "", f"is no file, expected an image: {_FORMATS}")
     with path.open("rb") as file:
@@ -38,7 +45,7 @@ def load_image(path: str | PathLike[str]) -> Image:
         elif start[:8] == b"\x89PNG\r\n\x1a\n":
             from .png import read
         elif start[128:132] == b"DICM":
-            from .dicom import read
+            from .dicom_slices import read
         elif start[:2] == b"\x1f\x8b" or start[344:348] in (b"n+1\0", b"ni1\0"):
             from .nifti import read
         else:

@@ -20,8 +20,9 @@ ENTRY_POINTS = "spinray.readers"
 # signature.
 _MODULES = (
     "ismrmrd_hdf5", "ismrmrd_stream", "mrd2", "fastmri", "data_exchange", "nxtomo", "ctsimu",
-    "nikon", "image_folder", "twix", "pulseq_seq", "bruker", "philips_list", "philips_lab",
-    "ge_pfile", "matlab", "numpy_files", "zarr_store", "bart",
+    "nikon", "image_folder", "ct_pd", "rtk_geometry", "varian", "zeiss", "lodopab", "two_detect",
+    "fips", "twix", "pulseq_seq", "bruker", "philips_list", "philips_lab", "ge_pfile", "matlab",
+    "numpy_files", "zarr_store", "bart",
 )  # fmt: skip
 _COMPANIONS = (".hdr", ".seq", ".list", ".lab", ".sin")  # lie beside the data of a scan
 

@@ -22,7 +22,8 @@ _WRITERS: dict[type, dict[str, str]] = {
     },
     MRScan: {".h5": "ismrmrd_writer", ".hdf5": "ismrmrd_writer", ".mrd": "ismrmrd_writer",
              ".cfl": "readers.bart"},
-    CTScan: {".h5": "readers.data_exchange", ".hdf5": "readers.data_exchange"},
+    CTScan: {".h5": "readers.data_exchange", ".hdf5": "readers.data_exchange",
+             ".dcm": "ct_pd_writer"},
 }  # fmt: skip
 
 
@@ -31,7 +32,8 @@ def save(thing: Image | MRScan | CTScan, path: str | PathLike[str], **options: A
 
     Images: ``.nii``, ``.nii.gz`` (NIfTI), ``.dcm`` (DICOM, a file for each slice), ``.h5``,
     ``.png`` (a montage of the magnitude), ``.npy`` (the bare array). MR scans: ``.h5``, ``.mrd``
-    (ISMRMRD), ``.cfl`` (BART). CT scans: ``.h5`` (Data Exchange).
+    (ISMRMRD), ``.cfl`` (BART). CT scans: ``.h5`` (Data Exchange), ``.dcm`` (DICOM-CT-PD, a file for
+    each view).
 
     Parameters
     ----------
@@ -41,7 +43,8 @@ def save(thing: Image | MRScan | CTScan, path: str | PathLike[str], **options: A
         Where; an existing file is replaced once the new one is complete.
     options
         ``window`` (low, high) for PNG and DICOM; ``water``, attenuation of water in 1/mm, for the
-        Hounsfield units of a CT image in DICOM.
+        Hounsfield units of a CT image in DICOM; ``multiframe=True`` for one DICOM file of all
+        slices.
 
     Returns
     -------

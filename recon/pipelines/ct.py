@@ -135,7 +135,7 @@ def ct_image(scan: CTScan, data: Tensor, kernel: str | None = None, cutoff: floa
     metadata: dict[str, Any] = {}
     if kernel is not None:
         metadata = {"kernel": kernel, "mtf50_per_mm": round(_mtf50(scan, kernel, cutoff), 4)}
-    return Image(data, spacing, supine_affine(shape, spacing, grid.center), metadata)
+    return Image(data, spacing, supine_affine(shape, spacing, grid.center, scan.affine), metadata)
 
 
 def _mtf50(scan: CTScan, kernel: str, cutoff: float) -> float:

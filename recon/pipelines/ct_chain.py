@@ -108,6 +108,8 @@ def prepared_readings(scan: CTScan, options: ReadingOptions) -> tuple[CTScan, Fi
         scan, found = without_beam_hardening(scan, options.beam_hardening, options.filtration)
         water = found if water is None else water
         done.append("beam hardening")
+    if water is None and isinstance(stated := scan.header.get("water"), float):
+        water = stated  # the scanner's own calibration
     if options.truncation:
         scan = without_truncation(scan, WATER if water is None else water)
         done.append("truncation")
@@ -169,7 +171,8 @@ def without_truncation(scan: CTScan, water: float) -> CTScan:
     """Wider views, reconstructed on the grid that the narrow detector covers."""
     grid = grid_of(scan, "wfbp")
     sinogram, geometry = extrapolate_truncation(scan.sinogram, _circular(scan), water=water)
-    return scan.replace(sinogram=sinogram, geometry=geometry, volume=grid)
+    # nothing is known of the photons of columns that were made up
+    return scan.replace(sinogram=sinogram, geometry=geometry, volume=grid, photons=None)
 
 
 def without_metal(scan: CTScan, threshold: float, water: float) -> tuple[CTScan, Finish]:

@@ -81,7 +81,6 @@ def reconstruct(
     protocol = {k: v for k, v in scan.header.items() if isinstance(v, int | float | str)}
     protocol.pop("xml", None)
     made = {
-        **protocol,
         **({"ndim": scan.ndim} if isinstance(scan, MRScan) else {}),
         "modality": {"mri": "MR", "ct": "CT"}[modality],
         "method": method,
@@ -89,7 +88,7 @@ def reconstruct(
         "options": asdict(parsed),
         "seconds": round(time.perf_counter() - start, 3),
     }
-    return replace(image, metadata={**image.metadata, **made})
+    return replace(image, metadata={**protocol, **image.metadata, **made})
 
 
 def choose(scan: MRScan | CTScan) -> tuple[str, str]:

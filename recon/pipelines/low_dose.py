@@ -27,7 +27,8 @@ def at_lower_dose(
     dose
         Share of the dose in (0, 1].
     photons
-        A ray without object. Default: from eight or more frames of the scan's blank.
+        A ray without object. Default: as the scanner says, or from eight or more frames of the
+        scan's blank.
     electronic_noise
         In photons. Default: from the frames of its dark scan, or none.
     seed
@@ -42,6 +43,8 @@ def at_lower_dose(
     level: float | torch.Tensor
     if photons is not None:
         level, gain = photons, None
+    elif scan.photons is not None:
+        level, gain = scan.photons, None
     elif scan.blank is not None and has_frames(scan.blank, ndim):
         gain = detector_gain(scan.blank, scan.dark, detector_ndim=ndim)
         dark = 0.0 if scan.dark is None else scan.dark.double()
@@ -60,4 +63,6 @@ def at_lower_dose(
             electronic_noise = noise_of(scan.dark, detector_ndim=ndim) / gain
     sinogram = lower_dose(scan.sinogram, level, dose, electronic_noise=electronic_noise, seed=seed)
     mean = dose * float(torch.as_tensor(level).mean())
-    return scan.replace(sinogram=sinogram, header={**scan.header, "photons": mean, "dose": dose})
+    header = {**scan.header, "photons": mean, "dose": dose}
+    left = None if scan.photons is None else dose * scan.photons
+    return scan.replace(sinogram=sinogram, photons=left, header=header)

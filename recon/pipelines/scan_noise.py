@@ -34,7 +34,7 @@ class Photons:
 
 
 def photons_of(scan: CTScan, without_object: float | None = None) -> Photons:
-    """Photons of a scan: as stated, from its readings' frames, or from the noise it shows.
+    """Photons of a scan: as stated, by the scanner, its readings' frames, or the noise it shows.
 
     Parameters
     ----------
@@ -50,6 +50,8 @@ def photons_of(scan: CTScan, without_object: float | None = None) -> Photons:
         if not without_object > 0:
             raise ValueError(f"photons must be above 0 a ray, got {without_object}")
         return _by_integrals(scan, without_object, "as stated")
+    if scan.photons is not None:
+        return _by_integrals(scan, scan.photons, "the scanner's photon statistics")
     ndim = len(scan.geometry.shape) - 1
     if scan.counts is not None and scan.blank is not None and has_frames(scan.blank, ndim):
         try:
@@ -75,6 +77,6 @@ def _by_readings(scan: CTScan, gain: float, ndim: int) -> Photons:
     return Photons(photons, blank, noise, "frames of the blank scan")
 
 
-def _by_integrals(scan: CTScan, without_object: float, source: str) -> Photons:
-    blank = scan.sinogram.new_tensor(without_object)
+def _by_integrals(scan: CTScan, without_object: float | Tensor, source: str) -> Photons:
+    blank = torch.as_tensor(without_object).to(scan.sinogram)
     return Photons(blank * torch.exp(-scan.sinogram), blank, 0.0, source)

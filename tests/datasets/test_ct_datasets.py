@@ -10,6 +10,7 @@ import torch
 
 import spinray as sr
 from spinray.datasets import LoDoPaB, MayoImages, SimulatedCT, TwoDeteCT, collate
+from spinray.recon.io.readers.two_detect import PIXEL
 
 
 def off_centre_disc(volume: sr.VolumeGrid, mu: float = 0.02) -> np.ndarray:
@@ -70,7 +71,7 @@ def test_two_detect_geometry_is_the_authors(tmp_path) -> None:
     """ASTRA, as the authors' script sets it up, projects an image in their orientation."""
     astra = pytest.importorskip("astra", reason="no astra-toolbox")
     tifffile = pytest.importorskip("tifffile")
-    pixel = TwoDeteCT._PIXEL
+    pixel = PIXEL
     small = sr.VolumeGrid((256, 256), (4 * pixel,) * 2)
     disc = np.kron(off_centre_disc(small), np.ones((4, 4))).astype(np.float32)  # 1/mm
     padded = np.zeros((2048, 2048), np.float32)

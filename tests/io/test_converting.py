@@ -80,6 +80,25 @@ def test_scans_go_to_other_formats(tmp_path):
     assert torch.equal(sr.load(copy).counts, sr.load(ct).counts)
 
 
+def test_ct_goes_to_data_exchange_and_back(tmp_path):
+    """DICOM-CT-PD to Data Exchange, bit by bit, and back within the steps of 16 bits."""
+    source = raw_files.write("ct-pd", tmp_path)
+    scan = sr.load(source)
+    there = sr.load(sr.io.convert(source, tmp_path / "helix.h5", anonymize=True))
+    assert torch.equal(there.sinogram, scan.sinogram)
+    assert torch.equal(there.photons, scan.photons)
+    assert there.geometry == scan.geometry
+    assert np.array_equal(there.affine, scan.affine)
+    (tmp_path / "back").mkdir()
+    sr.io.convert(tmp_path / "helix.h5", tmp_path / "back" / "view.dcm")
+    back = sr.load(tmp_path / "back")
+    step = float(scan.sinogram.max() - scan.sinogram.min()) / 65535
+    assert torch.allclose(back.sinogram, scan.sinogram, atol=step)
+    assert back.header["water"] == pytest.approx(scan.header["water"])
+    with pytest.raises(ValueError, match="multiframe is for images"):
+        sr.io.convert(source, tmp_path / "a.h5", multiframe=True)
+
+
 def test_images(tmp_path):
     image = sr.Image(torch.arange(24.0).reshape(2, 3, 4), (3.0, 2.0, 1.0), metadata={"a": 1})
     source = image.save(tmp_path / "a.h5")

@@ -151,6 +151,70 @@ def test_folder_of_tiff_with_a_geometry(tmp_path):
     assert np.allclose(scan.sinogram.numpy(), -np.log(frames[:, ::-1] / 200), atol=1e-6)
 
 
+def edf(frames: np.ndarray, **changes: str) -> bytes:
+    """Images one behind the other, each with its header of 512 bytes."""
+    kind = {"uint16": "UnsignedShort", "float32": "FloatValue"}[frames.dtype.name]
+    out = b""
+    for number, frame in enumerate(frames):
+        said = {"HeaderID": f"EH:{number + 1:06d}:000000:000000", "ByteOrder": "HighByteFirst",
+                "DataType": kind, "Dim_1": str(frame.shape[1]), "Dim_2": str(frame.shape[0]),
+                "Size": str(frame.nbytes), **changes}  # fmt: skip
+        text = "{\n" + "".join(f"{key} = {value} ;\n" for key, value in said.items())
+        big = frame.astype(frame.dtype.newbyteorder(">"))
+        out += text.ljust(510).encode() + b"}\n" + big.tobytes()
+    return out
+
+
+def test_folder_of_edf(tmp_path):
+    path = raw_files.write("image folder", tmp_path)
+    scan = sr.load(path)
+    frames = np.arange(4 * 3 * 5, dtype=np.uint16).reshape(4, 3, 5) + 100
+    for view, frame in enumerate(frames):
+        (tmp_path / f"proj_{9 + view}.edf").write_bytes(edf(frame[None]))
+    (tmp_path / "flat.edf").write_bytes(edf(np.full((2, 3, 5), 200, np.float32)))
+    path.write_text(path.read_text().replace(".tif", ".edf"))
+    again = sr.load(path)
+    assert torch.equal(again.counts, scan.counts)
+    assert torch.equal(again.sinogram, scan.sinogram)
+    (tmp_path / "all.edf").write_bytes(edf(frames))
+    path.write_text(path.read_text().replace("proj_*.edf", "all.edf"))
+    assert torch.equal(sr.load(path).counts, scan.counts)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"Dim_1": "-5"}, "dim_1: is '-5', expected a number of pixels"),
+        ({"Dim_1": "500000"}, "an image of 3000000 bytes is cut off"),
+        ({"DataType": "Colour"}, "DataType: is 'colour'"),
+        ({"Compression": "ByteOffset"}, "Compression: is 'ByteOffset', expected none"),
+    ],
+)
+def test_broken_edf(tmp_path, changes, message):
+    path = raw_files.write("image folder", tmp_path)
+    path.write_text(path.read_text().replace("proj_*.tif", "all.edf"))
+    frames = np.ones((4, 3, 5), np.uint16)
+    (tmp_path / "all.edf").write_bytes(edf(frames, **changes))
+    with pytest.raises(sr.FormatError, match=message):
+        sr.load(path)
+    (tmp_path / "all.edf").write_bytes(edf(frames)[:-1])
+    with pytest.raises(sr.FormatError, match="is cut off after 29"):
+        sr.load(path)
+
+
+@pytest.mark.peer
+def test_edf_as_fabio_writes_it(tmp_path):
+    fabio = pytest.importorskip("fabio")
+    path = raw_files.write("image folder", tmp_path)
+    frames = np.arange(4 * 3 * 5, dtype=np.uint16).reshape(4, 3, 5) + 100
+    image = fabio.edfimage.EdfImage(data=frames[0])
+    for frame in frames[1:]:
+        image.append_frame(data=frame)
+    image.write(str(tmp_path / "all.edf"))
+    path.write_text(path.read_text().replace("proj_*.tif", "all.edf"))
+    assert np.array_equal(sr.load(path).counts, frames[:, ::-1])
+
+
 def test_rows_of_a_parallel_beam_in_a_folder(tmp_path):
     path = raw_files.write("image folder", tmp_path)
     path.write_text(

@@ -164,3 +164,17 @@ def test_angles_may_be_given(tmp_path):
     path = make(tmp_path / "scan", np.linspace(0, 180, VIEWS), "degrees")
     angles = np.linspace(0, 1, VIEWS)
     assert np.array_equal(sr.load(path, angles=angles).geometry.angles, angles)
+
+
+def test_photons_and_the_place_in_the_patient_are_kept(tmp_path):
+    geometry = sr.ConeBeam(np.arange(4) * 0.1, 3, 5, 1.0, 1.0, 100.0, 200.0)
+    affine = np.array([[0.0, -1, 0, 3], [1, 0, 0, 0], [0, 0, 1, -70], [0, 0, 0, 1]])
+    header = {"kvp": 100.0, "water": 0.021, "patient_position": "FFP"}
+    scan = sr.CTScan(
+        np.ones(geometry.shape, np.float32), geometry, affine=affine, header=header,
+        photons=np.arange(20.0).reshape(4, 1, 5),
+    )  # fmt: skip
+    again = sr.load(sr.save(scan, tmp_path / "scan.h5"))
+    assert np.array_equal(again.photons, scan.photons)
+    assert np.array_equal(again.affine, affine)
+    assert header.items() <= again.header.items()

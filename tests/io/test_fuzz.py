@@ -18,13 +18,13 @@ CUT = ("stream", "mrd2", "twix ve", "twix vb", "list data", "lab raw", "ge", "ma
        "matlab 7.3", "bart")  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", raw_files.WRITERS)
+@pytest.mark.parametrize("kind", [*raw_files.WRITERS, *raw_files.IMAGES])
 def test_mutated_files_end_in_a_scan_or_a_format_error(tmp_path, kind):
     path = raw_files.write(kind, tmp_path)
     files = raw_files.files_of(path, kind)
     sound = {file: file.read_bytes() for file in files}
     expected = "refused" if kind == "pulseq" else "read"
-    assert fuzz_readers.attempt(sr, path) == expected
+    assert fuzz_readers.attempt(sr, path, kind) == expected
     outcomes = set()
     for number in range(FILES):
         rng = random.Random(f"test {kind} {number}")
@@ -33,7 +33,7 @@ def test_mutated_files_end_in_a_scan_or_a_format_error(tmp_path, kind):
         start = time.process_time()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            outcome = fuzz_readers.attempt(sr, path)
+            outcome = fuzz_readers.attempt(sr, path, kind)
         assert outcome in ("read", "refused"), (number, outcome)
         assert time.process_time() - start < fuzz_readers.TIME_LIMIT
         outcomes.add(outcome)

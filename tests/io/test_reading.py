@@ -30,7 +30,9 @@ def test_content_counts_not_the_suffix(tmp_path, make_ismrmrd):
 def test_formats():
     assert io.formats() == (
         "ISMRMRD HDF5", "ISMRMRD stream", "MRD 2", "fastMRI HDF5", "Data Exchange HDF5",
-        "NeXus tomography", "CTSimU", "Nikon XTEK", "TIFF projections with YAML", "Siemens twix",
+        "NeXus tomography", "CTSimU", "Nikon XTEK", "TIFF projections with YAML", "DICOM-CT-PD",
+        "RTK geometry", "Varian cone beam", "Zeiss TXRM", "LoDoPaB-CT", "2DeteCT", "FIPS MATLAB",
+        "Siemens twix",
         "Pulseq sequence", "Bruker ParaVision", "Philips list/data", "Philips raw/lab/sin",
         "GE P-file", "MATLAB", "NumPy npy/npz", "Zarr", "BART cfl",
     )  # fmt: skip

@@ -10,6 +10,11 @@ Spinray writes has also a group ``spinray``, which other readers pass over:
     the arguments of the grid, where the scan has one.
 ``spinray/sinogram``
     line integrals, where they are not those of the readings.
+``spinray/photons``
+    photons a ray without object, where the scan says it, shaped as `CTScan` has them.
+
+Its attributes are slice_spacing, stack, affine (from the CT frame to the patient's) and what
+matters of the protocol: patient_position, kvp, water.
 """
 
 from __future__ import annotations
@@ -47,6 +52,7 @@ NAME = "Data Exchange HDF5"
 _LINE_INTEGRALS = "line integrals"
 _ONE_ROW = ("parallel", "fan")
 _AXES = ("theta", "y", "x")
+_PROTOCOL = {"patient_position": str, "kvp": float, "water": float}  # of the header
 
 
 def matches(path: Path) -> bool:
@@ -196,7 +202,14 @@ def _pixel_size(file: h5py.File, axis: str) -> float | None:
 
 def _facts(file: h5py.File) -> dict[str, Any]:
     places = {"title": "exchange/title", "sample": "measurement/sample/name"}
-    return {name: read_text(file, place) for name, place in places.items() if has(file, place)}
+    facts: dict[str, Any] = {
+        name: read_text(file, place) for name, place in places.items() if has(file, place)
+    }
+    if has(file, "spinray"):
+        for name, kind in _PROTOCOL.items():
+            if (value := attribute(file["spinray"], name, None)) is not None:
+                facts[name] = kind(value)
+    return facts
 
 
 def _values(group: h5py.Group) -> dict[str, Any]:
@@ -212,6 +225,10 @@ def _own(file: h5py.File, fields: dict[str, Any]) -> dict[str, Any]:
     """What the format has no place for, kept in the group ``spinray``."""
     group = file["spinray"]
     found: dict[str, Any] = {"slice_spacing": float(attribute(group, "slice_spacing", 1.0))}
+    if (affine := attribute(group, "affine", None)) is not None:
+        found["affine"] = affine
+    if find(file, "spinray/photons") is not None:
+        found["photons"] = read_array(file, "spinray/photons", "f")
     volume = find(file, "spinray/volume")
     if isinstance(volume, h5py.Group):
         values = {name: tuple(np.ravel(value).tolist()) for name, value in _values(volume).items()}
@@ -242,6 +259,13 @@ def write(scan: CTScan, path: Path) -> None:
         file["implements"] = "exchange:spinray"
         exchange, own = file.create_group("exchange"), file.create_group("spinray")
         own.attrs["slice_spacing"], own.attrs["stack"] = scan.slice_spacing, not single
+        for name in _PROTOCOL:
+            if name in scan.header:
+                own.attrs[name] = scan.header[name]
+        if scan.affine is not None:
+            own.attrs["affine"] = scan.affine
+        if scan.photons is not None:
+            own["photons"] = scan.photons.detach().cpu().numpy()
         _write_group(own, "geometry", fields_of(scan.geometry)).attrs["kind"] = kind_of(
             scan.geometry
         )

@@ -1,4 +1,4 @@
-"""Folders of TIFF projections with a geometry in YAML.
+"""Folders of TIFF or EDF projections with a geometry in YAML.
 
 A file such as ``scan.yaml`` beside the images::
 
@@ -9,7 +9,7 @@ A file such as ``scan.yaml`` beside the images::
       source_to_detector: 1000.0
       column_spacing: 0.2
       row_spacing: 0.2
-    projections: proj_*.tif           # a view each in order of the numbers, or all in one
+    projections: proj_*.tif           # or .edf; a view each by the numbers, or all in one
     blank: flat_*.tif                 # or a number
     dark: dark_*.tif                  # may be left out
     first_row: top                    # or bottom
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from ....kernels.ct.geometry import Geometry
 from ...scan import CTScan
 from ..beam_geometry import make_geometry
+from ..edf import EdfFrames, is_edf
 from ..errors import FormatError
 from ..frames import TiffFrames, files_like
 from ..raw_file import Part, RawFile
@@ -50,7 +51,7 @@ def matches(path: Path) -> bool:
 def open_file(path: Path) -> RawFile:
     """Look at the geometry and the first projection."""
     said = _yaml(path)
-    projections = TiffFrames(files_like(path.parent, str(said["projections"])))
+    projections = _frames(path.parent, str(said["projections"]))
     count, rows, columns = projections.shape
     on_top = said.get("first_row", "top") == "top"
     geometry = _geometry(said["geometry"], count, rows, columns)
@@ -64,7 +65,7 @@ def open_file(path: Path) -> RawFile:
         for name in ("blank", "dark"):
             value = said.get(name)
             if isinstance(value, str):
-                fields[name] = TiffFrames(files_like(path.parent, value)).read(chosen)
+                fields[name] = _frames(path.parent, value).read(chosen)
             elif value is not None:
                 fields[name] = np.float32(value)
         for name, frames in fields.items():
@@ -81,6 +82,11 @@ def open_file(path: Path) -> RawFile:
         take=take,
         missing=missing,
     )
+
+
+def _frames(folder: Path, pattern: str) -> TiffFrames | EdfFrames:
+    files = files_like(folder, pattern)
+    return EdfFrames(files) if is_edf(files[0]) else TiffFrames(files)
 
 
 def _yaml(path: Path) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""MATLAB files, version 5 (by SciPy) and 7.3 (HDF5): k-space in a variable, as CMRxRecon's.
+"""MATLAB files, version 5 and 7.3 (HDF5): k-space in a variable, as CMRxRecon's.
 
 MATLAB's first index is the fastest: ``(x, y, coil, slice, time)`` becomes our
 ``(time, slice, coil, y, x)``.
@@ -6,8 +6,6 @@ MATLAB's first index is the fastest: ``(x, y, coil, slice, time)`` becomes our
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,13 +17,13 @@ from numpy.typing import NDArray
 from ...arrays import as_tensor
 from ...scan import MRScan
 from ..array_file import broadcast_part
-from ..errors import FormatError, format_errors
+from ..errors import FormatError
 from ..hdf5 import dataset, looks_like, number_kind, open_hdf5, read_array
+from ..matlab_v5 import is_matlab_v5, read_variable, variables
 from ..raw_file import Part, RawFile, index_of, kept_axes
 from ..sniffing import start_of
 
 NAME = "MATLAB"
-_V5 = b"MATLAB 5.0 MAT-file"
 _NAMES = ("kspace", "kdata", "ksp", "data", "rawdata", "raw", "k")  # tried before all others
 _MASKS = ("mask", "us_mask", "sampling_mask")
 _AXES = {"x", "y", "z", "coil", "slice", "time", "repetition", "contrast", "phase", "set",
@@ -37,16 +35,13 @@ _DEFAULT_AXES = {
     4: ("x", "y", "coil", "slice"),
     5: ("x", "y", "coil", "slice", "time"),
 }
-_LARGEST_SHARE = 64  # uncompressed bytes for each byte of the file beyond which it is a bomb
-_ALWAYS_ALLOWED = 1 << 24
 
 
 def matches(path: Path) -> bool:
     """Whether a file is MATLAB's: version 5 by its text, 7.3 by HDF5 after MATLAB's text."""
-    start = start_of(path, 128)
-    if start.startswith(_V5) and start[126:128] in (b"IM", b"MI"):
+    if is_matlab_v5(path):
         return True
-    return start.startswith(b"MATLAB 7.3") and looks_like(path, lambda file: True)
+    return start_of(path, 128).startswith(b"MATLAB 7.3") and looks_like(path, lambda file: True)
 
 
 def open_file(
@@ -72,7 +67,7 @@ def open_file(
     spacing
         Voxel size in mm, ``([z,] y, x)``.
     """
-    is_hdf5 = not start_of(path, 128).startswith(_V5)
+    is_hdf5 = not is_matlab_v5(path)
     shapes = _hdf5_shapes(path) if is_hdf5 else _v5_shapes(path)
     name = _chosen(shapes, variable)
     shape = shapes[name]
@@ -201,63 +196,12 @@ def _read_hdf5(path: Path, name: str, index: tuple[int | slice, ...]) -> NDArray
 
 
 def _v5_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    from scipy import io
-
-    _require_no_bomb(path)
-    with format_errors(path):
-        listed = io.whosmat(str(path))
-    numeric = ("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",
-               "uint64", "logical")  # fmt: skip
-    return {name: tuple(map(int, shape)) for name, shape, kind in listed if kind in numeric}
+    return {known.name: known.shape for known in variables(path) if known.is_numeric}
 
 
 def _read_v5(path: Path, name: str, index: tuple[int | slice, ...]) -> NDArray[Any]:
-    from scipy import io
-
-    with format_errors(path, name):
-        array = np.asarray(io.loadmat(str(path), variable_names=[name])[name])
-    if array.dtype.kind not in "cfiub":
-        raise FormatError(None, name, f"holds {array.dtype}, expected numbers")
+    array = read_variable(path, name)
+    if not isinstance(array, np.ndarray):
+        raise FormatError(None, name, "holds no numbers")
     reversed_axes = array.transpose()
     return np.asarray(reversed_axes[index]) if index else reversed_axes
-
-
-def _require_no_bomb(path: Path) -> None:
-    """Look through a version 5 file's elements: their sizes must be what the file can hold.
-
-    Raises
-    ------
-    FormatError
-        Elements beyond the end, compressed ones that swell more than 64 times.
-    """
-    size = path.stat().st_size
-    room = max(_LARGEST_SHARE * size, _ALWAYS_ALLOWED)
-    with path.open("rb") as file:
-        start = file.read(128)
-        order = "<" if start[126:128] == b"IM" else ">"
-        at = 128
-        while at + 8 <= size:
-            file.seek(at)
-            kind, length = struct.unpack(f"{order}II", file.read(8))
-            if kind >> 16:  # a small element: type and length share four bytes
-                length = 0
-            if at + 8 + length > size:
-                raise FormatError(None, f"byte {at}", f"an element of {length} bytes is cut off")
-            if kind == 15:
-                room -= _swelled(file.read(length), room, at)
-            at += 8 + length
-        if at != size:
-            raise FormatError(None, f"byte {at}", "ends within an element")
-
-
-def _swelled(data: bytes, room: int, at: int) -> int:
-    """Bytes of a compressed element, of which no more are made at a time than a megabyte."""
-    stream, total = zlib.decompressobj(), 0
-    while data and not stream.eof:
-        total += len(stream.decompress(data, 1 << 20))
-        data = stream.unconsumed_tail
-        if total > room:
-            raise FormatError(None, f"byte {at}", "a compressed element swells beyond measure")
-    if not stream.eof:
-        raise FormatError(None, f"byte {at}", "a compressed element is cut off")
-    return total

@@ -14,6 +14,7 @@ import spinray  # noqa: F401  # before torch: see GOMP_SPINCOUNT there
 
 # isort: split
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -94,7 +95,8 @@ class Transform:
         return self.prepared(way, (partial(plan.forward, self.x), partial(plan.adjoint, self.y)))
 
     def peer(self, name: str, way: str) -> Prepared:
-        return self.prepared(way, NUFFTS[name](self.k, self.x, self.y, self.tolerance))
+        prepared = self.prepared(way, NUFFTS[name](self.k, self.x, self.y, self.tolerance))
+        return replace(prepared, process=name != "torchkbnufft")  # its memory torch counts
 
 
 def transforms(name: str, k: np.ndarray, shape, coils: int, tolerance: float) -> Iterator[Task]:
@@ -150,7 +152,7 @@ class ConjugateGradients:
         maps = cupy.from_dlpack(self.maps)
         coordinates = cupy.asarray((self.k * 256).astype(np.float32))
         normal, x = sigpy.mri.linop.Sense(maps, coord=coordinates).N, cupy.from_dlpack(self.x)
-        return self.prepared(lambda: torch.from_dlpack(normal(x)))
+        return replace(self.prepared(lambda: torch.from_dlpack(normal(x))), process=True)
 
 
 class Projections:
@@ -195,19 +197,18 @@ class Projections:
 
         forward = peer.forward(self.volume)
         if way == "forward":
-            return Prepared(lambda: turned(forward()), self.measured, gpu=True)
+            return Prepared(lambda: turned(forward()), self.measured, gpu=True, process=True)
         projected = turned(forward()).clone()
         call = peer.back(turned(self.views()))
-        return Prepared(call, partial(self.mismatch, projected), gpu=True)
+        return Prepared(call, partial(self.mismatch, projected), gpu=True, process=True)
 
     def our_fdk(self) -> Prepared:
         call = partial(ct.fdk, self.views(), self.geometry, self.grid)
         return Prepared(call, self._of_volume, gpu=True)
 
     def astra_fdk(self) -> Prepared:
-        return Prepared(
-            Astra(self.geometry, self.grid).fdk(self.views()), self._of_volume, gpu=True
-        )
+        call = Astra(self.geometry, self.grid).fdk(self.views())
+        return Prepared(call, None, gpu=True, process=True)  # its values are in a scale of its own
 
     def _of_volume(self, out: Tensor) -> float:
         return float((out - self.volume).norm() / self.volume.norm())

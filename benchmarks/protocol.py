@@ -184,9 +184,10 @@ def seconds_of(
 def with_peak_memory(prepared: Prepared) -> tuple[Any, int | None]:
     """What a call returns, and its peak of memory in bytes over what was held before.
 
-    None where the system does not count it: outside Linux, and in other processes.
+    None where nobody counts it: outside Linux, in other processes and by other allocators than
+    torch's on a card.
     """
-    if prepared.gpu:
+    if prepared.gpu and not prepared.process:
         torch.cuda.reset_peak_memory_stats()
         held = torch.cuda.memory_allocated()
         out = prepared.call()

@@ -96,6 +96,54 @@ def ct() -> str:
     return "\n".join(f"| {job} | {ours} | {theirs} |" for job, ours, theirs in rows)
 
 
+def gpu() -> str:
+    """Markdown rows of times on a card in milliseconds, and errors where they tell tools apart."""
+    rows = [row for row in results("gpu")["rows"] if row["status"] == "ok"]
+
+    def cell(job: str, tool: str, *ways: str, errors: bool = True, **facts: float) -> str:
+        names = [f"{job} {way}".strip() for way in ways]
+        found = [
+            next(r for r in rows if (r["job"], r["tool"]) == (name, tool)
+                 and facts.items() <= r["facts"].items())
+            for name in names
+        ]  # fmt: skip
+        times = " / ".join(
+            f"{1e3 * row['seconds']:.{0 if row['seconds'] > 0.01 else 1}f}" for row in found
+        )
+        if not errors:
+            return times
+        return f"{times}, {max(row['error'] for row in found):.0e}".replace("e-0", "e-")
+
+    lines = []
+    for job, coils, name in (
+        ("2D 256", 1, "NUFFT 256^2, 402 spokes x 512, 1 coil"),
+        ("2D 256", 8, "the same, 8 coils"),
+        ("2D 256", 32, "the same, 32 coils"),
+        ("3D 128", 8, "NUFFT 128^3, 1e6 samples, 8 coils"),
+    ):
+        ours, kb, sigpy = (
+            cell(job, tool, "forward", "adjoint", coils=coils, tolerance=1e-3)
+            for tool in ("spinray", "torchkbnufft", "sigpy")
+        )
+        lines.append(f"| {name} | {ours} | torchkbnufft {kb}; SigPy {sigpy} |")
+    ours, kb, sigpy = (
+        cell("SENSE normal operator", tool, "")
+        for tool in ("spinray", "torchkbnufft Toeplitz", "sigpy")
+    )
+    lines.append(
+        f"| normal operator of SENSE, 64 spokes, 32 coils | {ours} "
+        f"| torchkbnufft {kb}; SigPy {sigpy} |"
+    )
+    for job, ways, name in (
+        ("parallel stack", ("forward", "back"), "32 slices of 512 x 512, 720 parallel views x 736"),
+        ("cone", ("forward", "back"), "cone, 256^3, 360 views of 384 x 384"),
+        ("fdk", ("",), "FDK of the same"),
+    ):
+        ours, astra = (cell(job, tool, *ways, errors=False) for tool in ("spinray", "astra"))
+        lines.append(f"| {name} | {ours} | ASTRA {astra} |")
+    return "\n".join(lines)
+
+
 def _rows(name: str) -> dict[tuple[str, str], dict[str, Any]]:
     """Rows by job and tool."""
     return {(row["job"], row["tool"]): row for row in results(name)["rows"]}
@@ -171,7 +219,7 @@ def ratios() -> str:
     )
 
 
-TABLES = (mri, nufft, ct)
+TABLES = (mri, nufft, ct, gpu)
 SENTENCES = (grasp, reading, server, networks, ratios)
 
 if __name__ == "__main__":

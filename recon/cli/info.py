@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import platform
 from pathlib import Path
@@ -122,10 +123,9 @@ def system_facts() -> dict[str, Any]:
     else:
         built = torch.version.cuda
         facts["gpu"] = "none found" + ("" if built else ", and this torch is a CPU build")
-    facts["gpu status"] = (
-        "the NUFFT, CT projection and back projection have CUDA kernels, which compile and agree "
-        "with Numba when run on the CPU; no card has run them yet, no GPU figure is claimed"
-    )
+    kernels = "CUDA kernels run on CUDA tensors (--device cuda)"
+    missing = "CUDA kernels need CuPy: pip install 'spinray[cuda]', or [cuda13] for CUDA 13"
+    facts["gpu kernels"] = kernels if importlib.util.find_spec("cupy") else missing
     return facts
 
 

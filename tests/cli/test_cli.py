@@ -96,7 +96,7 @@ def test_info_keeps_what_it_found_and_leaves_out_the_xml(files: Path) -> None:
 def test_info_system_is_honest_about_the_gpu() -> None:
     facts = json.loads(spinray("info", "--system", "--json").stdout)
     assert facts["spinray"] == sr.__version__
-    assert "no GPU figure is claimed" in facts["gpu status"]
+    assert "CUDA kernels" in facts["gpu kernels"]
 
 
 def test_recon_writes_an_image_and_says_how(files: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 # then the next of these is taken.
 _ATTEMPTS, _SEED_STEP = 4, 7919
 _HALVINGS, _TRIALS, _TOLERANCE = 40, 30, 0.1  # of the search for the density; as sigpy's
-_ALIKE = 0.15  # of the acceleration: how far seeds differ at one density, at most
+_STEPS = 6  # from the density of another seed
 
 
 def full(shape: Sequence[int]) -> Tensor:
@@ -118,23 +118,22 @@ def poisson(
 def poisson_like(
     shape: tuple[int, int], acceleration: float, *, calibration: int = 24, seed: int = 0
 ) -> Tensor:
-    """As `poisson`, at the density that gives the acceleration for seed 0, without a search.
-
-    Other seeds meet the acceleration to some per cent: for training, which draws many masks.
-    """
-    found = _density(shape, acceleration, calibration)
-    if found is None:
-        return poisson(shape, acceleration, calibration=calibration, seed=seed)
-    disc = _disc(shape, found, calibration, seed)
-    if abs(disc.sum() * acceleration / disc.size - 1) > _ALIKE:  # the calibration square alone
-        return poisson(shape, acceleration, calibration=calibration, seed=seed)
-    return torch.from_numpy(disc)
+    """As `poisson`, found from the density of seed 0 in a step or two: for training, many masks."""
+    slope = _density(shape, acceleration, calibration)
+    for _ in range(_STEPS if slope else 0):
+        disc = _disc(shape, slope, calibration, seed)
+        found = disc.size / disc.sum()
+        if abs(found - acceleration) < _TOLERANCE:
+            return torch.from_numpy(disc)
+        slope *= acceleration / found
+    return poisson(shape, acceleration, calibration=calibration, seed=seed)
 
 
 @functools.lru_cache(maxsize=256)
-def _density(plane: tuple[int, int], acceleration: float, calibration: int) -> float | None:
+def _density(plane: tuple[int, int], acceleration: float, calibration: int) -> float:
+    """Slope for seed 0; zero where there is none."""
     found = _search(plane, acceleration, calibration, 0)
-    return None if found is None else found[0]
+    return 0.0 if found is None else found[0]
 
 
 def _search(

@@ -20,7 +20,7 @@ from .extras import extra_library
 log = logging.getLogger("spinray")
 
 RETRIES = 3
-_CONNECT = 20.0  # s to reach a scheduler
+_CONNECT = 10.0  # s to reach a scheduler
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,9 @@ class Work:
     retries: int
 
     @contextmanager
-    def begun(self, label: str, total: int) -> Iterator[tuple[Crew, Callable[[], None]]]:
+    def begun(
+        self, label: str, total: int | None = None
+    ) -> Iterator[tuple[Crew, Callable[[], None]]]:
         """The workers, and what counts the pieces that are done; the dashboard is told."""
         from ..cluster import crew
         from ..pipelines.progress import counter

@@ -13,9 +13,9 @@ from typing import Any
 
 from ...kernels.ct.geometry import ParallelBeam, VolumeGrid
 from ..image import Image
-from ..io import open_raw, save
+from ..io import save
 from ..io.raw_file import RawFile
-from ..io.reading import options_of, split_options
+from ..io.reading import open_part, options_of
 from ..scan import CTScan, MRScan
 from .ct import centred, covers_every_ray
 from .ct_chain import grid_of
@@ -86,7 +86,7 @@ def run(job: FileJob) -> Made:
     return finished(job, reconstructed(job, adjusted(job, raw.read(**part))))
 
 
-def opened(job: FileJob) -> tuple[RawFile, dict[str, Any]]:
+def opened(job: FileJob) -> tuple[RawFile, dict[str, int | slice]]:
     """The file, of which headers are read, and the items of it that the job chooses."""
     source, read = job.source, dict(job.read)
     known = options_of(source)
@@ -95,14 +95,7 @@ def opened(job: FileJob) -> tuple[RawFile, dict[str, Any]]:
         raise ValueError(f"{source}: {' and '.join(foreign)} cannot be given for this kind of file")
     if job.matrix is not None and "image_shape" in known:
         read["image_shape"] = job.matrix
-    given, part = split_options(source, read)
-    raw = open_raw(source, **given)
-    if unknown := sorted(set(part) - set(raw.axes)):
-        raise TypeError(
-            f"{source}: unknown option {', '.join(unknown)}; the file has "
-            f"{', '.join([*known, *raw.axes]) or 'none'}"
-        )
-    return raw, part
+    return open_part(source, **read)
 
 
 def adjusted(job: FileJob, scan: MRScan | CTScan) -> MRScan | CTScan:

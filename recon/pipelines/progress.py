@@ -18,7 +18,7 @@ def tracker(show: bool | None = None) -> Track:
 
 
 @contextmanager
-def counter(show: bool | None, label: str, total: int) -> Iterator[Callable[[], None]]:
+def counter(show: bool | None, label: str, total: int | None) -> Iterator[Callable[[], None]]:
     """Count pieces of work by calls of what is yielded, in a bar as `tracker` draws it."""
     if not _visible(show):
         yield lambda: None
@@ -47,7 +47,7 @@ def _bars(label: str, total: int) -> Iterator[Callback]:
 
 
 @contextmanager
-def _bar(label: str, total: int) -> Iterator[Callable[[str], None]]:
+def _bar(label: str, total: int | None) -> Iterator[Callable[[str], None]]:
     """A bar that a call moves by one, with a text beside it."""
     from rich.console import Console
     from rich.progress import (

@@ -1,6 +1,6 @@
 """Clients of others: Gadgetron's (C++), and the one of the Python example server.
 
-`gadgetron_ismrmrd_client` is looked for on the PATH, the other's folder in `SPINRAY_MRD_CLIENT`
+`gadgetron_ismrmrd_client` is looked for on the PATH, the other's folder in `SPINRAY_PYTHON_MRD`
 (a clone of python-ismrmrd-server). Their images are those of `spinray recon`.
 """
 
@@ -48,9 +48,9 @@ def with_gadgetrons(source: Path, target: Path, port: int, method: str) -> None:
 
 
 def with_pythons(source: Path, target: Path, port: int, method: str) -> None:
-    folder = os.environ.get("SPINRAY_MRD_CLIENT")
+    folder = os.environ.get("SPINRAY_PYTHON_MRD")
     if not folder:
-        pytest.skip("SPINRAY_MRD_CLIENT names no clone of python-ismrmrd-server")
+        pytest.skip("SPINRAY_PYTHON_MRD names no clone of python-ismrmrd-server")
     words = [str(source), "-p", str(port), "-a", "127.0.0.1", "-o", str(target), "-c", method]
     done = subprocess.run(
         [sys.executable, "client.py", *words, "-G", "images"],

@@ -102,9 +102,7 @@ class MoDL(Network):
             x = self._consistent(scaled, data, prior, strength)
         return x * scale
 
-    def _consistent(
-        self, A: LinearOperator, data: Tensor, prior: Tensor, weight: Tensor
-    ) -> Tensor:
+    def _consistent(self, A: LinearOperator, data: Tensor, prior: Tensor, weight: Tensor) -> Tensor:
         # all iterations, without a look at the residual, for which a GPU would have to wait
         return data_consistency(A, data, prior, weight, iterations=self.iterations, tolerance=0.0)
 

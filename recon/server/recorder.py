@@ -71,11 +71,10 @@ class Recorder:
 
     def finish(self) -> Path:
         """Close; the file in its last form: HDF5, or the stream if there is no room for that."""
-        if not self.full:
-            try:
-                self._append([CLOSE_MESSAGE])
-            except OSError as error:
-                log.warning("%s: %s", self.path, error.strerror)
+        try:
+            self._append([CLOSE_MESSAGE])  # for which there is mostly room where half a readout was
+        except OSError as error:
+            log.warning("%s: %s", self.path, error.strerror)
         os.close(self._file)
         if self.full:  # HDF5 may crash where it cannot write; the next server converts it
             return self.path
@@ -92,6 +91,7 @@ class Recorder:
         except OSError:
             self.full = True
             os.ftruncate(self._file, self._size)
+            os.lseek(self._file, self._size, os.SEEK_SET)
             raise
         self._size += wanted
 

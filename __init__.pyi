@@ -34,8 +34,10 @@ from .recon.operators import Sampling as Sampling
 from .recon.operators import Sense as Sense
 from .recon.operators import Wavelet as Wavelet
 from .recon.operators import XRayTransform as XRayTransform
+from .recon.pipelines import FilesError as FilesError
 from .recon.pipelines import methods as methods
 from .recon.pipelines import reconstruct as reconstruct
+from .recon.pipelines import reconstruct_many as reconstruct_many
 from .recon.scan import CTScan as CTScan
 from .recon.scan import MRScan as MRScan
 from .recon.server import Stream as Stream

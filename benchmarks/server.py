@@ -9,7 +9,8 @@ that all work is left for the end.
 
 *ingest*: readouts of 256 samples x 32 coils (noise scans: nothing is reconstructed) until the
 server has taken them all, and the loop that Python's example servers have:
-`ismrmrd.Acquisition.deserialize_from` on a socket, which keeps none. The same bytes from the same sender.
+`ismrmrd.Acquisition.deserialize_from` on a socket, which forgets each or keeps all in a list. The same
+bytes from the same sender.
 """
 
 from __future__ import annotations
@@ -152,8 +153,8 @@ class Readouts:
         call = partial(self._to_spinray, port, opening)
         return Prepared(call, None, process=True, seconds=float, close=opened.close)
 
-    def loop(self) -> Prepared:
-        return Prepared(self._to_loop, None, process=True, seconds=float)
+    def loop(self, mode: str) -> Prepared:
+        return Prepared(partial(self._to_loop, mode), None, process=True, seconds=float)
 
     def _sent(self, connection: socket.socket) -> None:
         for _ in range(self.count // BLOCK):
@@ -172,10 +173,9 @@ class Readouts:
             raise RuntimeError(f"the server answered {answer[-200:]!r}")
         return seconds
 
-    def _to_loop(self) -> float:
-        with subprocess.Popen(
-            [sys.executable, "-c", _LOOP, str(self.count)], stdout=subprocess.PIPE, text=True
-        ) as process:
+    def _to_loop(self, mode: str) -> float:
+        command = [sys.executable, "-c", _LOOP, str(self.count), mode]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             port = int(process.stdout.readline())
             with socket.create_connection(("127.0.0.1", port)) as connection:
@@ -190,9 +190,12 @@ import socket, sys, ismrmrd
 with socket.create_server(("127.0.0.1", 0)) as listener:
     print(listener.getsockname()[1], flush=True)
     with listener.accept()[0] as connection, connection.makefile("rb") as stream:
+        kept = []
         for _ in range(int(sys.argv[1])):
             stream.read(2)
-            ismrmrd.Acquisition.deserialize_from(stream.read)
+            readout = ismrmrd.Acquisition.deserialize_from(stream.read)
+            if sys.argv[2] == "keep":
+                kept.append(readout)
         print("done", flush=True)
 """
 
@@ -207,7 +210,11 @@ def tasks(quick: bool = False) -> Iterator[Task]:
                    "share of images lost", facts)  # fmt: skip
     count = 1000 if quick else 6000
     readouts = Readouts(count, 256, 32)
-    tools = {OURS: lambda: readouts.ours(), "ismrmrd-python loop": lambda: readouts.loop()}
+    tools = {
+        OURS: lambda: readouts.ours(),
+        "ismrmrd-python loop": lambda: readouts.loop("forget"),
+        "ismrmrd-python loop, readouts kept": lambda: readouts.loop("keep"),
+    }
     facts = {"samples": 256, "coils": 32}
     yield Task("server", "ingest, a readout", tools, "", facts, per=count)
 

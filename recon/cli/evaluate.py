@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
+
+from ..cluster import RETRIES
+from .workers import Retries, Scheduler, Work
 
 if TYPE_CHECKING:
     from ...datasets import LineMask, PoissonMask
@@ -63,6 +67,8 @@ def evaluate(
     against: Annotated[
         Path | None, typer.Option(help="CSV of another evaluation: paired tests.")
     ] = None,
+    scheduler: Scheduler = None,
+    retries: Retries = RETRIES,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Figures of reconstructions by fastMRI's protocol, a table and a CSV.
@@ -79,17 +85,20 @@ def evaluate(
     rules = cast(Literal["fastmri", "lodopab"] | None, protocol)
     if output is not None:
         require_writable(output)
-    show = None if as_json or not sys.stderr.isatty() else _echo_volume
+    folders = [folder.absolute() for folder in folders]  # as other machines find them
+    show = not as_json and sys.stderr.isatty()
+    work = Work(scheduler, retries)
     if method is None:
         if len(folders) != 2 or mask is not None or option:
             raise ValueError(
                 "evaluate takes RECONSTRUCTIONS and TARGETS, or --method NAME with --mask and "
                 f"--option and TARGETS alone; got {len(folders)} folders"
             )
-        result = evaluate_folder(
-            folders[0], folders[1], protocol=rules or "fastmri", challenge=challenge,
-            acquisition=acquisition, on_volume=show,
-        )  # fmt: skip
+        with work.begun("volumes") as (workers, step):
+            result = evaluate_folder(
+                *folders, protocol=rules or "fastmri", challenge=challenge,
+                acquisition=acquisition, on_volume=_counted(step, show), workers=workers,
+            )  # fmt: skip
     else:
         if len(folders) != 1:
             raise ValueError(f"--method takes TARGETS alone, got {len(folders)} folders")
@@ -97,13 +106,11 @@ def evaluate(
             "challenge": challenge, "acquisitions": None if acquisition is None else [acquisition],
             "part": part,
         })  # fmt: skip
-        result = evaluate_method(
-            data,
-            method,
-            options=_options(option or []),
-            protocol=rules,
-            on_volume=show,
-        )
+        with work.begun("volumes", len(data.volumes)) as (workers, step):
+            result = evaluate_method(
+                data, method, options=_options(option or []), protocol=rules,
+                on_volume=_counted(step, show), workers=workers,
+            )  # fmt: skip
     if output is not None:
         result.write_csv(output)
     tests = {} if against is None else result.against(against)
@@ -164,9 +171,16 @@ def _options(words: list[str]) -> dict[str, str]:
     return {name.replace("-", "_"): value for name, _, value in pairs}
 
 
-def _echo_volume(row: VolumeFigures) -> None:
-    shown = ", ".join(f"{name} {row.figures[name]:.4g}" for name in ("psnr", "ssim"))
-    typer.echo(f"{row.volume}: {shown}", err=True)
+def _counted(step: Callable[[], None], show: bool) -> Callable[[VolumeFigures], None]:
+    """What is done with each volume's figures."""
+
+    def told(row: VolumeFigures) -> None:
+        step()
+        if show:
+            shown = ", ".join(f"{name} {row.figures[name]:.4g}" for name in ("psnr", "ssim"))
+            typer.echo(f"{row.volume}: {shown}", err=True)
+
+    return told
 
 
 def _print(result: Evaluation) -> None:

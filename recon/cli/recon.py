@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..cluster import RETRIES
 from .messages import one_line
 from .reading_options import Words, reading_options
+from .workers import Retries, Scheduler, Work
 
 if TYPE_CHECKING:
-    from ..image import Image
-    from ..scan import CTScan, MRScan
+    from ..pipelines.files import FileJob, Made
 
 
 def recon(
@@ -64,11 +65,20 @@ def recon(
     stream: Annotated[
         bool, typer.Option("--stream", help="MRD 2 from standard input to standard output.")
     ] = False,
+    scheduler: Scheduler = None,
+    slabs: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Cut each file into so many slabs of slices, each a task of its own."
+        ),
+    ] = 1,
+    retries: Retries = RETRIES,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Reconstruct raw files to images.
+    """Reconstruct raw files to images, here or on a cluster.
 
-    Options of the method are given by name: [bold]spinray methods NAME[/bold] lists them.
+    Options of the method are given by name: [bold]spinray methods NAME[/bold] lists them. Of
+    several files, those that fail are listed and the others made; the exit code is then 1.
 
     Example: [bold]spinray recon meas.h5 -o meas.nii.gz --method l1-wavelet --iterations 60[/bold]
     """
@@ -78,45 +88,67 @@ def recon(
         return
     if not inputs:
         raise ValueError("recon needs a raw FILE")
-    shape = _matrix(matrix)
     given: dict[str, Any] = {"trajectory": trajectory, "encoding": encoding}
     reading = {name: value for name, value in given.items() if value is not None}
-    more = reading_options(read)
     outputs = _outputs(inputs, output)
 
     from ..io import check_writable
-    from ..pipelines.dispatch import reconstruct
-    from ..scan import CTScan
+    from ..pipelines.files import FileJob
 
     _spare_inputs([*inputs, trajectory] if trajectory else inputs, outputs)
-    target_device = _device(device)
     for path in outputs:
         check_writable(path)
-    done, failed = [], False
-    for source, target in zip(inputs, outputs, strict=True):
-        try:
-            scan = _placed(source, _loaded(source, reading, more, shape), center, pixel_size)
-            if shape is not None and isinstance(scan, CTScan):
-                scan = _on_matrix(scan, shape, method)
-            image = reconstruct(scan.to(target_device), method=method, **options)
-            written = _saved(image, target)
-        except (ValueError, TypeError, OSError) as error:
-            if len(inputs) == 1:
-                raise
-            failed = True
-            typer.echo(f"spinray: {source}: {one_line(error)}", err=True)
-            continue
-        made = image.metadata
-        done.append({"input": str(source), "output": str(written), **made})
-        if not as_json:
-            typer.echo(
-                f"{written}: {made['method']} ({made['reason']}), {made['seconds']:.1f} s", err=True
+    whole = FileJob(
+        Path(), method, options, read={**reading, **reading_options(read)},
+        matrix=_matrix(matrix), center=None if center is None else _column(center),
+        pixel_size=pixel_size, device=device if scheduler else _device(device),
+        progress=False if scheduler else None,
+    )  # fmt: skip
+    jobs = [
+        dataclasses.replace(whole, source=source.absolute(), target=target.absolute())
+        for source, target in zip(inputs, outputs, strict=True)
+    ]
+    names = [str(source) for source in inputs]
+    _run(jobs, names, Work(scheduler, retries), slabs, as_json)
+
+
+def _run(jobs: list[FileJob], names: list[str], work: Work, slabs: int, as_json: bool) -> None:
+    """Do the jobs and say what became of each, by the file's name as it was given."""
+    from ..pipelines.many import run_all
+
+    done, failed = [], 0
+    with work.begun("files", len(jobs)) as (workers, step):
+        for name, outcome in zip(names, run_all(jobs, workers, slabs, step), strict=True):
+            if outcome.error is not None:
+                if len(jobs) == 1:
+                    raise outcome.error
+                failed += 1
+                done.append({"input": name, "error": one_line(outcome.error)})
+                typer.echo(f"spinray: {name}: {one_line(outcome.error)}", err=True)
+                continue
+            done.append(
+                {"input": name, "output": str(outcome.value.path), **outcome.value.metadata}
             )
+            _tell(name, outcome.value, as_json)
     if as_json:
-        json.dump(done if len(inputs) > 1 else done[0], sys.stdout, indent=2, default=str)
+        json.dump(done if len(jobs) > 1 else done[0], sys.stdout, indent=2, default=str)
         typer.echo()
     if failed:
-        raise typer.Exit(2)
+        typer.echo(f"spinray: {failed} of {len(jobs)} files failed", err=True)
+        raise typer.Exit(1)
+
+
+def _tell(name: str, made: Made, as_json: bool) -> None:
+    from ..pipelines.files import FOUND
+
+    facts = made.metadata
+    axis = str(facts.get("rotation_axis", ""))
+    if axis.endswith(FOUND):
+        where = axis.removesuffix(FOUND)
+        typer.echo(f"{name}: axis of rotation found at {where} (--center sets it)", err=True)
+    if not as_json:
+        how = f"{facts['method']} ({facts['reason']}), {facts['seconds']:.1f} s"
+        typer.echo(f"{made.path}: {how}", err=True)
 
 
 def _split_options(words: list[str]) -> tuple[list[Path], dict[str, Any]]:
@@ -151,90 +183,9 @@ def _stream(inputs: list[Path], method: str, options: dict[str, Any]) -> None:
     typer.echo(f"{count} images", err=True)
 
 
-def _loaded(
-    source: Path, reading: dict[str, Any], more: dict[str, Any], shape: tuple[int, ...] | None
-) -> MRScan | CTScan:
-    """The scan; options that its format does not have go by their names on the command line."""
-    from ..io import load
-    from ..io.reading import options_of
-    from ..scan import MRScan
-
-    known = options_of(source)
-    if foreign := [f"--{name}" for name in reading if name not in known]:
-        raise ValueError(f"{source}: {' and '.join(foreign)} cannot be given for this kind of file")
-    if shape is not None and "image_shape" in known:
-        return load(source, **reading, **more, image_shape=shape)
-    scan = load(source, **reading, **more)
-    if shape is not None and isinstance(scan, MRScan):
-        raise ValueError(f"{source}: --matrix cannot be given, the file says the image's matrix")
-    return scan
-
-
-def _on_matrix(scan: CTScan, shape: tuple[int, ...], method: str) -> CTScan:
-    """A CT scan with a grid of `shape` over all that the method would reconstruct."""
-    from ...kernels.ct.geometry import VolumeGrid
-    from ..pipelines.ct_chain import grid_of
-    from ..pipelines.dispatch import choose
-
-    whole = grid_of(scan, choose(scan)[0] if method == "auto" else method)
-    if len(shape) > whole.ndim:
-        raise ValueError(
-            f"--matrix of slices must be like 256x256, got {'x'.join(map(str, shape))}"
-        )
-    shape = (*whole.shape[: whole.ndim - len(shape)], *shape)
-    spacing = tuple(size / n for size, n in zip(whole.extent, shape, strict=True))
-    return scan.replace(volume=VolumeGrid(shape, spacing, whole.center))
-
-
-def _placed(
-    source: Path, scan: MRScan | CTScan, center: str | None, pixel_size: float | None
-) -> MRScan | CTScan:
-    """The scan with the pixel size given, and the axis of rotation given or found."""
-    from ...kernels.ct.geometry import ParallelBeam
-    from ..pipelines.ct import centred, covers_every_ray
-    from ..scan import CTScan
-
-    if not isinstance(scan, CTScan):
-        if center is not None or pixel_size is not None:
-            raise ValueError(f"{source}: --center and --pixel-size are for CT, this is an MR scan")
-        return scan
-    geometry = scan.geometry
-    if pixel_size is not None:
-        if not isinstance(geometry, ParallelBeam) or not 0 < pixel_size < 1e3:
-            raise ValueError(
-                f"{source}: --pixel-size is for parallel beams and in mm, got {pixel_size:g} for "
-                f"{geometry}"
-            )
-        header = {k: v for k, v in scan.header.items() if k != "pixel_size"}
-        geometry = dataclasses.replace(geometry, column_spacing=pixel_size)
-        scan = scan.replace(geometry=geometry, slice_spacing=pixel_size, header=header)
-    if center is not None:
-        if center == "vo":
-            return centred(scan, method="vo")
-        return centred(scan, _column(center))
-    assumed = "not in the file" in str(scan.header.get("rotation_axis"))
-    if assumed and isinstance(geometry, ParallelBeam) and covers_every_ray(geometry):
-        scan = centred(scan)
-        axis = scan.header["rotation_axis"]
-        typer.echo(f"{source}: axis of rotation found at {axis} (--center sets it)", err=True)
-    return scan
-
-
-def _saved(image: Image, target: Path) -> Path:
-    """Write an image; a failure names the file."""
-    from ..io import save
-
-    try:
-        return save(image, target)
-    except OSError as error:
-        if error.filename or not error.errno:
-            raise
-        raise OSError(error.errno, error.strerror, str(target)) from error
-
-
-def _column(text: str) -> float | None:
-    if text == "auto":
-        return None
+def _column(text: str) -> float | str:
+    if text in ("auto", "vo"):
+        return text
     try:
         return float(text)
     except ValueError:
@@ -266,15 +217,13 @@ def _matrix(text: str | None) -> tuple[int, ...] | None:
 
 
 def _outputs(inputs: list[Path], output: Path | None) -> list[Path]:
+    from ..pipelines.many import targets_in
+
     if output is not None and len(inputs) == 1 and not output.is_dir():
         return [output]
     if output is not None and not output.is_dir():
         raise ValueError(f"{output}: several files need an existing folder as --output")
-    folder = output or Path()
-    targets = [folder / f"{path.name.split('.')[0]}.nii.gz" for path in inputs]
-    if len(set(targets)) < len(targets):
-        raise ValueError("several of the files have the same name: reconstruct them one by one")
-    return targets
+    return targets_in(output or Path(), inputs)
 
 
 def _spare_inputs(inputs: list[Path], outputs: list[Path]) -> None:

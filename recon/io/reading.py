@@ -63,6 +63,12 @@ def load(path: str | PathLike[str], **options: Any) -> MRScan | CTScan:
     TypeError
         An option or axis that the file does not have.
     """
+    raw, part = open_part(path, **options)
+    return raw.read(**part)
+
+
+def open_part(path: str | PathLike[str], **options: Any) -> tuple[RawFile, dict[str, int | slice]]:
+    """The file by `open_raw`, and which items of it the options of `load` choose; raises as it."""
     path, reader = _found(path)
     known = _options(reader)
     given, part = _split(options, known)
@@ -72,7 +78,7 @@ def load(path: str | PathLike[str], **options: Any) -> MRScan | CTScan:
             f"{path}: unknown option {', '.join(unknown)} for {reader.NAME}; it has "
             f"{', '.join([*known, *raw.axes]) or 'none'}"
         )
-    return raw.read(**part)
+    return raw, part
 
 
 def open_raw(path: str | PathLike[str], **options: Any) -> RawFile:

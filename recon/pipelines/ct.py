@@ -40,7 +40,7 @@ class FbpOptions(ReadingOptions):
     cutoff: float = option(1.0, _CUTOFF)
 
 
-@method("fbp", "ct")
+@method("fbp", "ct", unit="volume")
 def fbp(scan: CTScan, options: FbpOptions, track: Track) -> Image:
     """Filtered back projection of parallel and fan beams."""
     data = filtered_backprojection(
@@ -57,7 +57,7 @@ class FdkOptions(ReadingOptions):
     cutoff: float = option(1.0, _CUTOFF)
 
 
-@method("fdk", "ct")
+@method("fdk", "ct", unit="voxel")
 def fdk(scan: CTScan, options: FdkOptions, track: Track) -> Image:
     """Feldkamp, Davis and Kress: filtered back projection of circular cone beams."""
     data = feldkamp(
@@ -74,7 +74,7 @@ class WfbpOptions(ReadingOptions):
     cutoff: float = option(1.0, _CUTOFF)
 
 
-@method("wfbp", "ct")
+@method("wfbp", "ct", unit="voxel")
 def wfbp(scan: CTScan, options: WfbpOptions, track: Track) -> Image:
     """Weighted filtered back projection of helical scans, rebinned to parallel views."""
     scan = scan.replace(volume=grid_of(scan, "wfbp"))

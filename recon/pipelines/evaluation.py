@@ -7,6 +7,7 @@ target's width, the volume's maximum is the peak.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import groupby
 from os import PathLike
 from pathlib import Path
@@ -21,6 +22,8 @@ from ...datasets.fastmri import TARGETS, FastMRI
 from ...datasets.image_folders import image_files, read_volume
 from ...datasets.reports import subject_keys, volume_findings
 from ...datasets.sources import require_folder
+from ...kernels.warn import warn
+from ..cluster import Crew, Outcome, Pending, crew
 from ..io import FormatError
 from ..io.errors import format_errors
 from ..io.hdf5 import attribute, find, open_hdf5, read_array
@@ -45,6 +48,7 @@ def evaluate_folder(
     challenge: str | None = None,
     acquisition: str | None = None,
     on_volume: OnVolume | None = None,
+    workers: Crew | None = None,
 ) -> Evaluation:
     """Evaluate a folder of reconstructions against a folder of targets.
 
@@ -63,6 +67,8 @@ def evaluate_folder(
         Only fastMRI volumes with this one.
     on_volume
         Called with each volume's figures.
+    workers
+        Who does it, a volume at a time: of `spinray.recon.cluster.crew`. Default: this process.
 
     Raises
     ------
@@ -77,21 +83,13 @@ def evaluate_folder(
         raise ValueError(f"{targets}: empty, expected fastMRI volumes or images")
     if not given:
         raise ValueError(f"{predictions}: empty, expected reconstructions named as the targets")
-    result = Evaluation()
-    for path in wanted:
-        try:
-            target, contrast = _read_target(path, challenge)
-            if acquisition is not None and contrast != acquisition:
-                continue
-            if _stem(path) not in given:
-                raise FormatError(path, "", f"no reconstruction of this name in {predictions}")
-            image = _read_reconstruction(given[_stem(path)])
-            findings = _target_findings(path, target, protocol)
-            figures = figures_of(target, image, protocol)
-        except (ValueError, TypeError, OSError) as error:
-            result.skipped.append((path.name, _without(str(path), error)))
-            continue
-        _add(result, path.name, contrast, len(target), figures, findings, on_volume)
+    with crew() if workers is None else nullcontext(workers) as team:
+        pending = [
+            (path, team.submit(_compared, path, given.get(_stem(path)), str(predictions), protocol,
+                               challenge, acquisition))
+            for path in wanted
+        ]  # fmt: skip
+        result = _collected(pending, on_volume)
     if not result.volumes:
         first = f": {result.skipped[0][0]}: {result.skipped[0][1]}" if result.skipped else ""
         chosen = "" if acquisition is None else f" with acquisition {acquisition}"
@@ -106,6 +104,7 @@ def evaluate_method(
     options: Mapping[str, Any] | None = None,
     protocol: Protocol | None = None,
     on_volume: OnVolume | None = None,
+    workers: Crew | None = None,
 ) -> Evaluation:
     """Reconstruct every volume of a dataset by a method and evaluate it.
 
@@ -117,8 +116,8 @@ def evaluate_method(
         As for `reconstruct`.
     protocol
         Default: "fastmri" for MR, "lodopab" for CT.
-    on_volume
-        Called with each volume's figures.
+    on_volume, workers
+        As for `evaluate_folder`.
 
     Raises
     ------
@@ -126,31 +125,92 @@ def evaluate_method(
         No volume could be evaluated: names the first reason.
     """
     chosen = protocol or ("lodopab" if dataset.modality == "CT" else "fastmri")
-    result = Evaluation(skipped=[(path.name, reason) for path, reason in dataset.skipped])
-    trained = training_facts(method, dict(options or {}), dataset.modality).get("subjects", ())
-    for path, members in groupby(enumerate(dataset.slices), key=lambda entry: entry[1][0]):
-        numbers = [index for index, _ in members]
-        try:
-            examples = [dataset[number] for number in numbers]
-            if any(example.target is None for example in examples):
-                raise FormatError(path, "", "has no target: test data cannot be evaluated")
-            contrast = getattr(examples[0], "acquisition", "")
-            image = _reconstructed(dataset, examples, method, dict(options or {}))
-            figures = figures_of(torch.stack([e.target for e in examples]), image, chosen)
-            findings = volume_findings(dataset, path)
-            findings += [
-                Finding("same subject", path.name, "the network was trained on this subject")
-                for key in subject_keys(dataset, [path])
-                if key in trained
-            ]
-        except (ValueError, TypeError, OSError) as error:
-            result.skipped.append((path.name, _without(str(path), error)))
-            continue
-        _add(result, path.name, contrast, len(numbers), figures, findings, on_volume)
+    known = dict(options or {})
+    trained = training_facts(method, known, dataset.modality).get("subjects", ())
+    grouped = groupby(enumerate(dataset.slices), key=lambda entry: entry[1][0])
+    with crew() if workers is None else nullcontext(workers) as team:
+        # A piece of its own, so that it is sent once, and again to who takes a dead worker's place.
+        shared = team.submit(_itself, dataset)
+        pending = [
+            (path, team.submit(_evaluated, shared, path, [index for index, _ in members], method,
+                               known, chosen, trained))
+            for path, members in grouped
+        ]  # fmt: skip
+        result = _collected(pending, on_volume)
+    result.skipped[:0] = [(path.name, reason) for path, reason in dataset.skipped]
     if not result.volumes:
         name, reason = result.skipped[0]
         raise ValueError(f"{dataset.name}: no volume could be evaluated: {name}: {reason}")
     return result
+
+
+Row = tuple[VolumeFigures, list[Finding]]
+
+
+def _collected(pending: Sequence[tuple[Path, Pending]], on_volume: OnVolume | None) -> Evaluation:
+    """The figures of all volumes, in order."""
+    result = Evaluation()
+    for path, piece in pending:
+        outcome = piece.result()
+        for text in outcome.warned:
+            warn(f"{path}: {text}")
+        if outcome.error is not None:
+            result.skipped.append((path.name, _without(str(path), outcome.error)))
+        elif outcome.value is not None:
+            row, findings = outcome.value
+            result.volumes.append(row)
+            result.findings.extend(findings)
+            if on_volume is not None:
+                on_volume(row)
+    return result
+
+
+def _compared(
+    path: Path, image_path: Path | None, predictions: str, protocol: Protocol,
+    challenge: str | None, acquisition: str | None,
+) -> Row | None:  # fmt: skip
+    """A target and its reconstruction; None where another acquisition is wanted."""
+    target, contrast = _read_target(path, challenge)
+    if acquisition is not None and contrast != acquisition:
+        return None
+    if image_path is None:
+        raise FormatError(path, "", f"no reconstruction of this name in {predictions}")
+    image = _read_reconstruction(image_path)
+    findings = _target_findings(path, target, protocol)
+    return _row(path, contrast, len(target), figures_of(target, image, protocol), findings)
+
+
+def _evaluated(
+    shared: Outcome, path: Path, numbers: Sequence[int], method: str, options: dict[str, Any],
+    protocol: Protocol, trained: Sequence[str],
+) -> Row:  # fmt: skip
+    """A volume of a data set, reconstructed."""
+    dataset = shared.value
+    examples = [dataset[number] for number in numbers]
+    if any(example.target is None for example in examples):
+        raise FormatError(path, "", "has no target: test data cannot be evaluated")
+    contrast = getattr(examples[0], "acquisition", "")
+    image = _reconstructed(dataset, examples, method, options)
+    figures = figures_of(torch.stack([e.target for e in examples]), image, protocol)
+    findings = volume_findings(dataset, path)
+    findings += [
+        Finding("same subject", path.name, "the network was trained on this subject")
+        for key in subject_keys(dataset, [path])
+        if key in trained
+    ]
+    return _row(path, contrast, len(numbers), figures, findings)
+
+
+def _row(
+    path: Path, contrast: str, slices: int, figures: Mapping[str, float],
+    findings: list[Finding],
+) -> Row:  # fmt: skip
+    crimes = [finding.crime for finding in findings]
+    return VolumeFigures(path.name, contrast, slices, figures, crimes), findings
+
+
+def _itself(thing: Any) -> Any:
+    return thing
 
 
 def figures_of(target: Tensor, image: Tensor, protocol: Protocol) -> dict[str, float]:
@@ -162,23 +222,6 @@ def figures_of(target: Tensor, image: Tensor, protocol: Protocol) -> dict[str, f
         **volume_metrics(target, image),
         **{f"{name}_object": value for name, value in inside.items()},
     }
-
-
-def _add(
-    result: Evaluation,
-    name: str,
-    contrast: str,
-    slices: int,
-    figures: Mapping[str, float],
-    findings: Sequence[Finding],
-    on_volume: OnVolume | None,
-) -> None:
-    crimes = [finding.crime for finding in findings]
-    row = VolumeFigures(name, contrast, slices, figures, crimes)
-    result.volumes.append(row)
-    result.findings.extend(findings)
-    if on_volume is not None:
-        on_volume(row)
 
 
 def _reconstructed(

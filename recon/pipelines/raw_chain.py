@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from ..mri import (
     whiten,
 )
 from ..scan import MRScan
-from .registry import option
+from .registry import Method, option
 
 log = logging.getLogger("spinray")
 
@@ -39,6 +40,16 @@ class RawOptions:
     delays: bool = option(
         False, "2D radial: find gradient delays where spokes cross, and move the spokes"
     )
+
+
+def unit_of(recipe: Method, given: Mapping[str, Any]) -> str:
+    """What a method reconstructs on its own (`Method.unit`) with these options.
+
+    Virtual coils and gradient delays are found in the whole scan.
+    """
+    parsed = recipe.parse(dict(given))
+    whole = isinstance(parsed, RawOptions) and (parsed.coils is not None or parsed.delays)
+    return "scan" if whole else recipe.unit
 
 
 def prepared(scan: MRScan, options: RawOptions) -> MRScan:

@@ -85,8 +85,9 @@ class Method:
     """A registered reconstruction method.
 
     `run(scan, options, track)` returns an `Image`; `options` is the dataclass of its options.
-    `unit` is what it reconstructs independently of the rest of the scan: each "volume", each
-    "series" (all but the slices), or only the "scan". `takes_maps` says whether it uses coil maps
+    `unit` is what it reconstructs independently of the rest of the scan: each "voxel" (of all
+    data), each "volume" (a slice, where the scan is a stack), each "series" (all but the slices),
+    or only the "scan". `takes_maps` says whether it uses coil maps
     that the centre of k-space decides: they can be made before a scan is complete.
     """
 

@@ -18,7 +18,7 @@ from ..io.acquisitions import BATCH_AXES, ON_GRID, Acquisitions, assemble, traje
 from ..io.multiband import multiband_shifts
 from ..pipelines.dispatch import choose, reconstruct
 from ..pipelines.mr_encoding import KnownMaps, coil_maps
-from ..pipelines.raw_chain import RawOptions, prepared, whitened
+from ..pipelines.raw_chain import prepared, unit_of, whitened
 from ..pipelines.registry import find_for
 from ..scan import MRScan
 from .items import items
@@ -222,10 +222,4 @@ def _map_options(method: str, options: dict[str, Any], layout: xsd.encodingType,
 
 def _unit(method: str, options: dict[str, Any]) -> str:
     """What is reconstructed on its own; options may look at the whole scan."""
-    if method == "auto":
-        return "volume"
-    recipe = find_for("mri", method)
-    parsed = recipe.parse(options)
-    if isinstance(parsed, RawOptions) and (parsed.coils is not None or parsed.delays):
-        return "scan"
-    return recipe.unit
+    return "volume" if method == "auto" else unit_of(find_for("mri", method), options)

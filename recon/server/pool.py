@@ -82,6 +82,8 @@ class Worker:
                         self._process.kill()
                 message = self._channel.recv()
                 if "done" in message:
+                    if message["leaves"]:  # the next session must not be given to it
+                        self.end()
                     return dict(message["done"])
                 report(message)
         except (EOFError, OSError):

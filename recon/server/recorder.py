@@ -70,13 +70,14 @@ class Recorder:
             self._append([struct.pack("<H", number), content])
 
     def finish(self) -> Path:
-        """Close; the file in its last form: HDF5, or the stream if it cannot be converted."""
-        if not self.full:
-            try:
-                self._append([CLOSE_MESSAGE])
-            except OSError as error:
-                log.warning("%s: %s", self.path, error.strerror)
+        """Close; the file in its last form: HDF5, or the stream if there is no room for that."""
+        try:
+            self._append([CLOSE_MESSAGE])  # for which there is mostly room where half a readout was
+        except OSError as error:
+            log.warning("%s: %s", self.path, error.strerror)
         os.close(self._file)
+        if self.full:  # HDF5 may crash where it cannot write; the next server converts it
+            return self.path
         return converted(self.path)
 
     def _append(self, pieces: list[bytes | memoryview]) -> None:
@@ -90,6 +91,7 @@ class Recorder:
         except OSError:
             self.full = True
             os.ftruncate(self._file, self._size)
+            os.lseek(self._file, self._size, os.SEEK_SET)
             raise
         self._size += wanted
 

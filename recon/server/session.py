@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -48,7 +49,7 @@ class Session:
         self._sender: threading.Thread | None = None
         self._begun = False
         self._counts = {"acquisitions": 0, "waveforms": 0, "images": 0}
-        self._reported = 0.0
+        self._telling, self._over = threading.Lock(), threading.Event()
         self._last = 0.0  # when the last readout came
         self._latency = 0.0
         self._problem = ""
@@ -56,6 +57,8 @@ class Session:
     def run(self) -> dict[str, Any]:
         """Serve the client to the end; what became of it."""
         complete = False
+        watcher = threading.Thread(target=self._watch, name="figures", daemon=True)
+        watcher.start()
         try:
             complete = self._take() and self._finish()
         except (WireError, OSError) as error:
@@ -63,6 +66,8 @@ class Session:
         finally:
             if self._stream is not None:
                 self._stream.close(wait=complete)
+            self._over.set()
+            watcher.join()
         if self._recorder is not None:
             kept = self._recorder.finish()
             log.info("raw data: %s", kept)
@@ -110,7 +115,7 @@ class Session:
             return
         self._begun = True
         log.info("%s %s", self._wish.method, self._wish.options)
-        self._report({"method": self._wish.method})
+        self._tell({"method": self._wish.method})
         try:
             if self._wish.save or self._order.save:
                 if self._order.record is None:
@@ -151,7 +156,6 @@ class Session:
                 self._stream.push_arrays(head, data, trajectory)
             except Exception as error:  # whatever a method raises is for the client
                 self._fail(_line(error))
-        self._tell()
 
     def _send(self, stream: Stream) -> None:
         """Images as soon as they are ready."""
@@ -174,8 +178,7 @@ class Session:
             "image %d (%s), %.3f s after its last readout", self._counts["images"], where,
             result.latency,
         )  # fmt: skip
-        self._report({**self._figures(), "picture": thumbnail(result), "where": where,
-                      "latency": result.latency})  # fmt: skip
+        self._tell({"picture": thumbnail(result), "where": where, "latency": result.latency})
 
     def _record(self, number: int, content: memoryview) -> None:
         if self._recorder is None:
@@ -200,11 +203,19 @@ class Session:
             **self._counts, "bytes": self._reader.received, "after_last_readout": self._latency,
         }  # fmt: skip
 
-    def _tell(self) -> None:
-        now = time.monotonic()
-        if now - self._reported > _EVERY:
-            self._reported = now
-            self._report(self._figures())
+    def _watch(self) -> None:
+        """Report how far it is, also where the scanner pauses."""
+        told: dict[str, Any] = {}
+        while not self._over.wait(_EVERY):
+            now = self._figures()
+            if now != told:
+                self._tell({})
+                told = now
+
+    def _tell(self, news: dict[str, Any]) -> None:
+        """Report the figures and what is new, from several threads; nothing if nobody listens."""
+        with self._telling, contextlib.suppress(OSError):
+            self._report({**self._figures(), **news})
 
 
 def thumbnail(result: Result) -> bytes:

@@ -39,9 +39,11 @@ def main() -> None:
             return
         with socket.socket(fileno=handle) as connection:
             outcome = _serve(connection, order, channel)
-        channel.send({"done": outcome})
-        if any(thread.name == WORKING for thread in threading.enumerate()):
-            os._exit(0)  # it reconstructs for nobody, and cannot be stopped otherwise
+        # A reconstruction for nobody cannot be stopped but by ending the process.
+        leaves = any(thread.name == WORKING for thread in threading.enumerate())
+        channel.send({"done": outcome, "leaves": leaves})
+        if leaves:
+            os._exit(0)
 
 
 def _serve(connection: socket.socket, order: Order, channel: Any) -> dict[str, Any]:

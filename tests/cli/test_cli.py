@@ -232,9 +232,12 @@ def test_one_bad_file_of_several_is_named_and_the_others_made(files: Path, tmp_p
     (tmp_path / "bad.h5").write_bytes(b"no scan")
     words = [str(files / "mr.h5"), str(tmp_path / "bad.h5"), str(files / "ct.h5")]
     done = spinray("recon", *words, "-o", str(tmp_path), "--json")
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "bad.h5" in done.stderr
-    assert [Path(made["input"]).name for made in json.loads(done.stdout)] == ["mr.h5", "ct.h5"]
+    assert "1 of 3 files failed" in done.stderr
+    made = json.loads(done.stdout)
+    assert [Path(one["input"]).name for one in made] == ["mr.h5", "bad.h5", "ct.h5"]
+    assert ["error" in one for one in made] == [False, True, False]
     assert {p.name for p in tmp_path.glob("*.nii.gz")} == {"mr.nii.gz", "ct.nii.gz"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import struct
@@ -20,7 +21,7 @@ from mrd_client import Running, opened
 
 import spinray as sr
 from spinray.recon.io.mrd_messages import ACQUISITION, CONFIG_TEXT, HEADER, IMAGE, text_message
-from spinray.recon.server.recorder import Recorder
+from spinray.recon.server.recorder import Recorder, converted
 from spinray.recon.server.wire import Limits, MessageReader, WireError
 
 
@@ -225,8 +226,78 @@ def test_a_disk_that_is_full_ends_the_recording_not_the_session(
         recorder.add(ACQUISITION, memoryview(pieces[2]))
     recorder.add(ACQUISITION, memoryview(pieces[3]))  # what comes after a gap is not kept
     monkeypatch.undo()
-    data = ismrmrd.Dataset(str(recorder.finish()), create_if_needed=False)
+    left = recorder.finish()
+    assert left == tmp_path / "scan.mrd"
+    stream = sr.open_raw(left).readouts
+    assert stream is not None
+    assert len(stream) == 2
+    data = ismrmrd.Dataset(str(converted(left)), create_if_needed=False)  # when there is room
     assert data.number_of_acquisitions() == 2
+
+
+def test_a_server_whose_disk_is_full(start: Callable[..., Running], path: Path) -> None:
+    """Files may not grow beyond half of the scan: images still come, whole readouts stay."""
+    readouts = scanner_files.readouts_of(path)
+    largest = sum(data.nbytes for data in readouts.data[: len(readouts) // 2])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, before[1]))
+    try:
+        server = start("--save")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    images = sr.send(path, port=server.port, method="rss")
+    assert len(images) == 2
+    remarks = images[0].metadata["remarks"]
+    (told,) = (text for text in remarks if text.startswith("raw data are kept up to readout"))
+    assert "File too large" in told
+    (name,) = (t.removeprefix("raw data: ") for t in remarks if t.startswith("raw data: "))
+    kept = sr.open_raw(server.folder / name).readouts
+    assert kept is not None
+    assert len(readouts) // 4 < len(kept) < len(readouts) // 2
+    assert all(np.array_equal(kept.data[i], readouts.data[i]) for i in range(len(kept)))
+    require_serves(server.port, path)
+
+
+def test_a_client_that_pauses_too_long(start: Callable[..., Running], path: Path) -> None:
+    """In the middle of its scan, a byte now and then: it is told, the next one gets the worker."""
+    server = start("--idle", 1)
+    client, lines = opened(server, path, "rss save=true")
+    client.send(*lines[:6])
+    answers = client.answers()
+    assert answers.closed
+    assert any("too little came for too long" in text for text in answers.texts)
+    assert len(scanner_files.readouts_of(kept(server, set()))) == 6
+    require_serves(server.port, path)
+
+
+def test_a_client_that_does_not_read(server: Running, path: Path) -> None:
+    """It sends all, never takes an image, and goes."""
+    client, lines = opened(server, path, "rss pixels=complex")
+    client.send(*lines)
+    client.messages.close()
+    client.socket.close()
+    client.out.detach()
+    require_serves(server.port, path)
+
+
+def test_a_session_is_not_given_to_a_worker_that_leaves(
+    start: Callable[..., Running], tmp_path: Path, path: Path
+) -> None:
+    """A client goes while its slice is reconstructed, the next is in the queue already."""
+    server = start()
+    slow = scanner_files.scan_file(tmp_path, slices=2, matrix=96, coils=12)
+    for _ in range(2):
+        first, lines = opened(server, slow, "l1-wavelet iterations=3000")
+        half = next(i for i, line in enumerate(lines) if line.flags < 1 << 18 and line.idx.slice)
+        first.send(*lines[: half + 1])
+        second, others = opened(server, path)
+        time.sleep(1.0)  # the first slice is under way
+        first.out.detach()
+        first.socket.close()
+        second.send(*others)
+        second.messages.close()
+        answers = second.answers()
+        assert len(answers.images) == 2, answers.texts
 
 
 def test_scans_beyond_the_memory_are_refused(start: Callable[..., Running], path: Path) -> None:

@@ -72,4 +72,7 @@ def test_the_image_listens_where_the_label_says() -> None:
     assert command[command.index("--port") + 1] == port
     assert command[command.index("--host") + 1] == "0.0.0.0"
     assert "openrecon.metadata:1.1.0" in text
+    assert re.search(
+        r"^ARG BASE=docker.io/library/python:3\.\d+-slim-\w+\nFROM \$\{BASE\}$", text, re.M
+    )
     assert 'test -n "$TORCH_INDEX"' in text  # torch without CUDA: the checker refuses it

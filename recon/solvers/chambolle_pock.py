@@ -172,7 +172,8 @@ class _LineSearch:
                 [(p - q) / w**0.5 for p, q, w in zip(duals, self.duals, self.weights, strict=True)]
             )
             turned = _length([(gradient - self.gradient) * self.columns**0.5])
-            if self.beta**0.5 * tau * turned <= ACCEPTED * size or not size:
+            # NaN and infinity are no longer than anything: the search ends
+            if not (size and self.beta**0.5 * tau * turned > ACCEPTED * size):
                 break
             tau *= SHORTER
         dual_residual = size / (self.beta * tau)

@@ -11,8 +11,10 @@ from torch import Tensor
 def singular_value_threshold(x: Tensor, threshold: float) -> Tensor:
     """Shrink the singular values of matrices ``(*batch, n, m)``: the map of the nuclear norm.
 
-    By the eigenvectors of the smaller Gram matrix, n x n: cheap where n, the frames, are few.
+    By the eigenvectors of the smaller Gram matrix: cheap where frames or pixels are few.
     """
+    if x.shape[-2] > x.shape[-1]:
+        return singular_value_threshold(x.mT, threshold).mT
     values, vectors = torch.linalg.eigh(x @ x.mH)
     singular = values.clamp_min(0).sqrt()
     tiny = torch.finfo(singular.dtype).tiny

@@ -51,7 +51,8 @@ def admm(
     inner
         Steps of CG an iteration.
     initial
-        First guess ``(*batch, *domain_shape)``; default: zero.
+        First guess ``(*batch, *domain_shape)``; default: zero. The multipliers start at zero all
+        the same, so that even a good guess is left for some iterations.
     tolerance
         Stop when x changes by less than this part; 0 never looks.
     callback

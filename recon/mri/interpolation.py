@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..operators.sampling import checked_mask
 from .calibration import (
     calibration_data,
     kernel_widths,
@@ -78,7 +79,7 @@ def grappa(
     Raises
     ------
     ValueError
-        A single coil, no fully sampled centre as large as the kernel.
+        A single coil, no fully sampled centre as large as the kernel, a mask of another matrix.
 
     References
     ----------
@@ -89,7 +90,8 @@ def grappa(
     require_coils("GRAPPA", kspace, ndim)
     if mask is None:
         mask = (kspace != 0).flatten(0, -ndim - 1).any(0)
-    mask = mask.expand(kspace.shape[-ndim:])
+    shape = tuple(kspace.shape[-ndim:])
+    mask = checked_mask(mask, shape, "kspace").expand(shape)
     if reference is None:
         reference = kspace
     elif reference.shape[-ndim - 1] != kspace.shape[-ndim - 1]:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..operators.sampling import checked_mask
+
 _CHUNK = 1 << 21  # entries of the coil-by-alias matrices held at once
 
 
@@ -47,7 +49,8 @@ def sense_g_factor(maps: Tensor, mask: Tensor, *, ndim: int = 2) -> Tensor:
         raise ValueError(
             f"maps must be complex (coil, [z,] y, x), got {maps.dtype} {tuple(maps.shape)}"
         )
-    shifts = aliases(mask.expand(maps.shape[1:]))
+    shape = tuple(maps.shape[1:])
+    shifts = aliases(checked_mask(mask, shape, "the maps' axes").expand(shape))
     if shifts is None:
         raise ValueError(
             "the mask is no lattice that fits the matrix a whole number of times: "
@@ -61,7 +64,7 @@ def sense_g_factor(maps: Tensor, mask: Tensor, *, ndim: int = 2) -> Tensor:
     size = max(1, _CHUNK // (folded.shape[1] * folded.shape[2]))
     parts = (folded[first : first + size] for first in range(0, len(folded), size))
     g = torch.cat([_amplification(part.to(torch.complex128)) for part in parts])
-    return g.reshape(maps.shape[1:]).to(maps.real.dtype)
+    return g.reshape(shape).to(maps.real.dtype)
 
 
 def aliases(mask: Tensor) -> Tensor | None:

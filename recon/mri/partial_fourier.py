@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..operators import Fourier
+from ..operators.sampling import checked_mask
 
 _LEAST = 4  # samples beyond the middle of k-space that a phase can be told from
 
@@ -141,7 +142,7 @@ def measured_spans(kspace: Tensor, mask: Tensor | None, ndim: int) -> list[Span]
     Raises
     ------
     ValueError
-        Nothing measured, or too little beyond the middle of a short axis.
+        Nothing measured, too little beyond the middle of a short axis, a mask of another matrix.
     """
     if not kspace.is_complex() or kspace.ndim < ndim:
         raise ValueError(
@@ -151,7 +152,7 @@ def measured_spans(kspace: Tensor, mask: Tensor | None, ndim: int) -> list[Span]
     shape = kspace.shape[-ndim:]
     if mask is None:
         mask = (kspace != 0).reshape(-1, *shape).any(0)
-    places = mask.expand(shape).nonzero()
+    places = checked_mask(mask, tuple(shape), "kspace").expand(shape).nonzero()
     if not len(places):
         raise ValueError("nothing was measured: the mask is empty, or kspace is zero")
     ends = zip(shape, places.amin(0).tolist(), places.amax(0).tolist(), strict=True)

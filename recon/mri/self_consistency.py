@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..operators import Fourier, LinearOperator
 from ..operators.coils import combine
+from ..operators.sampling import checked_mask
 from ..solvers import conjugate_gradient
 from ..solvers.common import Callback
 from .calibration import calibration_data, kernel_widths, normal_equations, require_coils
@@ -31,7 +32,7 @@ def spirit(
     """Fill in missing Cartesian samples, of any pattern, so that calibrated kernels predict all.
 
     Minimises ``|(G - I) k|^2`` over the missing samples by conjugate gradients; the kernels' G acts
-    in the image domain, a matrix over the coils in each pixel: ``coil^2`` images of memory.
+    in the image domain, three matrices over the coils in each pixel: ``3 coil^2`` images of memory.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def spirit(
     Raises
     ------
     ValueError
-        A single coil, no fully sampled centre as large as the kernel.
+        A single coil, no fully sampled centre as large as the kernel, a mask of another matrix.
 
     References
     ----------
@@ -74,6 +75,8 @@ def spirit(
         raise ValueError(f"kspace must be (coil, [kz,] ky, kx), got {tuple(kspace.shape)}")
     if mask is None:
         mask = (kspace != 0).any(0)
+    shape = tuple(kspace.shape[1:])
+    mask = checked_mask(mask, shape, "kspace").expand(shape)
     widths = kernel_widths(7 if ndim == 2 else 5, kernel, ndim)
     data = calibration_data(
         kspace if reference is None else reference, calibration, widths, "SPIRiT"
@@ -81,8 +84,8 @@ def spirit(
     with torch.no_grad():
         kernels = _kernels(data, widths, regularization)
         # The scale keeps squares of tiny or huge data within their type's range.
-        scale = kspace.abs().max()
-        A = _Inconsistency(kernels.to(kspace), mask.expand(kspace.shape[1:]))
+        scale = kspace.abs().max().clamp_min(torch.finfo(kspace.real.dtype).tiny)
+        A = _Inconsistency(kernels.to(kspace), mask)
         measured = kspace / scale
         missing = conjugate_gradient(
             A, -A.of_measured(measured), iterations=iterations, callback=callback

@@ -10,6 +10,7 @@ from torch import Tensor
 from .base import LinearOperator, require_trailing
 from .coils import CoilSensitivity
 from .fourier import Fourier
+from .sampling import checked_mask
 
 
 class MultibandSense(LinearOperator):
@@ -51,9 +52,7 @@ class MultibandSense(LinearOperator):
         self.dtype = maps.dtype
         self.register_buffer("phases", slice_phases(shifts, shape[0], maps), persistent=False)
         if mask is not None:
-            if mask.is_floating_point() or mask.is_complex():
-                raise TypeError(f"mask must be boolean, got {mask.dtype}")
-            mask = mask.expand(*shape)
+            mask = checked_mask(mask, tuple(shape), "the maps' axes").expand(*shape)
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,8 +70,7 @@ class MultibandSense(LinearOperator):
 
 def slice_phases(shifts: Sequence[float] | Tensor, lines: int, like: Tensor) -> Tensor:
     """Phase of each slice's lines, ``(slice, 1, ky, 1)``; see `MultibandSense`."""
-    turns = torch.as_tensor(shifts, dtype=torch.float64)[:, None] * (
-        torch.arange(lines) - lines // 2
-    )
+    each = torch.as_tensor(shifts, dtype=torch.float64, device="cpu")
+    turns = each[:, None] * (torch.arange(lines) - lines // 2)
     phases = torch.polar(torch.ones_like(turns), 2 * torch.pi * turns)
     return phases[:, None, :, None].to(like.device, like.dtype)

@@ -24,14 +24,9 @@ class Sampling(LinearOperator):
 
     def __init__(self, mask: Tensor, shape: Shape | None = None) -> None:
         shape = tuple(mask.shape if shape is None else shape)
-        if mask.is_complex() or mask.is_floating_point():
-            raise TypeError(f"mask must be boolean, got {mask.dtype}")
-        if len(shape) != mask.ndim or any(
-            m not in (1, n) for m, n in zip(mask.shape, shape, strict=True)
-        ):
-            raise ValueError(f"mask {tuple(mask.shape)} does not broadcast to {shape}")
         super().__init__(shape, shape)
-        self.register_buffer("mask", mask.bool(), persistent=False)
+        mask = checked_mask(mask, shape, "the samples")
+        self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero what was not measured in ``(*batch, *shape)``."""
@@ -45,3 +40,17 @@ class Sampling(LinearOperator):
     def normal(self, x: Tensor) -> Tensor:
         """Zero what was not measured: masking twice is masking once."""
         return self(x)
+
+
+def checked_mask(mask: Tensor, shape: Shape, of: str, *, batched: bool = False) -> Tensor:
+    """The mask as booleans; raises unless it broadcasts to the axes `shape` of what `of` names.
+
+    Axes before them, a batch of masks, are allowed if `batched`.
+    """
+    if mask.is_complex() or mask.is_floating_point():
+        raise TypeError(f"mask must be boolean, got {mask.dtype}")
+    trailing = mask.shape[max(0, mask.ndim - len(shape)) :]
+    fits = len(trailing) == len(shape) and (batched or mask.ndim == len(shape))
+    if not fits or any(m not in (1, n) for m, n in zip(trailing, shape, strict=True)):
+        raise ValueError(f"mask {tuple(mask.shape)} does not fit {of} {tuple(shape)}")
+    return mask.bool()

@@ -12,6 +12,7 @@ from torch import Tensor
 from .base import LinearOperator, Shape, linear_map, require_same, require_trailing
 from .coils import CoilSensitivity, combine, expand
 from .fourier import Fourier
+from .sampling import checked_mask
 
 if TYPE_CHECKING:
     from .nufft import NonUniformFourier
@@ -200,9 +201,4 @@ def _sum(part: Callable[[slice], Tensor], blocks: list[slice]) -> Tensor:
 
 def coil_mask(mask: Tensor, shape: Shape) -> Tensor:
     """Boolean mask ``(*batch, [kz,] ky, kx)`` with an axis of length 1 for the coils."""
-    if mask.is_complex() or mask.is_floating_point():
-        raise TypeError(f"mask must be boolean, got {mask.dtype}")
-    trailing = mask.shape[mask.ndim - len(shape) :]
-    if mask.ndim < len(shape) or any(m not in (1, n) for m, n in zip(trailing, shape, strict=True)):
-        raise ValueError(f"mask {tuple(mask.shape)} does not fit the maps' axes {tuple(shape)}")
-    return mask.unsqueeze(-len(shape) - 1)
+    return checked_mask(mask, shape, "the maps' axes", batched=True).unsqueeze(-len(shape) - 1)

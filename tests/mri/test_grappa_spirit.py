@@ -102,6 +102,11 @@ def test_bad_input(full):
             fill(full * mask, mask, kernel=4)
         with pytest.raises(ValueError, match="complex"):
             fill(full.abs())
+        with pytest.raises(ValueError, match=r"mask \(48, 64\) does not fit kspace \(64, 64\)"):
+            fill(full * mask, mask[8:-8])
+        with pytest.raises(TypeError, match="boolean"):
+            fill(full * mask, mask.float())
+        assert not fill(0 * full, mask, reference=full).any()
     with pytest.raises(ValueError, match="differ in coils"):
         grappa(full * mask, mask, reference=full[:4])
 

@@ -100,6 +100,8 @@ def test_bad_input():
         sense_g_factor(maps, regular((24, 24), 5))
     with pytest.raises(ValueError, match="no lattice"):
         sense_g_factor(maps, torch.zeros(24, 24, dtype=torch.bool))
+    with pytest.raises(ValueError, match="does not fit the maps' axes"):
+        sense_g_factor(maps, regular((30, 24), 2))
     with pytest.raises(ValueError, match="4 pixels fold onto each other in 2 coils"):
         sense_g_factor(maps[:2], regular((24, 24), 4))
     with pytest.raises(ValueError, match="complex"):

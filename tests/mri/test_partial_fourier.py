@@ -73,6 +73,8 @@ def test_bad_input(full):
         pocs(torch.zeros_like(full))
     with pytest.raises(ValueError, match="complex"):
         homodyne(full.abs())
+    with pytest.raises(ValueError, match="does not fit kspace"):
+        homodyne(full, torch.ones(96, 90, dtype=torch.bool))
 
 
 def test_as_an_option(full):

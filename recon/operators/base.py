@@ -237,6 +237,11 @@ def linear_map(x: Tensor, apply: Map, apply_adjoint: Map) -> Tensor:
     return cast(Tensor, _LinearMap.apply(x, apply, apply_adjoint))  # type: ignore[no-untyped-call]
 
 
+def version_of(tensor: Tensor) -> int:
+    """How often a tensor was changed in place; those of inference mode keep no count: 0."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
 def require_same(name: str, shape: Shape, other_name: str, other: Shape) -> None:
     """Raise a `ValueError` naming both sides if two shapes differ."""
     if tuple(shape) != tuple(other):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...kernels.coils import combine as combine_on_cpu
 from ...kernels.coils import expand as expand_on_cpu
-from .base import LinearOperator, Map, Shape, linear_map, require_trailing
+from .base import LinearOperator, Map, Shape, linear_map, require_trailing, version_of
 
 
 class CoilSensitivity(LinearOperator):
@@ -79,10 +79,10 @@ def combine(y: Tensor, maps: Tensor, ndim: int) -> Tensor:
 
 def _map(x: Tensor, maps: Tensor, apply: Map, apply_adjoint: Map) -> Tensor:
     """`linear_map` that raises, as torch's product does, if the maps changed in between."""
-    version = 0 if maps.is_inference() else maps._version  # inference mode counts no versions
+    version = version_of(maps)
 
     def backward(z: Tensor) -> Tensor:
-        if maps._version != version:
+        if version_of(maps) != version:
             raise RuntimeError("the maps were modified in place after they were used")
         return apply_adjoint(z)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...kernels.nufft import Plan
 from ...kernels.nufft.plan import LEAST_TOLERANCE
-from .base import LinearOperator, linear_map, require_same
+from .base import LinearOperator, linear_map, require_same, version_of
 from .off_resonance import TimeSegments
 
 
@@ -124,8 +124,7 @@ class NonUniformFourier(LinearOperator):
 
     def _state(self) -> tuple[Any, ...]:
         k = self.trajectory
-        version = 0 if k.is_inference() else k._version  # inference mode counts no versions
-        return k.data_ptr(), version, k.device, k.dtype
+        return k.data_ptr(), version_of(k), k.device, k.dtype
 
     def _apply(self, *arguments: Any, **options: Any) -> NonUniformFourier:
         self._plan = None  # torch may move a parameter's data and leave no other trace

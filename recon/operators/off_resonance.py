@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from .base import version_of
+
 MOST_SEGMENTS = 256
 MOST_GAIN = 4.0  # of the weights: they multiply the transform's own error
 
@@ -46,7 +48,7 @@ class TimeSegments(nn.Module):
 
     def refresh(self) -> None:
         """Choose segments and weights again if the field map changed since."""
-        if self.field_map._version != self._version:
+        if version_of(self.field_map) != self._version:
             self._fit()
 
     def _fit(self) -> None:
@@ -70,7 +72,7 @@ class TimeSegments(nn.Module):
                 f"{MOST_SEGMENTS} time segments leave an error of {error:.1e}, expected "
                 f"{self.tolerance:.1e}: {most}"
             )
-        self.error, self._version = error, self.field_map._version
+        self.error, self._version = error, version_of(self.field_map)
         self.register_buffer("weights", weights)  # (segment, sample) complex128
         self.register_buffer("times", nodes)
 

@@ -204,6 +204,16 @@ def test_segments_follow_a_field_map_that_an_optimiser_moves():
     assert (A(image) - exact).norm() < 3e-5 * exact.norm()
 
 
+def test_off_resonance_in_inference_mode():
+    k, time = _trajectory(40, 2), torch.linspace(0, 1e-2, 40).double()
+    x = torch.ones(6, 5, dtype=torch.complex128)
+    exact = _off_resonance_by_sum(k, _field(6, 5, 90.0), time, x)
+    with torch.inference_mode():  # tensors made in it count no changes
+        field = _field(6, 5, 90.0)
+        y = NonUniformFourier(k, (6, 5), tolerance=1e-5, field_map=field, readout_time=time)(x)
+    assert (y - exact).norm() < 3e-5 * exact.norm()
+
+
 def test_off_resonance_in_the_wrong_unit_is_named():
     k, field = torch.zeros(20, 2).double(), 100 * torch.rand(6, 5)
     with pytest.raises(ValueError, match="is field_map in Hz and readout_time in seconds"):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .calibration import require_coil_axes
-from .eigenvectors import dominant
+from .eigenvectors import dominant, virtual_coils
 
 _CHUNK = 1 << 21  # entries of the coil-by-coil matrices held at once
 
@@ -57,8 +57,7 @@ def walsh(coil_images: Tensor, *, window: int = 5, ndim: int = 2, iterations: in
 def _maps(images: Tensor, window: int, iterations: int) -> Tensor:
     coils, rows = images.shape[0], images.shape[1]
     images = images / images.abs().max().clamp_min(torch.finfo(images.real.dtype).tiny)
-    flat = images.flatten(1)
-    principal = torch.linalg.eigh(flat @ flat.mH)[1][:, -1:]
+    principal = virtual_coils(images.flatten(1))
     maps = torch.empty_like(images)
     reach = window // 2
     step = max(1, _CHUNK // (coils * coils * math.prod(images.shape[2:])))
@@ -68,8 +67,8 @@ def _maps(images: Tensor, window: int, iterations: int) -> Tensor:
         covariance = _covariance(slab, window)[:, :, min(first, reach) :][:, :, : last - first]
         matrices = covariance.flatten(2).permute(2, 0, 1).contiguous()
         vectors = dominant(matrices, principal, iterations)[1][:, :, 0]
-        turn = torch.polar(torch.ones_like(vectors[:, 0].real), -(vectors @ principal.conj()[:, 0])
-                           .angle())  # fmt: skip
+        inner = vectors @ principal.conj()[:, 0]
+        turn = torch.polar(torch.ones_like(inner.real), -inner.angle())
         maps[:, first:last] = (vectors * turn[:, None]).mT.reshape(maps[:, first:last].shape)
     return maps
 

@@ -88,7 +88,7 @@ def noise_deviation(kspace: Tensor, frequency: Tensor) -> Tensor:
     kspace
         Complex ``(coil, sample)``, measured samples only.
     frequency
-        Distance of each sample from the centre ``(sample,)``, 1 at the edge of k-space.
+        Distance of each sample from the centre of k-space ``(sample,)``, in any unit.
     """
     order = frequency.argsort()
     outer = order[min(int(OUTER * len(order)), max(0, len(order) - 30)) :]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .calibration import calibration_data, require_coil_axes
-from .eigenvectors import dominant
+from .eigenvectors import dominant, virtual_coils
 
 _CHUNK = 1 << 17  # entries of the coil-by-coil matrices held at once,
 _PATCHES = 1 << 21  # and of the calibration's patches
@@ -86,11 +86,7 @@ def espirit(
         shape = tuple(kspace.shape[1:])
         widths = tuple(min(kernel, n) for n in shape)
         data = calibration_data(kspace, calibration, widths, "ESPIRiT")
-        principal = torch.linalg.eigh(data.flatten(1) @ data.flatten(1).mH)[1].flip(1)[:, :maps]
-        # eigenvectors have any phase: with its largest coil's taken out, the maps' is the same
-        # on every machine
-        largest = principal.gather(0, principal.abs().argmax(0, keepdim=True))
-        principal = principal * (largest.conj() / largest.abs())
+        principal = virtual_coils(data.flatten(1), maps)
         correlation = _correlation(_kernel_projection(data, widths, threshold), widths)
         out = kspace.new_empty((maps, kspace.shape[0], *shape))
         for place, matrices in _image_space(correlation, shape):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+DEAD = 1e-4  # of the strongest coil's root mean square: an unplugged coil has no noise either
+
 
 def root_sum_of_squares(coil_images: Tensor, ndim: int = 2) -> Tensor:
     """Combine the magnitudes of coil images: the reference image of fully sampled data.
@@ -18,9 +20,6 @@ def root_sum_of_squares(coil_images: Tensor, ndim: int = 2) -> Tensor:
     """
     combined: Tensor = torch.linalg.vector_norm(coil_images, dim=-ndim - 1)
     return combined
-
-
-DEAD = 1e-4  # of the strongest coil's root mean square: an unplugged coil has no noise either
 
 
 def live_coils(kspace: Tensor, noise: Tensor | None = None, *, ndim: int = 2) -> Tensor:

@@ -27,6 +27,11 @@ def density_compensation(
     iterations
         Number of corrections.
 
+    Returns
+    -------
+    Tensor
+        ``(*batch, sample)``, real, of the trajectory's precision.
+
     References
     ----------
     J. G. Pipe, P. Menon, Magn Reson Med 41, 179 (1999).
@@ -68,6 +73,11 @@ def gridding(
     -------
     Tensor
         Complex ``(*batch, coil, [z,] y, x)``.
+
+    Raises
+    ------
+    ValueError
+        Weights for another number of samples.
 
     References
     ----------

@@ -1,9 +1,20 @@
-"""Dominant eigenvectors of many small matrices at once."""
+"""Dominant eigenvectors: of all coils' data, and of many small matrices at once."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+
+def virtual_coils(data: Tensor, count: int = 1) -> Tensor:
+    """Dominant virtual coils ``(coil, count)`` of ``(coil, sample)``: its principal components.
+
+    Eigenvectors have any phase: with that of its largest entry taken out, each is the same on
+    every machine.
+    """
+    principal: Tensor = torch.linalg.eigh(data @ data.mH)[1].flip(1)[:, :count]
+    largest = principal.gather(0, principal.abs().argmax(0, keepdim=True))
+    return principal * (largest.conj() / largest.abs())
 
 
 def dominant(matrices: Tensor, start: Tensor, iterations: int) -> tuple[Tensor, Tensor]:

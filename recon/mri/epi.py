@@ -147,9 +147,8 @@ def navigator_phase(navigators: Tensor, reverse: Tensor) -> Tensor:
     # The mean over lines before and after stands for the time of the line between.
     forward, backward = profiles[..., ~reverse, :].mean(-2), profiles[..., reverse, :].mean(-2)
     product = (backward * forward.conj()).sum(-2)
-    product = product / product.abs().amax(-1, keepdim=True).clamp_min(
-        torch.finfo(product.real.dtype).tiny
-    )
+    tiny = torch.finfo(product.real.dtype).tiny
+    product = product / product.abs().amax(-1, keepdim=True).clamp_min(tiny)
     x = torch.arange(product.shape[-1], device=product.device).to(product.real)
     x = x - product.shape[-1] // 2
     step = product[..., 1:] * product[..., :-1].conj()
@@ -159,11 +158,10 @@ def navigator_phase(navigators: Tensor, reverse: Tensor) -> Tensor:
     line = slope * x + height
     weight = product.abs() ** 2
     rest = (product * torch.polar(torch.ones_like(line), -line)).angle()
-    total = weight.sum(-1, keepdim=True)
+    total = weight.sum(-1, keepdim=True).clamp_min(tiny)  # navigators may hold no signal
     mean_x, mean_rest = ((weight * v).sum(-1, True) / total for v in (x, rest))
-    slant = (weight * (x - mean_x) * rest).sum(-1, True) / (weight * (x - mean_x) ** 2).sum(
-        -1, True
-    )
+    spread = (weight * (x - mean_x) ** 2).sum(-1, True).clamp_min(tiny)
+    slant = (weight * (x - mean_x) * rest).sum(-1, True) / spread
     return line + mean_rest + slant * (x - mean_x)
 
 
@@ -244,6 +242,16 @@ def correct_ghost(kspace: Tensor, reverse: Tensor, phase: Tensor) -> Tensor:
         Bool ``(ky,)``, true for reversed ones.
     phase
         ``(x,)`` or ``(*batch, x)`` in radians.
+
+    Returns
+    -------
+    Tensor
+        K-space as `kspace`.
+
+    Raises
+    ------
+    ValueError
+        Another number of lines or pixels.
     """
     if reverse.shape != kspace.shape[-2:-1] or phase.shape[-1] != kspace.shape[-1]:
         raise ValueError(

@@ -49,8 +49,11 @@ def radial_delays(kspace: Tensor, trajectory: Tensor, readout_length: int) -> Te
             f"got {tuple(kspace.shape)}"
         )
     samples = kspace.cpu().reshape(len(kspace), -1, readout_length).movedim(0, 1)
-    fine, distances = _near_middle(samples / samples.abs().max().clamp_min(1e-30), places, step)
+    samples = samples / samples.abs().max().clamp_min(1e-30)
     pairs = _crossing(directions)
+    used = sorted({spoke for pair in pairs for spoke in pair})
+    near, distances = _near_middle(samples[used], places[used], step)
+    fine = dict(zip(used, near, strict=True))
     rows, sides = [], []
     for i, j in pairs:
         difference = (fine[i][:, :, None] - fine[j][:, None, :]).abs().square().sum(0)

@@ -46,6 +46,16 @@ def whiten(kspace: Tensor, noise: Tensor, *, ndim: int = 2) -> Tensor:
     ndim
         Axes after the coil axis: 1 for trajectories, 2 or 3 for a matrix.
 
+    Returns
+    -------
+    Tensor
+        As `kspace`; the variance of one is that of complex samples, half of it in either part.
+
+    Raises
+    ------
+    ValueError
+        Noise of another number of coils, or what `noise_covariance` refuses.
+
     References
     ----------
     K. P. Pruessmann et al., Magn Reson Med 46, 638 (2001).

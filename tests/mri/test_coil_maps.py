@@ -3,7 +3,7 @@ import pytest
 import torch
 from helpers import peak
 
-from spinray.recon.mri import calibration_region, espirit
+from spinray.recon.mri import calibration_region, espirit, walsh
 from spinray.recon.operators import Fourier
 
 
@@ -63,10 +63,11 @@ def test_phase_convention_scale_and_crop():
     found = espirit(kspace, crop=0.8)
     centre = calibration_region(kspace).flatten(1)
     principal = torch.linalg.eigh(centre @ centre.mH)[1][:, -1]
-    virtual = torch.tensordot(principal.conj(), found, dims=1)[disc]
-    # A global phase of the eigenvector is free: what counts is that no pixel differs from it.
-    aligned = virtual / virtual[0] * virtual[0].abs()
-    assert float(aligned.angle().abs().max()) < 1e-3
+    principal = principal * torch.sgn(principal[principal.abs().argmax()]).conj()
+    for maps in (found, walsh(Fourier((64, 52)).adjoint(kspace))):
+        virtual = torch.tensordot(principal.conj(), maps, dims=1)[disc]
+        assert float(virtual.angle().abs().median()) < 1e-2
+        assert float(virtual.angle().abs().max()) < (1e-3 if maps is found else 0.1)
     outside = torch.linalg.vector_norm(found, dim=0)[:4, :4]
     assert outside.max() == 0
     assert (torch.linalg.vector_norm(found, dim=0)[disc] > 0.99).all()
@@ -109,7 +110,8 @@ def test_batch_of_volumes():
 
 
 def test_no_centre_is_an_error():
-    kspace = torch.randn(3, 32, 32, dtype=torch.complex64)
+    generator = torch.Generator().manual_seed(0)
+    kspace = torch.randn(3, 32, 32, dtype=torch.complex64, generator=generator)
     mask = torch.zeros(32, 32)
     mask[::2] = 1
     with pytest.raises(ValueError, match="fully sampled centre"):

@@ -23,10 +23,16 @@ from .readouts import Readouts, readouts_of
 class _Scan:
     """What MR and CT scans share: moving between devices, changed copies, memory."""
 
+    header: Mapping[str, Any]
+
     def to(self, device: torch.device | str) -> Self:
-        """The same scan with its tensors on another device."""
+        """The same scan with its tensors on another device, those of the header too."""
         moved: dict[str, Any] = {name: t.to(device) for name, t in self._tensors().items()}
-        return self.replace(**moved)
+        header = {
+            key: value.to(device) if isinstance(value, Tensor | _Scan) else value
+            for key, value in self.header.items()
+        }
+        return self.replace(**moved, header=header)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, checked again."""

@@ -41,6 +41,24 @@ def test_default_mask_is_where_something_was_measured() -> None:
     assert "2.00x undersampled" in repr(scan)
 
 
+def test_what_the_header_holds_moves_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calibration scan and field map are needed where the data are."""
+    calibration = sr.MRScan(kspace(2, 8, 8))
+    header = {"calibration": calibration, "field_map": torch.zeros(8, 8), "averages": 2}
+    scan = sr.MRScan(kspace(2, 8, 8), header=header)
+    moved: list[int] = []
+
+    def to(self: torch.Tensor, *arguments: object) -> torch.Tensor:
+        moved.append(self.data_ptr())
+        return self
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    there = scan.to("cuda")
+    for tensor in (scan.kspace, calibration.kspace, calibration.mask, header["field_map"]):
+        assert tensor.data_ptr() in moved
+    assert there.header["averages"] == 2
+
+
 def test_repr_names_what_a_physicist_looks_for() -> None:
     scan = sr.MRScan(kspace(3, 8, 32, 24), spacing=(2.0, 2.0), batch_axes=("slice",))
     text = repr(scan)

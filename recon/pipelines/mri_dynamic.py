@@ -234,7 +234,7 @@ def _basis(frames: _Frames, components: int) -> Tensor:
     if given is not None:
         if given.ndim != 2 or given.shape[-1] != count:
             raise ValueError(f"basis has shape {tuple(given.shape)}, expected (K, {count})")
-        return torch.as_tensor(given)[:components]
+        return torch.as_tensor(given, device=scan.kspace.device)[:components]
     sizes = [min(TRAINING, n) for n in scan.matrix]
     if scan.trajectory is None:
         centre = resize(scan.kspace, sizes)

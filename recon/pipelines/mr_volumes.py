@@ -34,19 +34,14 @@ def each_volume(scan: MRScan, solve: Solve, track: Track, label: str, steps: int
 
 def _volumes(scan: MRScan) -> Iterator[MRScan]:
     for index in product(*map(range, scan.batch_shape)):
-        volume = part(scan, index)
-        if (reference := scan.header.get("calibration")) is not None:
-            # A calibration scan has no repetitions, say, but slices as the scan itself has them.
-            place = dict(zip(scan.batch_axes, index, strict=False))
-            sizes = zip(reference.batch_axes, reference.batch_shape, strict=False)
-            own = tuple(min(place.get(axis, 0), size - 1) for axis, size in sizes)
-            header = {**volume.header, "calibration": part(reference, own)}
-            volume = volume.replace(header=header)
-        yield volume
+        yield part(scan, index)
 
 
 def part(scan: MRScan, place: tuple[int | slice, ...], batch_axes: tuple[str, ...] = ()) -> MRScan:
-    """The items of the batch at `place`, whose axes that stay are then called `batch_axes`."""
+    """The items of the batch at `place`, whose axes that stay are then called `batch_axes`.
+
+    The calibration scan in the header becomes the one volume that belongs to them.
+    """
     mask, trajectory = scan.mask, scan.trajectory
     if mask is not None:
         mask = mask.expand(*scan.batch_shape, *scan.matrix)[place]
@@ -56,10 +51,25 @@ def part(scan: MRScan, place: tuple[int | slice, ...], batch_axes: tuple[str, ..
     field_map = header.get("field_map")
     if field_map is not None and field_map.ndim > scan.ndim:
         header["field_map"] = field_map[place]
+    if (reference := header.get("calibration")) is not None:
+        header["calibration"] = _calibration_of(scan, reference, place)
     return scan.replace(
         kspace=scan.kspace[place], mask=mask, trajectory=trajectory, batch_axes=batch_axes,
         header=header,
     )  # fmt: skip
+
+
+def _calibration_of(scan: MRScan, reference: MRScan, place: tuple[int | slice, ...]) -> MRScan:
+    """The volume of a calibration scan, which has no repetitions, say, but slices as the scan has.
+
+    Axes without names are the scan's last ones.
+    """
+    count = len(reference.batch_shape)
+    names = scan.batch_axes or tuple(map(str, range(len(scan.batch_shape))))
+    own = reference.batch_axes or ("",) * (count - len(names)) + names[len(names) - count :]
+    where = {name: i for name, i in zip(names, place, strict=False) if isinstance(i, int)}
+    sizes = zip(own, reference.batch_shape, strict=True)
+    return part(reference, tuple(min(where.get(name, 0), size - 1) for name, size in sizes))
 
 
 def mr_image(scan: MRScan, data: Tensor, records: Sequence[Convergence] = ()) -> Image:

@@ -142,6 +142,16 @@ def test_maps_come_from_a_separate_calibration_scan() -> None:
             assert error(one, truth[i]) < 0.12
 
 
+def test_calibration_scans_without_names_go_with_their_slices() -> None:
+    full = torch.stack([simulate_mr(matrix=48, coils=4, phantom=p).kspace for p in PHANTOMS])
+    mask = torch.arange(48)[:, None] % 2 == 0
+    scan = sr.MRScan(full, mask=mask, header={"calibration": sr.MRScan(full)})
+    image = sr.reconstruct(scan, "grappa").data
+    for i in range(2):
+        one = sr.MRScan(full[i], mask=mask, header={"calibration": sr.MRScan(full[i])})
+        torch.testing.assert_close(image[i], sr.reconstruct(one, "grappa").data)
+
+
 def test_slices_share_what_their_trajectory_needs(monkeypatch) -> None:
     """One density compensation for a stack that was measured along one trajectory."""
     from spinray.recon.pipelines import mr_encoding

@@ -29,8 +29,8 @@ from ..uncertainty import residual_test, split, statistics
 from .ct import ct_image
 from .learned import network, shipped, warn_of_unlike
 from .mr_encoding import Samples, encoding
+from .mr_noise import noise_of
 from .mr_volumes import each_volume
-from .mri_regularized import noise_of
 from .raw_chain import RawOptions, whitened
 from .registry import Recipe, Track, method, option
 
@@ -128,10 +128,9 @@ def trust(task: Task, image: Tensor) -> dict[str, Any]:
 def _mr(name: str) -> Recipe:
     def recipe(scan: MRScan, options: MrPriorOptions, track: Track) -> Image:
         model = _prior(options.prior, "mri", scan, name).to(scan.kspace.device)
-        measured = scan.noise is not None
 
         def volume_samples(volume: MRScan, sampling: Samples | None, step: Convergence) -> Tensor:
-            return solve(_mr_task(model, volume, sampling, options, measured), name, options, step)
+            return solve(_mr_task(model, volume, sampling, options), name, options, step)
 
         passes = options.passes
         drawn = each_volume(whitened(scan), volume_samples, track, name, passes)
@@ -146,7 +145,6 @@ def _mr_task(
     volume: MRScan,
     sampling: Samples | None,
     options: MrPriorOptions,
-    measured: bool,
 ) -> Task:
     """Encoding, noise and a compressed-sensing image to start from."""
     A = encoding(volume, options.calibration, sampling)
@@ -156,7 +154,7 @@ def _mr_task(
         y = sampling.density().sqrt() * y
     initial = wavelet_sense(weighted, y, iterations=WARM_ITERATIONS)
     if options.noise == "auto":  # of complex samples, half of the variance in either part
-        noise = float(noise_of(volume, measured).square().mean().sqrt()) / math.sqrt(2)
+        noise = float(noise_of(volume).square().mean().sqrt()) / math.sqrt(2)
     else:
         noise = float(options.noise)
     scale = float(item_scale(initial, volume.ndim))

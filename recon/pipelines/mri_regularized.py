@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from ..image import Image
-from ..mri import noise_deviation, regularized_sense, sure_weight, wavelet_sense
+from ..mri import regularized_sense, sure_weight, wavelet_sense
 from ..operators import Sense
 from ..scan import MRScan
 from ..solvers import Convergence
 from ..solvers.common import Callback
 from .mr_encoding import Samples, encoding, ready_for_maps
+from .mr_noise import is_measured, noise_of
 from .mr_volumes import each_volume
 from .raw_chain import RawOptions
 from .registry import Track, method, option
@@ -89,8 +89,6 @@ def _regularized(
     name: str,
     solver: Solver,
 ) -> Image:
-    measured = scan.noise is not None
-
     def solve(volume: MRScan, sampling: Samples | None, step: Convergence) -> Tensor:
         # Weighting evens out the eigenvalues; FISTA is slow at the edge of k-space without.
         A = encoding(volume, options.calibration, sampling, weighted=True)
@@ -98,29 +96,15 @@ def _regularized(
         y = volume.kspace if root is None else root * volume.kspace
         weight = options.weight
         if weight == "auto":
-            deviation = noise_of(volume, measured)
+            deviation = noise_of(volume)
             weight = sure_weight(
                 lambda data, w: solver(A, data, w, AUTO_ITERATIONS, None),
                 A, y, deviation if root is None else deviation * root,
                 start=type(options)().weight,  # type: ignore[arg-type]
             )  # fmt: skip
-            noise = "noise scan" if measured else "outermost samples"
+            noise = "noise scan" if is_measured(volume) else "outermost samples"
             step.figures.update(weight=weight, weight_by=f"SURE, noise from {noise}")
         return solver(A, y, float(weight), options.iterations, step)
 
     ready = ready_for_maps(scan, options.calibration)
     return each_volume(ready, solve, track, name, options.iterations)
-
-
-def noise_of(volume: MRScan, measured: bool) -> Tensor:
-    """Standard deviation of the noise, broadcast to the k-space of one volume."""
-    ones = volume.kspace.real.new_ones((volume.coils,) + (1,) * (volume.kspace.ndim - 1))
-    if measured:  # and whitened to unit variance
-        return ones
-    if volume.trajectory is not None:
-        return noise_deviation(volume.kspace, volume.trajectory.norm(dim=-1))
-    assert volume.mask is not None
-    mask = volume.mask.expand(volume.matrix)
-    axes = [torch.arange(n, device=mask.device) / n - 0.5 for n in volume.matrix]
-    frequency = torch.stack(torch.meshgrid(*axes, indexing="ij")).norm(dim=0)
-    return noise_deviation(volume.kspace[:, mask], frequency[mask]).reshape(ones.shape)

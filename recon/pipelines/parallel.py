@@ -18,6 +18,7 @@ from ..scan import MRScan
 from ..solvers import conjugate_gradient
 from ..solvers.common import Callback
 from .mr_encoding import Samples, encoding, ready_for_maps
+from .mr_noise import is_measured, whitened_deviation
 from .mr_volumes import each_volume
 from .partial_fourier import PartialFourierOptions, completed
 from .raw_chain import RawOptions, whitened
@@ -136,6 +137,8 @@ def g_factor(scan: MRScan, options: NoiseOptions, track: Track) -> Image:
 
     def solve(volume: MRScan, sampling: Samples | None, step: Callback) -> Tensor:
         A = encoding(volume, options.calibration, sampling)
+        if not is_measured(volume):  # the replicas' noise of 1 must neither drown nor be drowned
+            volume = volume.replace(kspace=volume.kspace / volume.kspace.abs().max())
         full = math.sqrt(volume.acceleration / 2)  # the maps have unit length in each pixel
         return _noise(A, volume, options, step) / full
 
@@ -146,20 +149,16 @@ def g_factor(scan: MRScan, options: NoiseOptions, track: Track) -> Image:
 @method("snr", "mri", unit="volume", takes_maps=True)
 def snr(scan: MRScan, options: NoiseOptions, track: Track) -> Image:
     """SENSE image in units of the standard deviation of its noise; needs a noise scan."""
-    if scan.noise is None and not scan.header.get("whitened"):
+    if not is_measured(scan):
         raise ValueError(f"snr needs noise samples: MRScan(noise=...), this is {scan}")
-    # A noise scan of another bandwidth, and averages that were taken before.
-    header = scan.header
-    times = [float(header.get(name, 0)) for name in ("sample_time_us", "noise_sample_time_us")]
-    gain = math.sqrt(times[0] / times[1]) if min(times) > 0 else 1.0
-    gain *= math.sqrt(int(header.get("averages", 1)))
+    deviation = whitened_deviation(scan)
 
     def solve(volume: MRScan, sampling: Samples | None, step: Callback) -> Tensor:
         A = encoding(volume, options.calibration, sampling)
         noise = _noise(A, volume, options, step)
         image = _least_squares(A, volume, options)(volume.kspace)
         tiny = torch.finfo(noise.dtype).tiny
-        return gain * torch.where(noise > 0, image.abs() / noise.clamp_min(tiny), 0)
+        return torch.where(noise > 0, image.abs() / noise.clamp_min(tiny), 0) / deviation
 
     ready = ready_for_maps(scan, options.calibration)
     return each_volume(ready, solve, track, "snr", _steps(options))

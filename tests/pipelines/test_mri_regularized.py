@@ -66,6 +66,19 @@ def test_automatic_weight_is_stated_and_near_the_best(still) -> None:
     assert error(image.data, truth) < min(swept)
 
 
+def test_automatic_weight_knows_whitened_noise() -> None:
+    """After compression too; noise of a fifth of that of the noise scan asks for less weight."""
+    scan = simulate_mr(matrix=48, coils=6, acceleration=2, mask="poisson", snr=15, seed=1)
+
+    def found(scan: sr.MRScan, **options) -> dict[str, object]:
+        image = sr.reconstruct(scan, "tv", weight="auto", iterations=2, **options)
+        return image.metadata["convergence"]
+
+    assert "noise scan" in found(scan, coils=5)["weight_by"]
+    quieter = scan.replace(header={**scan.header, "averages": 25})
+    assert found(quieter)["weight"] < 0.8 * found(scan)["weight"]
+
+
 @pytest.mark.parametrize("name", ["tv", "tgv"])
 def test_variation_of_volumes(name) -> None:
     scan = simulate_mr(
@@ -141,6 +154,22 @@ def test_one_long_radial_run_is_cut_into_frames() -> None:
     assert error(image.data[1], truth) < 0.25
     with pytest.raises(ValueError, match="fewer than spokes"):
         sr.reconstruct(scan, "grasp", spokes=count + 1)
+
+
+def test_every_slice_of_a_series_has_its_own_calibration() -> None:
+    """The coils of the second slice are others; its frames hold no centre to tell them from."""
+    one, _ = series(frames=3)
+    full = simulate_mr(matrix=48, coils=6, seed=5).kspace
+    both = torch.stack([one.kspace, one.kspace.roll(1, 1)])
+    mask = one.mask.clone()
+    mask[:, 24, 24] = False
+    reference = sr.MRScan(torch.stack([full, full.roll(1, 0)]), batch_axes=("slice",))
+    scan = sr.MRScan(
+        both, mask=mask.expand(2, *mask.shape), batch_axes=("slice", "time"),
+        header={"calibration": reference},
+    )  # fmt: skip
+    image = sr.reconstruct(scan, "grasp", iterations=5)
+    torch.testing.assert_close(image.data[0], image.data[1], rtol=1e-3, atol=1e-4)
 
 
 def test_series_methods_say_what_they_need(still) -> None:

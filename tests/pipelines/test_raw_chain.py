@@ -121,6 +121,16 @@ def test_g_factor_in_closed_form_and_by_replicas():
     assert float((replicas / exact)[inside].mean()) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+def test_scale_of_the_data_does_not_change_the_g_factor(scan, scale):
+    plain = scan.replace(noise=None)
+    one, other = (
+        sr.reconstruct(plain.replace(kspace=plain.kspace * s), "g-factor", replicas=4).data
+        for s in (1, scale)
+    )
+    assert float((one - other).norm() / one.norm()) < 1e-3
+
+
 def test_snr_of_a_full_scan_is_known():
     """`simulate_mr` states its noise in one channel: so does the image in SNR units."""
     scan = simulate_mr("head", matrix=48, coils=6, snr=40, noise_correlation=0.3)

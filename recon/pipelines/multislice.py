@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,15 +19,8 @@ from .mr_volumes import mr_image
 from .raw_chain import RawOptions, whitened
 from .registry import Track, method, option
 
-
-@dataclass(frozen=True)
-class MultibandGroup:
-    """One group of slices: k-space, its references and how far each is shifted along y."""
-
-    kspace: Tensor  # (coil, ky, kx)
-    mask: Tensor  # (ky, kx)
-    reference: Tensor  # (slice, coil, ky, kx)
-    shifts: tuple[float, ...]
+# k-space (coil, ky, kx) of one group, its mask (ky, kx) and a callback, to images (slice, y, x)
+Separate = Callable[[Tensor, Tensor, Callback], Tensor]
 
 
 @dataclass(frozen=True)
@@ -72,14 +66,14 @@ def multislice(scan: MRScan, options: MultisliceOptions, track: Track) -> Image:
     assert scan.mask is not None
     masks = scan.mask.expand(*scan.batch_shape, *scan.matrix).reshape(-1, *scan.matrix)
     centre = mri.resize(reference.kspace, scan.matrix)
-    solve = _sense if options.algorithm == "sense" else _split_slices
+    make = _sense if options.algorithm == "sense" else _split_slices
+    separate = [make(centre[group::groups], shifts, options) for group in range(groups)]
     volumes = []
     with track("multislice", options.iterations * math.prod(scan.batch_shape)) as step:
         for number, (kspace, mask) in enumerate(
             zip(scan.kspace.reshape(-1, scan.coils, *scan.matrix), masks, strict=True)
         ):
-            own = centre[number % groups :: groups]
-            volumes.append(solve(MultibandGroup(kspace, mask, own, shifts), options, step))
+            volumes.append(separate[number % groups](kspace, mask, step))
     others = scan.batch_shape[:-1] if in_groups else scan.batch_shape
     data = torch.stack(volumes).reshape(*others, groups, len(shifts), *scan.matrix)
     data = data.transpose(-4, -3).flatten(-4, -3)
@@ -89,26 +83,42 @@ def multislice(scan: MRScan, options: MultisliceOptions, track: Track) -> Image:
     return mr_image(placed, data)
 
 
-def _sense(group: MultibandGroup, options: MultisliceOptions, step: Callback) -> Tensor:
-    maps = mri.espirit(group.reference, calibration=options.calibration)
-    A = MultibandSense(maps, group.shifts, mask=group.mask)
-    weight = options.regularization * float(group.mask.float().mean())
-    return conjugate_gradient(
-        A, group.kspace, iterations=options.iterations, regularization=weight, callback=step
-    )
+def _sense(reference: Tensor, shifts: Sequence[float], options: MultisliceOptions) -> Separate:
+    """By coil maps, made once for all repetitions from ``(slice, coil, ky, kx)``."""
+    maps = mri.espirit(reference, calibration=options.calibration)
+
+    def separate(kspace: Tensor, mask: Tensor, step: Callback) -> Tensor:
+        return conjugate_gradient(
+            MultibandSense(maps, shifts, mask=mask),
+            kspace,
+            iterations=options.iterations,
+            regularization=options.regularization * float(mask.float().mean()),
+            callback=step,
+        )
+
+    return separate
 
 
-def _split_slices(group: MultibandGroup, options: MultisliceOptions, step: Callback) -> Tensor:
-    lines = group.mask.any(1).nonzero().flatten()
-    steps = set(lines.diff().tolist())
-    if len(steps) > 1:
-        raise ValueError(f"split-slice-grappa needs evenly spaced lines, they are {steps} apart")
-    gap = steps.pop() if steps else 1
-    slices = mri.split_slice_grappa(
-        group.kspace, group.reference, group.shifts, calibration=options.calibration, step=gap,
-        regularization=options.regularization,
-    )  # fmt: skip
-    if gap > 1:
-        slices = mri.grappa(slices, group.mask, reference=group.reference)
-    step(0, slices, 0.0)
-    return mri.root_sum_of_squares(Fourier(slices.shape[-2:]).adjoint(slices))
+def _split_slices(
+    reference: Tensor, shifts: Sequence[float], options: MultisliceOptions
+) -> Separate:
+    """By kernels in k-space; lines that are left out are filled in afterwards."""
+
+    def separate(kspace: Tensor, mask: Tensor, step: Callback) -> Tensor:
+        lines = mask.any(1).nonzero().flatten()
+        steps = set(lines.diff().tolist())
+        if len(steps) > 1:
+            raise ValueError(
+                f"split-slice-grappa needs evenly spaced lines, they are {steps} apart"
+            )
+        gap = steps.pop() if steps else 1
+        slices = mri.split_slice_grappa(
+            kspace, reference, shifts, calibration=options.calibration, step=gap,
+            regularization=options.regularization,
+        )  # fmt: skip
+        if gap > 1:
+            slices = mri.grappa(slices, mask, reference=reference)
+        step(0, slices, 0.0)
+        return mri.root_sum_of_squares(Fourier(slices.shape[-2:]).adjoint(slices))
+
+    return separate

@@ -81,6 +81,17 @@ def test_as_a_method(slices, together, algorithm, step):
     assert float(image.data[1].abs().mean() / image.data[0].abs().mean()) == pytest.approx(2, 0.02)
 
 
+def test_repetitions_share_their_maps(slices, together, monkeypatch):
+    made = []
+    espirit = sr.mri.espirit
+    monkeypatch.setattr(sr.mri, "espirit", lambda *a, **k: made.append(1) or espirit(*a, **k))
+    header = {"multiband_shifts": SHIFTS,
+              "calibration": sr.MRScan(slices, batch_axes=("slice",))}  # fmt: skip
+    scan = sr.MRScan(torch.stack([together] * 3), header=header, batch_axes=("repetition",))
+    sr.reconstruct(scan, "multislice", iterations=2)
+    assert len(made) == 1
+
+
 def test_bad_input(slices, together):
     with pytest.raises(ValueError, match="one shift a slice"):
         split_slice_grappa(together, slices, (0.0,))

@@ -20,8 +20,8 @@ def radial_density(trajectory: Tensor, image_shape: Sequence[int], readout_lengt
     Parameters
     ----------
     trajectory
-        ``(sample, ndim)`` in cycles per pixel: straight spokes through or from the middle, at any
-        angles in 2D, evenly spread in 3D.
+        ``(sample, ndim)`` in cycles per pixel: straight spokes through, from or to the middle, at
+        any angles in 2D, evenly spread in 3D.
     image_shape
         ``([z,] y, x)``.
     readout_length
@@ -41,6 +41,8 @@ def radial_density(trajectory: Tensor, image_shape: Sequence[int], readout_lengt
     ends = k[:, -1] - k[:, 0]
     direction = ends / ends.norm(dim=1, keepdim=True).clamp_min(1e-12)
     radius = (k * direction[:, None]).sum(-1)
+    if bool((radius[:, -1] < -0.3 * radius[:, 0]).all()):  # to the middle: as if from it
+        radius, direction = -radius, -direction
     whole = bool((radius[:, 0] < -0.3 * radius[:, -1]).all())
     if ndim == 3:
         share = torch.full((len(k),), (2 if whole else 4) * math.pi / len(k), dtype=k.dtype)

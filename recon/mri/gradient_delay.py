@@ -101,7 +101,8 @@ def shift_spokes(trajectory: Tensor, readout_length: int, shift: Tensor) -> Tens
 
 def _spokes(trajectory: Tensor, readout_length: int) -> tuple[Tensor, Tensor, float]:
     """Places along each spoke ``(spoke, sample)``, directions ``(spoke, 2)``, sample distance."""
-    if trajectory.ndim != 2 or trajectory.shape[1] != 2 or trajectory.shape[0] % readout_length:
+    flat = trajectory.ndim == 2 and trajectory.shape[1] == 2 and readout_length > 1
+    if not flat or trajectory.shape[0] % readout_length:
         raise ValueError(
             f"trajectory must be (sample, 2) in readouts of {readout_length}, "
             f"got {tuple(trajectory.shape)}"

@@ -30,6 +30,11 @@ def test_radial_agrees_with_voronoi_inside():
     assert float(radial_density(half, (48, 48), 24).sum()) == pytest.approx(
         math.pi / 4 * 48**2, rel=0.05
     )
+    inward = half.reshape(75, 24, 2).flip(1)
+    torch.testing.assert_close(
+        radial_density(inward.reshape(-1, 2), (48, 48), 24).reshape(75, 24).flip(1),
+        radial_density(half, (48, 48), 24).reshape(75, 24),
+    )
 
 
 def test_cartesian_grid_is_one_each():

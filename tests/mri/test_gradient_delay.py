@@ -44,6 +44,8 @@ def test_bad_input(late):
         radial_delays(late.kspace, late.trajectory.abs(), late.readout_length)
     with pytest.raises(ValueError, match="readouts of 100"):
         radial_delays(late.kspace, late.trajectory, 100)
+    with pytest.raises(ValueError, match="readouts of 0"):
+        radial_delays(late.kspace, late.trajectory, 0)
     one = torch.stack([torch.zeros(128), (torch.arange(128) - 64) / 128], -1).repeat(3, 1)
     with pytest.raises(ValueError, match="wide angle"):
         radial_delays(late.kspace[:, :384], one, 128)

@@ -63,22 +63,30 @@ class CudaJoseph:
 
     def memory(self, itemsize: int = 4) -> int:
         """Bytes used beside input and output for one volume or `DEPTH` slices."""
-        tables = self.plan.frames.nbytes + self._numbers.nbytes
-        count = 1 if self.plan.volume.ndim == 3 else DEPTH
-        return int(tables + (count * self._item(itemsize) if self._can_turn(itemsize) else 0))
+        return self._fixed + (self._turning(itemsize) if self._can_turn(itemsize) else 0)
 
-    def _item(self, itemsize: int) -> int:
-        return itemsize * int(np.prod(self.plan.volume.shape))
+    @property
+    def _fixed(self) -> int:
+        """Bytes of the tables."""
+        return int(self.plan.frames.nbytes + self._numbers.nbytes)
+
+    @property
+    def _together(self) -> int:
+        """Volumes or slices that go together."""
+        return 1 if self.plan.volume.ndim == 3 else DEPTH
+
+    def _turning(self, itemsize: int) -> int:
+        """Bytes of turned volumes."""
+        return self._together * itemsize * int(np.prod(self.plan.volume.shape))
 
     def _can_turn(self, itemsize: int) -> bool:
         """Whether the memory limit leaves room for turned volumes; slower without."""
         limit = self.plan.memory_limit
-        count = 1 if self.plan.volume.ndim == 3 else DEPTH
-        return limit is None or count * self._item(itemsize) <= limit
+        return limit is None or self._fixed + self._turning(itemsize) <= limit
 
     def _pieces(self, volumes: Tensor) -> list[tuple[int, int]]:
         """First and last + 1 of the volumes or slices that go together."""
-        step = 1 if self.plan.volume.ndim == 3 else DEPTH
+        step = self._together
         return [(i, min(i + step, len(volumes))) for i in range(0, len(volumes), step)]
 
     def _turned(self, volumes: Tensor, *, copy: bool) -> Tensor:

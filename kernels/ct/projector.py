@@ -214,7 +214,12 @@ class Projector:
         """Stacks of 16 slices that go together: four, or what the memory limit allows."""
         if self.memory_limit is None:
             return 4
-        return int(min(max(self.memory_limit // (LANES * self._item(itemsize)), 1), 4))
+        room = self.memory_limit - self._planar_work(itemsize)
+        return int(min(max(room // (LANES * self._item(itemsize)), 1), 4))
+
+    def _planar_work(self, itemsize: int) -> int:
+        """Bytes of the threads: the fine grid under a tile, and the tile's sums."""
+        return thread_count() * itemsize * LANES * (self.cells + PLANAR_TILE**2)
 
     def _item(self, itemsize: int) -> int:
         return itemsize * (int(np.prod(self.volume.shape)) + int(np.prod(self.geometry.shape)))
@@ -292,8 +297,8 @@ class Projector:
         if self.model == "joseph":
             return int(self.frames.nbytes)
         if self.volume.ndim == 2:
-            stack = LANES * self._stacks(itemsize) * self._item(itemsize)
-            return stack + thread_count() * itemsize * self.cells * LANES
+            stacks = LANES * self._stacks(itemsize) * self._item(itemsize)
+            return stacks + self._planar_work(itemsize)
         return self._views(itemsize) * self._cone_view(itemsize) + self._cone_work(itemsize)
 
     def _require_memory(self, itemsize: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 from peak_memory import needs_counters, printed
 
 from spinray.kernels.ct import Projector
-from spinray.kernels.ct.geometry import ConeBeam, VolumeGrid
+from spinray.kernels.ct.geometry import ConeBeam, ParallelBeam, VolumeGrid
 from spinray.kernels.threads import thread_count
 
 GIB = 1 << 30
@@ -55,12 +55,27 @@ def test_cone_beam_of_1024_cubed_is_planned_in_nine_gibibytes(backend):
     assert data + projector.memory_on(backend) <= 9 * GIB
 
 
-def test_without_a_limit_larger_pieces_would_gain_nothing():
+def test_without_a_limit_pieces_are_of_256_mebibytes():
     projector = cone_job(None)
-    assert projector.memory_on("numba") < (0.27 + 0.001 * thread_count()) * GIB
-    assert projector.memory_on("cuda") < 0.26 * GIB
+    for itemsize in (4, 8):
+        numba = projector.memory_on("numba", itemsize)
+        assert 0.25 * GIB < numba < (0.27 + 0.002 * thread_count()) * GIB
+        assert 0.24 * GIB < projector.memory_on("cuda", itemsize) < 0.27 * GIB
     assert projector.memory == projector.memory_on("numba")
-    assert projector.memory_on("cuda", itemsize=8) > 0
+
+
+@pytest.mark.parametrize("model", ["separable-footprint", "joseph"])
+@pytest.mark.parametrize("backend", ["numba", "cuda"])
+def test_any_limit_above_the_smallest_piece_is_kept(backend, model):
+    """Of stacks: tables and threads count, and none is refused whose smaller pieces would fit."""
+    geometry, grid = ParallelBeam(np.arange(32) / 10, 200), VolumeGrid((128, 128))
+    whole = Projector(geometry, grid, model=model).memory_on(backend)
+    with pytest.raises(ValueError, match="below the smallest piece") as error:
+        Projector(geometry, grid, model=model, memory_limit=1)
+    least = int(str(error.value).split()[-2]) + 100  # a card's tables are a little larger
+    for limit in (*np.linspace(least, 10_000_000, 20).astype(int), whole - 1, whole):
+        projector = Projector(geometry, grid, model=model, memory_limit=max(limit, least))
+        assert projector.memory_on(backend) <= max(limit, least)
 
 
 @needs_counters

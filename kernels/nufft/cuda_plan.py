@@ -47,7 +47,7 @@ class CudaPlan:
     positions : (frame, sample, ndim) float64 on the host, cycles per pixel
     shape, grid_shape : image and oversampled grid
     width : window width in grid cells
-    memory_limit : bytes that the working grids may take
+    memory_limit : bytes that working grids and pieces may take; None allows half of what is free
     device : where
     compile_source : makes a `Module` of the CUDA source
     """
@@ -231,7 +231,7 @@ class CudaPlan:
 
     def convolution(self, psf: Tensor) -> Callable[[Tensor], Tensor]:
         """The convolution with a point spread function (frame, *(2 n)) of `point_spread`."""
-        convolution = SubspaceToeplitz(psf[:, None], self.shape)
+        convolution = SubspaceToeplitz(psf[:, None], self.shape, self.memory_limit)
         return lambda images: convolution(images[:, :, None])[:, :, 0]
 
     def own(self, array: NDArray[Any] | Tensor) -> Tensor:

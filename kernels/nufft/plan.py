@@ -99,7 +99,8 @@ class Plan:
     def memory(self) -> int:
         """Bytes that `forward` or `adjoint` in complex64 need beside input and output.
 
-        For any number of coils. `normal` may take `normal_memory`.
+        On the CPU for any number of coils. On a GPU of one: as many go together as `memory_limit`
+        allows, or half of what is free. `normal` may take `normal_memory`.
         """
         return int(self._transform.memory())
 
@@ -215,7 +216,7 @@ class Plan:
             return self._transform.convolution(psf[:, 0])
         from .subspace import SubspaceToeplitz
 
-        return SubspaceToeplitz(psf, self.image_shape)
+        return SubspaceToeplitz(psf, self.image_shape, self._options["memory_limit"])
 
     def _kept(self, weights: Any, basis: Any) -> Any:
         kept_weights, kept_basis, convolution = self._last

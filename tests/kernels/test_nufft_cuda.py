@@ -10,6 +10,7 @@ from cuda_host import compile_for_cards, host_module, needs_gcc, needs_nvcc
 from spinray.kernels.nufft import Plan, cuda_plan
 from spinray.kernels.nufft.cpu_plan import CpuPlan
 from spinray.kernels.nufft.cuda_plan import SOURCE, CudaPlan, _colours
+from spinray.kernels.nufft.subspace import SubspaceToeplitz
 from spinray.kernels.nufft.toeplitz import point_spread
 from spinray.kernels.nufft.window import choose
 
@@ -93,6 +94,40 @@ def test_convolution_is_the_gram_matrix(name, weighted):
     psf = point_spread(cuda.refined(1e-5), ones.to(torch.complex64))
     found = cuda.convolution(psf[:, 0])(x)
     assert (found - expected).norm() < 5e-4 * expected.norm()
+
+
+@needs_gcc
+def test_a_convolution_serves_both_precisions():
+    """A call in single precision leaves the next one in double as exact as before."""
+    shape, samples, _ = CASES["2D double"]
+    _, cuda = plans(shape, samples, 1e-9)
+    ones = torch.ones(2, 1, samples, dtype=torch.complex128)
+    convolution = cuda.convolution(point_spread(cuda.refined(1e-11), ones)[:, 0])
+    x = torch.from_numpy(noise(2, 3, *shape, dtype=np.complex128))
+    expected = cuda.adjoint(cuda.forward(x))
+    assert (convolution(x.to(torch.complex64)) - expected).norm() < 1e-5 * expected.norm()
+    assert (convolution(x) - expected).norm() < 1e-8 * expected.norm()
+
+
+@pytest.mark.parametrize("limit", [None, 1, 100_000])
+@pytest.mark.parametrize("coefficients", [1, 3])
+def test_coils_of_a_convolution_go_together_on_a_card(coefficients, limit, monkeypatch):
+    """As many as the limit allows, and give what each alone gives."""
+    shape = 12, 10
+    pairs = coefficients * (coefficients + 1) // 2
+    psf = torch.from_numpy(noise(2, pairs, 24, 20, dtype=np.complex128))
+    x = torch.from_numpy(noise(2, 7, coefficients, *shape, dtype=np.complex128))
+    expected = SubspaceToeplitz(psf, shape)(x)
+    together, fftn = [], torch.fft.fftn
+    convolution = SubspaceToeplitz(psf, shape, limit)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    monkeypatch.setattr(
+        torch.fft, "fftn", lambda x, **o: together.append(x.shape[1]) or fftn(x, **o)
+    )
+    torch.testing.assert_close(convolution(x), expected)
+    assert sum(together) == 7
+    most = {None: 7, 1: 1, 100_000: 50_000 // (2 * coefficients * 24 * 20 * 16)}[limit]
+    assert max(together) == most
 
 
 @pytest.mark.parametrize(

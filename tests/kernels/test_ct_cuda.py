@@ -188,6 +188,32 @@ def test_rays_far_from_the_axis_that_drives_their_view(steep):
 
 
 @needs_gcc
+@pytest.mark.parametrize("angle", [0.3, 1.9])
+@pytest.mark.parametrize("kind", ["parallel", "fan", "cone"])
+def test_more_tiles_and_views_than_a_block_keeps(kind, angle):
+    """Shadows stand in shared memory 32 at a time: of tiles in a row (forward), of views (back)."""
+    angles = angle + 0.01 * np.arange(35)
+    if kind == "parallel":
+        geometry, grid = ParallelBeam(angles, 50, 21.0), VolumeGrid((1100, 40), (0.9, 1.0))
+    else:
+        beam = {"columns": 40, "column_spacing": 50.0, "source_to_isocenter": 900.0}
+        beam |= {"source_to_detector": 1500.0, "detector": "curved"}
+        geometry = FanBeam(angles, **beam)
+        grid = VolumeGrid((1100, 40), (0.9, 1.0))
+        if kind == "cone":
+            geometry = ConeBeam(angles, rows=2, row_spacing=9.0, **beam)
+            grid = VolumeGrid((3, 550, 20), (3.0, 1.8, 2.0))
+    for turned in (grid, VolumeGrid((*grid.shape[:-2], *grid.shape[:-3:-1]), grid.spacing)):
+        numba = Projector(geometry, turned)
+        x, y = noise(1, turned.shape, np.float64), noise(1, geometry.shape, np.float64)
+        cuda = on_host(numba)
+        assert difference(cuda.forward(torch.from_numpy(x)), numba.forward(x)) < 1e-11
+        assert difference(cuda.adjoint(torch.from_numpy(y)), numba.adjoint(y)) < 1e-11
+        expected = backproject(y, geometry, turned)
+        assert difference(cuda.backproject(torch.from_numpy(y)), expected) < 1e-11
+
+
+@needs_gcc
 def test_memory_limit_changes_pieces_and_not_the_result():
     geometry = ConeBeam(turn(30), **CONE)
     grid = VolumeGrid((19, 37, 70), (2.1, 1.6, 1.0))
@@ -317,8 +343,8 @@ def test_cupy_is_told_to_fuse_nothing_by_itself(kind, monkeypatch):
 def test_headers_are_part_of_the_text_that_is_compiled():
     text = source_text(footprint.SOURCE)
     assert "#include" not in text
-    assert "shadow_of" in text
-    assert "__global__ void __launch_bounds__(THREADS, RESIDENT_FORWARD)\n    forward(" in text
+    assert "Shadow shadow_of(" in text
+    assert text.endswith(footprint.SOURCE.read_text()[-1000:])
 
 
 def test_nothing_imports_cupy_or_compiles_before_a_cuda_tensor():

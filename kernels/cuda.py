@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+
+Defines = tuple[tuple[str, str], ...]  # names and values of a source's macros
 
 
 class Module(Protocol):
@@ -17,7 +20,10 @@ class Module(Protocol):
         """Run a kernel on tensors (their memory), and int32 numbers."""
 
 
-def compiler_options(defines: tuple[tuple[str, str], ...], *, exact: bool) -> tuple[str, ...]:
+Compile = Callable[[Path, Defines], Module]
+
+
+def compiler_options(defines: Defines, *, exact: bool) -> tuple[str, ...]:
     """Options of NVRTC and nvcc.
 
     Where `exact`, only ``fma()`` in the source fuses a product and a sum: otherwise the compiler
@@ -44,9 +50,7 @@ class CudaModule:
         CuPy is not installed.
     """
 
-    def __init__(
-        self, source: Path, defines: tuple[tuple[str, str], ...], *, exact: bool = False
-    ) -> None:
+    def __init__(self, source: Path, defines: Defines, *, exact: bool = False) -> None:
         try:
             import cupy
         except ImportError as error:
@@ -72,6 +76,13 @@ class CudaModule:
             self._module.get_function(name)(blocks, (threads,), values)
 
 
+def upload(array: Any, dtype: Any, device: Any) -> Any:
+    """A host array as a tensor of a torch dtype on a device."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(array)).to(dtype).to(device)
+
+
 def source_text(source: Path) -> str:
     """A source with its own headers in place.
 
@@ -86,12 +97,12 @@ def source_text(source: Path) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def cuda_module(source: Path, defines: tuple[tuple[str, str], ...]) -> Module:
+def cuda_module(source: Path, defines: Defines) -> Module:
     """The compiled source for these definitions, made once a process."""
     return CudaModule(source, defines)
 
 
 @functools.lru_cache(maxsize=64)
-def exact_cuda_module(source: Path, defines: tuple[tuple[str, str], ...]) -> Module:
+def exact_cuda_module(source: Path, defines: Defines) -> Module:
     """As `cuda_module`; what two of its kernels compute alike is the same to the bit."""
     return CudaModule(source, defines, exact=True)

@@ -1,13 +1,13 @@
 // Pixel-driven back projection on the GPU by linear interpolation: backprojection.py's formulas.
 //
-// -D: REAL, NDIM, DEPTH, FINE, TILE as in footprint.cu.
+// -D: REAL, NDIM, DEPTH, FINE, TILE, THREADS as in footprint.cu.
 #include "shadow.cuh"
-#define GROUP 32  // views whose numbers stand in shared memory together
+#define RESIDENT 3  // blocks of a multiprocessor
 
 // Adds the views from `view0` on to `image (slice, y, x)` or `(z, y, x)`; `sinogram` holds those
 // views alone: `(slice, view, column)` or `(view, row, column)`. A thread owns a pixel and DEPTH
 // slices or voxels.
-extern "C" __global__ void __launch_bounds__(256, 3)
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     backproject(REAL *__restrict__ image, const REAL *__restrict__ sinogram,
                 const double *__restrict__ beam, const double *__restrict__ turns,
                 const REAL *__restrict__ axials, const REAL *__restrict__ xs,

@@ -7,16 +7,15 @@ and backprojection.cu.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..cuda import Module, exact_cuda_module
+from ..cuda import Compile, Defines, Module, exact_cuda_module, upload
 from . import cone
 from .backprojection import column_weights
 from .footprint import TILE as PLANAR_TILE
@@ -29,7 +28,6 @@ DEPTH = 8  # slices, or voxels of `backproject`, that a thread keeps in register
 SOLID_DEPTH = 16  # rows or voxels along z of a cone, whose coefficients cost more
 THREADS = 256
 PIECE = 1 << 28  # bytes of scratch where no limit is given: such a piece fills a card
-Compile = Callable[[Path, tuple[tuple[str, str], ...]], Module]
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class CudaFootprint:
         geometry = self.plan.geometry
         assert isinstance(geometry, CircularBeam)
         if (weights := column_weights(geometry)) is not None:
-            views = views * self._upload(weights, views.dtype)
+            views = views * upload(weights, views.dtype, self.device)
         for image, sinogram in self._piles(images, views.contiguous(), max(len(views), 1)):
             self._launch_on_pixels(
                 BACKPROJECTION, "backproject", image, sinogram, first, views.shape[1]
@@ -227,12 +225,13 @@ class CudaFootprint:
         """Pixels of a tile in x and y, as in Numba's kernels: a fan's series end alike."""
         return cone.TILE if self._solid and source == SOURCE else PLANAR_TILE
 
-    def defines(self, source: Path, dtype: torch.dtype, count: int) -> tuple[tuple[str, str], ...]:
+    def defines(self, source: Path, dtype: torch.dtype, count: int) -> Defines:
         """What a source is compiled with, for stacks of `count` slices or planes."""
         values = {
             "REAL": "float" if dtype == torch.float32 else "double",
             "NDIM": self.plan.volume.ndim, "DEPTH": self._registers(source, count),
-            "FINE": self.plan.beam[7], "TILE": self._tile_of(source), "ACROSS": self._across,
+            "FINE": self.plan.beam[7], "TILE": self._tile_of(source), "THREADS": THREADS,
+            "ACROSS": self._across,
         }  # fmt: skip
         return tuple((name, str(value)) for name, value in values.items())
 
@@ -248,12 +247,9 @@ class CudaFootprint:
                 slope = plan.geometry.slopes
             xs, ys = plan.axes(np.float64)
             self._kept[dtype] = _Tables(
-                self._upload(np.array(plan.beam), real), self._upload(plan.turns, real),
-                *(self._upload(a, dtype) for a in (axials, xs, ys, slope)),
-                self._upload(np.flatnonzero(~self._runs_along_x), torch.int32),
-                self._upload(np.flatnonzero(self._runs_along_x), torch.int32),
+                *(upload(a, real, self.device) for a in (np.array(plan.beam), plan.turns)),
+                *(upload(a, dtype, self.device) for a in (axials, xs, ys, slope)),
+                *(upload(np.flatnonzero(chosen), torch.int32, self.device)
+                  for chosen in (~self._runs_along_x, self._runs_along_x)),
             )  # fmt: skip
         return self._kept[dtype]
-
-    def _upload(self, array: Any, dtype: torch.dtype) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(dtype).to(self.device)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..cuda import Module, exact_cuda_module
+from ..cuda import Compile, Defines, Module, exact_cuda_module, upload
 from .beams import curve_of, kind_of
-from .cuda_footprint import DEPTH, Compile
+from .cuda_footprint import DEPTH
 from .projector import Projector
 
 SOURCE = Path(__file__).with_name("joseph.cu")
@@ -101,8 +101,8 @@ class CudaJoseph:
     def _launch(self, name: str, volumes: Tensor, turned: Tensor, sinograms: Tensor) -> None:
         if self._kept is None:
             self._kept = (
-                torch.from_numpy(self.plan.frames).to(self.device),
-                torch.from_numpy(self._numbers).to(self.device),
+                upload(self.plan.frames, torch.float64, self.device),
+                upload(self._numbers, torch.float64, self.device),
             )
         depth = 1 if len(volumes) < 3 else DEPTH
         rows, columns = (1, *self.plan.geometry.shape[1:])[-2:]
@@ -117,7 +117,7 @@ class CudaJoseph:
         return self._compile(SOURCE, self.defines(dtype, depth))
 
     @staticmethod
-    def defines(dtype: torch.dtype, depth: int) -> tuple[tuple[str, str], ...]:
+    def defines(dtype: torch.dtype, depth: int) -> Defines:
         """What the source is compiled with, for `depth` volumes a thread."""
         single = dtype == torch.float32
         return (

@@ -1,15 +1,14 @@
-// Separable footprint on the GPU, both directions by gathering: no atomics, the same sum each run.
+// Separable footprint on the GPU, both directions by gathering: no sum by atomics, the same each run.
 //
 // A pixel's coefficients are computed once for DEPTH numbers that a thread keeps in registers:
 // slices of a stack where NDIM is 2 (parallel, fan), rows or voxels along z where it is 3 (cone,
 // helical). Neighbouring threads read neighbouring pixels or columns. The shadows of GROUP tiles or
 // views at a time stand in shared memory, made by as many threads at once.
 //
-// -D: REAL, NDIM, DEPTH, FINE, TILE, ACROSS (columns of a block of `forward`).
+// -D: REAL, NDIM, DEPTH, FINE, TILE, THREADS (of a block, at most), ACROSS (columns of a block of
+// `forward`).
 #include "shadow.cuh"
-#define GROUP 32
 #define TAPS 4  // columns that go together in `adjoint`
-#define THREADS 256
 // Blocks of a multiprocessor: what one waits for, the others hide. Measured on an H200; more of
 // them leave fewer registers.
 #define RESIDENT_FORWARD (NDIM == 2 ? 3 : 4)
@@ -91,6 +90,68 @@ static __device__ __forceinline__ void add_columns(REAL *sum, const REAL *weight
 #endif
 }
 
+// The rows of an image in one view: a pixel at f across and s along the rays is seen from the source
+// at the tangent z = (ds f + dm s) / (d + dd f), where d = d_start + d_slow s; parallel rays at z = s.
+struct Rows {
+  REAL ds, dm, dd, d_slow, d_start, pixels_a_mm;
+  double magnified;  // columns a unit of z, or of its angle where curved
+};
+
+static __device__ __forceinline__ Rows rows_of(int kind, const double *beam, const double *turn,
+                                               int turned) {
+  const REAL cosine = (REAL)turn[0], sine = (REAL)turn[1];
+  const bool parallel = kind == PARALLEL;
+  Rows rows;
+  rows.pixels_a_mm = (REAL)(1 / beam[turned ? 6 : 5]);
+  rows.ds = turned ? sine : cosine;
+  rows.dm = turned ? cosine : sine;
+  rows.dd = parallel ? 0 : turned ? cosine : -sine;
+  rows.d_slow = parallel ? 0 : turned ? -sine : cosine;
+  rows.d_start = parallel ? 1 : (REAL)beam[1];
+  rows.magnified = (parallel ? 1 : beam[2]) / beam[3];
+  return rows;
+}
+
+// Between which tangents pixels shade a column; i0, i1: pixels' steps a step of the tangent.
+struct Band {
+  REAL z0, z1, i0, i1;
+  bool all;  // rays along the row: any pixel of it may
+};
+
+static __device__ __forceinline__ Band band_of(int kind, const double *beam, const Rows &rows,
+                                               int column, int half) {
+  const double support = (half + 1.) / FINE;
+  double low = (column - beam[4] - support) / rows.magnified;
+  double high = (column - beam[4] + support) / rows.magnified;
+  if (kind == CURVED) {
+    low = tan(fmax(low, -1.5));
+    high = tan(fmin(high, 1.5));
+  }
+  Band band;
+  band.z0 = (REAL)low;
+  band.z1 = (REAL)high;
+  const REAL e0 = rows.ds - band.z0 * rows.dd, e1 = rows.ds - band.z1 * rows.dd;
+  band.all = e0 * e1 < (REAL)1e-4;
+  band.i0 = band.all ? 0 : 1 / e0;
+  band.i1 = band.all ? 0 : 1 / e1;
+  return band;
+}
+
+// Narrows the pixels first..end of a row, the first one at the place `start`, to those in a band.
+static __device__ __forceinline__ void narrow(const Rows &rows, const Band &band, REAL along,
+                                              REAL start, int *first, int *end) {
+  const REAL slack = (REAL)0.0625;  // pixels: rounding must not lose one
+  const REAL s = along * rows.dm, d = fma(along, rows.d_slow, rows.d_start);
+  const REAL g0 = ((band.z0 * d - s) * band.i0 - start) * rows.pixels_a_mm;
+  const REAL g1 = ((band.z1 * d - s) * band.i1 - start) * rows.pixels_a_mm;
+  const REAL most = (REAL)(*end - *first);
+  const REAL from = fmin(fmax(fmin(g0, g1) - slack, (REAL)0), most);
+  const REAL to = fmin(fmax(fmax(g0, g1) + slack, (REAL)-1), most - 1);
+  if (band.all) return;
+  *end = *first + (int)floor(to) + 1;
+  *first += (int)ceil(from);
+}
+
 // Adds to `sinogram (slice, view, column)` or `(view, row, column)`, times `slope (row, column)`.
 //
 // A thread owns a column of a view and DEPTH slices or rows. It goes through the image row by row,
@@ -117,14 +178,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT_FORWARD)
   const double *turn = turns + 3 * view;
   const int n_fast = turned ? ny : nx, n_slow = turned ? nx : ny;
   const REAL *fast = turned ? ys : xs, *slow = turned ? xs : ys;
-  const REAL pixels_a_mm = (REAL)(1 / beam[turned ? 6 : 5]);
-  // In a row, position z across the ray is reached at (z * d - s) / (ds - z * dd).
-  const REAL cosine = (REAL)turn[0], sine = (REAL)turn[1];
-  const REAL ds = turned ? sine : cosine, dm = turned ? cosine : sine;
-  const REAL dd = kind == PARALLEL ? 0 : turned ? cosine : -sine;
-  const REAL d_slow = kind == PARALLEL ? 0 : turned ? -sine : cosine;
-  const REAL d_start = kind == PARALLEL ? 1 : (REAL)beam[1];
-  const double magnified = (kind == PARALLEL ? 1 : beam[2]) / beam[3];  // columns a unit of z
+  const Rows rows = rows_of(kind, beam, turn, turned);
   const int across = (n_fast + TILE - 1) / TILE;
   const long long plane = (long long)extent * n_fast;
   REAL sum[DEPTH];
@@ -154,31 +208,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT_FORWARD)
       fill(shadows + lowest, highest - lowest + 1, h + lowest);
       __syncthreads();
       if (!used) continue;
-      const double support = (widest + 1.) / FINE;
-      double z_low = (column - beam[4] - support) / magnified;
-      double z_high = (column - beam[4] + support) / magnified;
-      if (kind == CURVED) {
-        z_low = tan(fmax(z_low, -1.5));
-        z_high = tan(fmin(z_high, 1.5));
-      }
-      const REAL z0 = (REAL)z_low, z1 = (REAL)z_high;
-      const REAL e0 = ds - z0 * dd, e1 = ds - z1 * dd;
-      const bool all = e0 * e1 < (REAL)1e-4;  // rays along the row
-      const REAL i0 = all ? 0 : 1 / e0, i1 = all ? 0 : 1 / e1;
+      const Band band = band_of(kind, beam, rows, column, widest);
       const int f_begin = (tile0 + lowest) * TILE, f_stop = (tile0 + highest + 1) * TILE;
       const int f_end = f_stop < n_fast ? f_stop : n_fast;
-      const REAL slack = (REAL)0.0625;  // pixels: rounding must not lose one
       for (int m = m0; m < m1; ++m) {
-        const REAL s0 = slow[m] * dm, d0 = fma(slow[m], d_slow, d_start);
-        const REAL g0 = ((z0 * d0 - s0) * i0 - fast[f_begin]) * pixels_a_mm;
-        const REAL g1 = ((z1 * d0 - s0) * i1 - fast[f_begin]) * pixels_a_mm;
-        const REAL most = (REAL)(f_end - f_begin);
-        const REAL from = fmin(fmax(fmin(g0, g1) - slack, (REAL)0), most);
-        const REAL to = fmin(fmax(fmax(g0, g1) + slack, (REAL)-1), most - 1);
-        const int f_from = all ? f_begin : f_begin + (int)ceil(from);
-        const int f_to = all ? f_end : f_begin + (int)floor(to) + 1;
+        int from = f_begin, to = f_end;
+        narrow(rows, band, slow[m], fast[f_begin], &from, &to);
         const REAL *row = image + (long long)(m - origin) * n_fast;
-        for (int f = f_from; f < f_to; ++f) {
+        for (int f = from; f < to; ++f) {
           const int tile = f / TILE - tile0;
           const Shadow s = shadows[tile];
           const Place at = place(kind, s, turned ? slow[m] : fast[f], turned ? fast[f] : slow[m]);

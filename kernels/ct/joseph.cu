@@ -4,8 +4,8 @@
 // volume turned, (z, x, y), so that neighbours still read neighbours. Back, the same steps add to
 // the volume by atomics: a voxel's rays on any detector are not found without tracing them, the
 // adds of neighbours meet in the cache, and the coefficients are those of `forward` to the bit, as
-// nothing but fma() fuses products and sums (--fmad=false, see cuda.py). The
-// order of the sum, hence its last digit, may change from run to run.
+// nothing but fma() fuses products and sums (--fmad=false, see cuda.py). The order of the sum, hence
+// its last digit, may change from run to run.
 //
 // -D: REAL, DEPTH, FIXED (1: positions step in 32.32 fixed point, exact and without double
 // precision in the loop, for float; 0: in double).

@@ -16,6 +16,7 @@
 #define NODES 1  // none is kept
 #endif
 
+#define GROUP 32    // shadows, of tiles or views, that stand in shared memory together
 #define LEAST 1e-3  // columns that half a side seen end on counts as: no box may be a delta
 
 enum { PARALLEL, FLAT, CURVED };

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..cuda import Module, cuda_module
+from ..cuda import Compile, Defines, Module, cuda_module, upload
 from . import cpu
 from .subspace import SubspaceToeplitz
 from .window import best_window, choose
@@ -26,7 +26,6 @@ SHARED = 48 << 10  # bytes of shared memory that every card gives a block
 TILE = (256, 16, 8)  # cells of a tile's edge, by dimension, where shared memory allows
 THREADS = 128
 PIECE = 256  # samples that a block adds one after another; the more of a tile are pieces beside it
-Compile = Callable[[Path, tuple[tuple[str, str], ...]], Module]
 
 
 @dataclass(frozen=True)
@@ -132,12 +131,12 @@ class CudaPlan:
                 chosen = rows[(names == name).all(1)]
                 tasks.setdefault(tuple(name.tolist()), []).append(chosen)
         self._host_order = order
-        self._order = self._upload(order, torch.int32)
+        self._order = upload(order, torch.int32, self.device)
         self._tasks = [np.concatenate(parts) for parts in tasks.values()]
-        self._uploaded_tasks = [self._upload(t, torch.int32) for t in self._tasks]
+        self._uploaded_tasks = [upload(t, torch.int32, self.device) for t in self._tasks]
         # a frame's pieces are those from `_piece_of[frame]` on
         self._piece_of = np.cumsum([0, *map(len, pieces)])
-        self._pieces = self._upload(np.concatenate(pieces), torch.int32)
+        self._pieces = upload(np.concatenate(pieces), torch.int32, self.device)
 
     def _prepare(self, real: torch.dtype) -> _Tables:
         """Compiled kernels and tables in the precision of the data, made at the first call."""
@@ -159,13 +158,13 @@ class CudaPlan:
             scale = [np.ones(1)] * (3 - self._ndim) + scale
             self._tables[real] = _Tables(
                 self._compile(SOURCE, self._defines(real)),
-                self._upload(first, torch.int32),
-                self._upload(weights, real),
-                [self._upload(s, real) for s in scale],
+                upload(first, torch.int32, self.device),
+                upload(weights, real, self.device),
+                [upload(s, real, self.device) for s in scale],
             )
         return self._tables[real]
 
-    def _defines(self, real: torch.dtype) -> tuple[tuple[str, str], ...]:
+    def _defines(self, real: torch.dtype) -> Defines:
         """What nufft.cu is compiled for."""
         scalar = "float" if real == torch.float32 else "double"
         return (
@@ -280,9 +279,6 @@ class CudaPlan:
             block.frame0, block.frames, block.coil0, block.coils, images.shape[1], *self._image,
             *self._size,
         )  # fmt: skip
-
-    def _upload(self, array: NDArray[Any], dtype: torch.dtype) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(dtype).to(self.device)
 
 
 @dataclass(frozen=True)

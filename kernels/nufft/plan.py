@@ -109,7 +109,8 @@ class Plan:
         """Bytes that `normal` needs beside input and output, without a basis.
 
         The convolution, where it is the cheaper way and stays under `memory_limit`; else both
-        transforms and the samples of a coil between them.
+        transforms and the samples of a coil between them. A GPU takes up to 512 MiB more for the
+        spectra of coils that go together, or what `memory_limit` allows.
         """
         if len(self.image_shape) > 1 and self._convolves():
             return self.memory + self._convolution_bytes()

@@ -1,4 +1,5 @@
-// Separable footprint on the GPU, both directions by gathering: no sum by atomics, the same each run.
+// Separable footprint on the GPU, both directions by gathering: sums without atomics, the same in
+// every run.
 //
 // A pixel's coefficients are computed once for DEPTH numbers that a thread keeps in registers:
 // slices of a stack where NDIM is 2 (parallel, fan), rows or voxels along z where it is 3 (cone,
@@ -90,8 +91,8 @@ static __device__ __forceinline__ void add_columns(REAL *sum, const REAL *weight
 #endif
 }
 
-// The rows of an image in one view: a pixel at f across and s along the rays is seen from the source
-// at the tangent z = (ds f + dm s) / (d + dd f), where d = d_start + d_slow s; parallel rays at z = s.
+// The rows of an image in one view: a pixel at f across and s along the rays is seen at the tangent
+// z = (ds f + dm s) / (d + dd f), where d = d_start + d_slow s (parallel: at z mm).
 struct Rows {
   REAL ds, dm, dd, d_slow, d_start, pixels_a_mm;
   double magnified;  // columns a unit of z, or of its angle where curved

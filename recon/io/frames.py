@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FormatError, format_errors
+from .stored import DEFLATE_RATIO
 
-_LARGEST_COMPRESSION = 1032
 _ALWAYS_ALLOWED = 1 << 24  # bytes of a frame, whatever the file's size
 _LARGEST_COUNT = 1 << 20
 
@@ -25,8 +25,7 @@ def files_like(folder: Path, pattern: str) -> list[Path]:
     FormatError
         A pattern that leaves the folder, no file, more than a million.
     """
-    if not pattern or "/" in pattern or "\\" in pattern or ".." in pattern:
-        raise FormatError(folder, pattern, "must name files of this folder")
+    require_name(folder, pattern)
     found = [path for path in folder.glob(pattern) if path.is_file()]
     root = folder.resolve()
     outside = [path for path in found if not path.resolve().is_relative_to(root)]
@@ -35,6 +34,18 @@ def files_like(folder: Path, pattern: str) -> list[Path]:
     if not 0 < len(found) <= _LARGEST_COUNT:
         raise FormatError(folder, pattern, f"matches {len(found)} files")
     return sorted(found, key=natural_order)
+
+
+def require_name(folder: Path, pattern: str) -> None:
+    """Refuse a pattern that leads out of the folder, or down into those in it.
+
+    Raises
+    ------
+    FormatError
+        No pattern, separators, two dots, two stars.
+    """
+    if not pattern or any(part in pattern for part in ("/", "\\", "..", "**")):
+        raise FormatError(folder, pattern, "must name files of this folder")
 
 
 def natural_order(path: Path) -> list[Any]:
@@ -65,7 +76,7 @@ class TiffFrames:
         with format_errors(file, f"page {page}"), tifffile.TiffFile(file) as opened:
             part = opened.pages[page]
             declared = int(np.prod(part.shape, dtype=object)) * np.dtype(part.dtype).itemsize
-            largest = max(_LARGEST_COMPRESSION * file.stat().st_size, _ALWAYS_ALLOWED)
+            largest = max(DEFLATE_RATIO * file.stat().st_size, _ALWAYS_ALLOWED)
             if len(part.shape) != 2 or declared > largest:
                 raise FormatError(file, f"page {page}", f"declares {part.shape} {part.dtype}")
             array = part.asarray()

@@ -12,12 +12,18 @@ from ...extras import extra_library
 from ..array_file import array_file
 from ..errors import FormatError
 from ..raw_file import RawFile
+from ..stored import DEFLATE_RATIO
 
 NAME = "Zarr"
 _NAMES = ("kspace", "sinogram", "counts")
 _METADATA = ("zarr.json", ".zarray")
 _LARGEST_METADATA = 1 << 20
 _LARGEST_CHUNK = 1 << 31
+# Filters, compressors and codecs that are run; others unpickle, or shrink beyond measure.
+_CODECS = {
+    "blosc", "bytes", "crc32c", "delta", "fixedscaleoffset", "gzip", "lz4", "sharding_indexed",
+    "shuffle", "transpose", "vlen-utf8", "zlib", "zstd",
+}  # fmt: skip
 
 
 def matches(path: Path) -> bool:
@@ -71,11 +77,25 @@ def _declared(file: Path) -> tuple[int, ...]:
         if chunks is None:
             chunks = said["chunk_grid"]["configuration"]["chunk_shape"]
         chunk = int(np.prod([int(n) for n in chunks], dtype=object))
-    except (KeyError, RecursionError, TypeError, ValueError) as error:
+        unknown = sorted(_codecs(said) - _CODECS)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise FormatError(file, "", f"is no array of numbers: {error}") from error
     if min(shape, default=1) < 0 or not 0 < chunk * 16 < _LARGEST_CHUNK:
         raise FormatError(file, "", f"declares {shape} in chunks of {chunk} elements")
+    if unknown:
+        raise FormatError(file, "", f"is packed by {', '.join(unknown)}: refused")
     return shape
+
+
+def _codecs(said: Any) -> set[str]:
+    """Names of all that chunks go through: filters and a compressor (Zarr 2), codecs (Zarr 3)."""
+    found: set[str] = set()
+    for step in [*(said.get("filters") or ()), said.get("compressor")]:
+        found |= {str(step["id"])} if step else set()
+    for codec in said.get("codecs") or ():
+        found |= {str(codec["name"])} | _codecs(codec.get("configuration") or {})
+        found |= _codecs({"codecs": (codec.get("configuration") or {}).get("index_codecs")})
+    return found
 
 
 class _Array:
@@ -101,7 +121,7 @@ class _Array:
                     raise FormatError(entry, "", "leads out of the store: refused")
                 stored += entry.stat().st_size
         declared = self.size * self.dtype.itemsize
-        if declared > max(1032 * stored, 1 << 20):
+        if declared > max(DEFLATE_RATIO * stored, 1 << 20):
             raise FormatError(
                 self._folder, "", f"declares {self.shape} {self.dtype}, stores {stored} bytes"
             )

@@ -64,6 +64,7 @@ def open_file(path: Path, field_of_view: tuple[float, ...] | None = None) -> Raw
     general = _general(text)
     kinds, table = _table(listed, text)
     head, stored = _readouts(listed, data, kinds, table)
+    _put_centers(head, general.get("kx_range", ""))
     header = _header(general, head, field_of_view)
     raw = readout_file(Acquisitions.of(head, stored, header, NAME))
     missing = () if field_of_view else ("field of view: voxels of 1 mm; field_of_view= gives it",)
@@ -167,13 +168,25 @@ def _readouts(
     return head, stored
 
 
+def _put_centers(head: NDArray[np.void], reach: str) -> None:
+    """Centres of echoes that the list says are partial, by the first and last number of samples."""
+    words = reach.split()
+    if len(words) == 2 and all(word.lstrip("-").isdigit() and len(word) < 7 for word in words):
+        low, high = int(words[0]), int(words[1])
+        whole = head["number_of_samples"] == high - low + 1
+        if low < 0 < high:
+            head["center_sample"][whole] = -low
+
+
 def _header(
     general: dict[str, str], head: NDArray[np.void], field_of_view: tuple[float, ...] | None
 ) -> xsd.ismrmrdHeader:
     imaging = head[head["flags"] == 0]
     lows = [-int(v) for v in imaging["user_int"][0, :2]]
     steps = imaging["idx"]
-    sizes = [int(imaging["number_of_samples"].max())]
+    samples, center = (imaging[n].astype(int) for n in ("number_of_samples", "center_sample"))
+    partial = center != samples // 2
+    sizes = [int(np.where(partial, 2 * np.maximum(center, samples - center), samples).max())]
     for low, name in zip(lows, ("kspace_encode_step_1", "kspace_encode_step_2"), strict=True):
         above = int(steps[name].max()) - low + 1
         sizes.append(2 * max(low, above) if low else above)

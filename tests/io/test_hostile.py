@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import struct
 import time
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -234,3 +237,23 @@ def test_edf_of_many_images(tmp_path):
     with pytest.raises(sr.FormatError, match="has 4 views, there are 20000"):
         sr.open_raw(path)
     assert time.process_time() - start < 1
+
+
+def test_pictures_beyond_measure(tmp_path):
+    path = raw_files.write("png", tmp_path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", 60000, 60000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+    with pytest.raises(sr.FormatError, match="IHDR: Image size"):
+        sr.load_image(path)
+
+
+def test_volumes_beyond_measure(tmp_path):
+    for kind in ("nii", "nii.gz"):
+        path = raw_files.write(kind, tmp_path)
+        plain = path.read_bytes() if kind == "nii" else gzip.decompress(path.read_bytes())
+        content = plain[:42] + struct.pack("<3h", 30000, 30000, 3) + plain[48:]
+        path.write_bytes(content if kind == "nii" else gzip.compress(content))
+        with pytest.raises(sr.FormatError, match=r"dim: declares \(30000, 30000, 3"):
+            sr.load_image(path)

@@ -10,6 +10,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.imageglobals import LoggingOutputSuppressor
 from numpy.typing import NDArray
 
 from ..arrays import as_tensor
@@ -53,7 +54,10 @@ def read(path: Path) -> Image:
         packed = file.read(2) == b"\x1f\x8b"
     room = path.stat().st_size * (DEFLATE_RATIO if packed else 1)
     try:
-        with gzip.open(path) if packed else path.open("rb") as stream:
+        with (
+            LoggingOutputSuppressor(),  # what nibabel mends it would print
+            gzip.open(path) if packed else path.open("rb") as stream,
+        ):
             nifti = _Nifti.from_stream(stream)
             declared = prod(nifti.shape) * nifti.get_data_dtype().itemsize
             if declared > room:

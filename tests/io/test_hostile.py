@@ -14,6 +14,7 @@ from typing import Any
 
 import ct_raw_files
 import h5py
+import numcodecs
 import numpy as np
 import pytest
 import raw_files
@@ -187,6 +188,17 @@ def test_codecs_of_stores(tmp_path, codec):
     said = json.loads((folder / ".zarray").read_text())
     (folder / ".zarray").write_text(json.dumps({**said, **codec}))
     with pytest.raises(sr.FormatError, match=r"is packed by (pickle|lzma): refused"):
+        sr.open_raw(folder.parent)
+
+
+def test_chunks_that_swell(tmp_path):
+    """Two kilobytes of Zstandard in a chunk of 768 bytes that hold 64 megabytes."""
+    folder = tmp_path / "scan.zarr" / "kspace"
+    zarr.create_array(str(folder), data=raw_files.KSPACE)
+    assert np.array_equal(sr.load(folder.parent).kspace, raw_files.KSPACE)
+    chunk = next(p for p in folder.rglob("*") if p.is_file() and p.name != "zarr.json")
+    chunk.write_bytes(numcodecs.Zstd().encode(bytes(64 << 20)))
+    with pytest.raises(sr.FormatError, match="swells beyond the size of a chunk"):
         sr.open_raw(folder.parent)
 
 

@@ -22,12 +22,11 @@ from . import acquisition_grid, acquisition_samples
 from .epi import even_readouts, ghost_free
 from .errors import FormatError
 from .flags import NOT_IMAGING, flagged
+from .mrd_messages import ACQUISITION_HEADER as ACQUISITION_HEADER
 from .multiband import multiband_shifts
 from .orientation import Stack, image_sign, stack_of
 from .protocol import facts
 from .raw_file import Part
-
-ACQUISITION_HEADER = ismrmrd.hdf5.acquisition_header_dtype
 
 ON_GRID = ("cartesian", "epi")
 SEPARATE = ("separate", "external")  # calibrations that are scans of their own

@@ -39,7 +39,7 @@ def array_file(arrays: Mapping[str, Any], name: str, given: Mapping[str, Any]) -
         fields[key] = tuple(given.get(key, np.ravel(fields.get(key, ())).tolist()))
     names = tuple(map(str, np.ravel(fields.pop("batch_axes", ()))))
     if "readout_length" in fields:
-        fields["readout_length"] = int(fields["readout_length"])
+        fields["readout_length"] = int(np.ravel(fields["readout_length"])[0])
     data_ndim = 1 if "trajectory" in arrays else len(fields["image_shape"] or (0, 0))
     count = max(kspace.ndim - data_ndim - 1, 0)
     axes = names if len(names) == count else unnamed_axes(count)

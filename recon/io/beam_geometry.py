@@ -51,6 +51,13 @@ def make_geometry(kind: str, values: Mapping[str, Any], place: str) -> Geometry:
     return geometry
 
 
+def arguments_of(kind: str) -> tuple[str, ...]:
+    """Names that a kind of geometry takes; none for an unknown kind."""
+    return (
+        tuple(f.name for f in dataclasses.fields(_KINDS[kind]) if f.init) if kind in _KINDS else ()
+    )
+
+
 def make_grid(values: Mapping[str, Any], place: str) -> VolumeGrid:
     """Make a grid of its constructor arguments.
 

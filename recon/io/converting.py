@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ...kernels.warn import warn
 from ..image import Image
 from ..scan import MRScan
 from .dicom_file import some_dicom_file
@@ -29,7 +30,8 @@ def convert(
     """Write a raw file or an image in the format of another suffix.
 
     Readouts (twix, Bruker, Philips, GE, ISMRMRD, MRD 2) go to ISMRMRD as they are, a few at a time:
-    noise, navigators, phase correction and all headers stay. Other targets hold the sorted scan.
+    noise, navigators, phase correction and all headers stay; waveforms (ECG, breathing) do not,
+    which is warned of. Other targets hold the sorted scan.
 
     Parameters
     ----------
@@ -84,6 +86,8 @@ def _convert_readouts(raw: RawFile, target: Path, anonymize: bool, part: dict[st
 
     check_writable(target, MRScan)
     assert raw.readouts is not None
+    if waveforms := raw.facts.get("waveforms"):
+        warn(f"{target}: the source's {waveforms} waveforms are left out")
     readouts = raw.readouts.part(raw.checked(part)) if part else raw.readouts
     if anonymize:
         from .anonymize import anonymous_readouts

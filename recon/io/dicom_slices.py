@@ -18,10 +18,10 @@ from ..image import Image
 from .dicom_file import dicom_files, read_dicom
 from .errors import FormatError, format_errors
 from .orientation import LPS_TO_RAS
+from .stored import DEFLATE_RATIO
 
 Array = NDArray[np.float64]
 
-_LARGEST_COMPRESSION = 1032
 _ALWAYS_ALLOWED = 1 << 24  # bytes of pixels, whatever the file's size
 _EVEN = 0.02  # of the distance between slices, by which it may vary
 
@@ -158,7 +158,7 @@ def _pixels(dataset: Dataset, path: Path) -> NDArray[Any]:
             None, "PixelData", f"holds {count} frames of {rows} x {columns} pixels of {samples} "
             f"samples and {bits} bits, expected grey slices",
         )  # fmt: skip
-    if declared > max(_LARGEST_COMPRESSION * path.stat().st_size, _ALWAYS_ALLOWED):
+    if declared > max(DEFLATE_RATIO * path.stat().st_size, _ALWAYS_ALLOWED):
         raise FormatError(None, "PixelData", f"declares {declared} bytes, more than the file holds")
     try:
         with warnings.catch_warnings():

@@ -21,7 +21,7 @@ _TYPES = {
     "signed64": "i8", "unsigned64": "u8", "float": "f4", "floatvalue": "f4", "real": "f4",
     "double": "f8", "doublevalue": "f8",
 }  # fmt: skip
-_LARGEST_HEADER = 1 << 16
+_USUAL_HEADER, _LARGEST_HEADER = 1 << 10, 1 << 16
 _LARGEST_COUNT = 1 << 20
 
 
@@ -80,7 +80,9 @@ def _images(file: Path) -> list[_Stored]:
     at = 0
     found: list[_Stored] = []
     while at < len(content) and len(found) < _LARGEST_COUNT:
-        head = content[at : at + _LARGEST_HEADER].tobytes()
+        head = content[at : at + _USUAL_HEADER].tobytes()
+        if b"}" not in head:
+            head = content[at : at + _LARGEST_HEADER].tobytes()
         if not head.strip(b"\0\r\n "):
             break  # padding at the end
         end = head.find(b"}")

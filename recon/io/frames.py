@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FormatError, format_errors
+from .stored import DEFLATE_RATIO
 
-_LARGEST_COMPRESSION = 1032
 _ALWAYS_ALLOWED = 1 << 24  # bytes of a frame, whatever the file's size
 _LARGEST_COUNT = 1 << 20
 
@@ -25,8 +25,7 @@ def files_like(folder: Path, pattern: str) -> list[Path]:
     FormatError
         A pattern that leaves the folder, no file, more than a million.
     """
-    if not pattern or "/" in pattern or "\\" in pattern or ".." in pattern:
-        raise FormatError(folder, pattern, "must name files of this folder")
+    require_name(folder, pattern)
     found = [path for path in folder.glob(pattern) if path.is_file()]
     root = folder.resolve()
     outside = [path for path in found if not path.resolve().is_relative_to(root)]
@@ -35,6 +34,18 @@ def files_like(folder: Path, pattern: str) -> list[Path]:
     if not 0 < len(found) <= _LARGEST_COUNT:
         raise FormatError(folder, pattern, f"matches {len(found)} files")
     return sorted(found, key=natural_order)
+
+
+def require_name(folder: Path, pattern: str) -> None:
+    """Refuse a pattern that leads out of the folder, or down into those in it.
+
+    Raises
+    ------
+    FormatError
+        No pattern, separators, two dots, two stars.
+    """
+    if not pattern or any(part in pattern for part in ("/", "\\", "..", "**")):
+        raise FormatError(folder, pattern, "must name files of this folder")
 
 
 def natural_order(path: Path) -> list[Any]:
@@ -53,39 +64,46 @@ class TiffFrames:
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
-        self._pages = [(file, page) for file in files for page in range(_pages(file))]
-        first = self._read(0)
-        self.shape = (len(self._pages), *first.shape)
+        self._counts = {file: _pages(file) for file in files}
+        _, _, first = next(self._read())
+        self.shape = (sum(self._counts.values()), *first.shape)
         self.dtype = first.dtype
 
-    def _read(self, number: int) -> NDArray[Any]:
+    def _read(self) -> Iterator[tuple[Path, int, NDArray[Any]]]:
+        """Files, numbers of their pages and frames, each file opened once: pages form a chain."""
         import tifffile
 
-        file, page = self._pages[number]
-        with format_errors(file, f"page {page}"), tifffile.TiffFile(file) as opened:
-            part = opened.pages[page]
-            declared = int(np.prod(part.shape, dtype=object)) * np.dtype(part.dtype).itemsize
-            largest = max(_LARGEST_COMPRESSION * file.stat().st_size, _ALWAYS_ALLOWED)
-            if len(part.shape) != 2 or declared > largest:
-                raise FormatError(file, f"page {page}", f"declares {part.shape} {part.dtype}")
-            array = part.asarray()
-        if array.dtype.kind not in "iuf":
-            raise FormatError(file, f"page {page}", f"holds {array.dtype}, expected numbers")
-        return np.asarray(array)
+        for file, count in self._counts.items():
+            with format_errors(file, "TIFF"), tifffile.TiffFile(file) as opened:
+                for page in range(count):
+                    with format_errors(file, f"page {page}"):
+                        frame = _frame(opened.pages[page], file)
+                    yield file, page, frame
 
     def read(self, rows: int | slice = slice(None)) -> NDArray[Any]:
         """All frames, or some rows of each; a single row keeps its axis."""
         rows = rows if isinstance(rows, slice) else slice(rows, rows + 1)
-        first = self._read(0)[rows]
-        frames = np.empty((len(self._pages), *first.shape), first.dtype)
-        for number, (file, page) in enumerate(self._pages):
-            frame = self._read(number)
+        height = len(range(self.shape[1])[rows])
+        frames = np.empty((self.shape[0], height, self.shape[2]), self.dtype)
+        for number, (file, page, frame) in enumerate(self._read()):
             if frame.shape != self.shape[1:]:
                 raise FormatError(
                     file, f"page {page}", f"is {frame.shape}, the first {self.shape[1:]}"
                 )
             frames[number] = frame[rows]
         return frames
+
+
+def _frame(page: Any, file: Path) -> NDArray[Any]:
+    """Numbers of a page ``(row, column)`` that its file can hold."""
+    declared = int(np.prod(page.shape, dtype=object)) * np.dtype(page.dtype).itemsize
+    largest = max(DEFLATE_RATIO * file.stat().st_size, _ALWAYS_ALLOWED)
+    if len(page.shape) != 2 or declared > largest:
+        raise FormatError(None, "", f"declares {page.shape} {page.dtype}")
+    array = np.asarray(page.asarray())
+    if array.dtype.kind not in "iuf":
+        raise FormatError(None, "", f"holds {array.dtype}, expected numbers")
+    return array
 
 
 def _pages(file: Path) -> int:

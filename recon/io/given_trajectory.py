@@ -93,6 +93,8 @@ def _given(trajectory: str | PathLike[str] | NDArray[Any]) -> NDArray[np.float32
             points = np.load(path, mmap_mode="r", allow_pickle=False)
     else:
         points = np.asarray(trajectory)
+    if not isinstance(points, np.ndarray):
+        raise FormatError(None, "trajectory", "is an archive, expected one array (.npy)")
     if points.dtype.kind != "f" or not np.isfinite(points).all():
         raise FormatError(None, "trajectory", f"is {points.dtype}, expected finite real numbers")
     return np.asarray(points, dtype=np.float32)

@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from .errors import FormatError, format_errors
 from .hdf5_attributes import attribute_bytes
 from .hdf5_lists import list_places, stored_elements
-from .stored import mapped
+from .stored import DEFLATE_RATIO, mapped
 
-# The most that deflate can shrink: a dataset declaring more than this times its stored bytes lies.
-_LARGEST_COMPRESSION = 1032
 _HEAP = b"GCOL\x01\0\0\0"  # signature, version, reserved
 _LARGEST_NUMBER = 65535  # of an object in a heap
+_MOST_LINKS = 40  # soft ones on the way to an object
 
 Index = tuple[int | slice | EllipsisType, ...]
 _CONTENTS: dict[str, NDArray[np.uint8]] = {}  # bytes of the open files, by h5py's name for them
@@ -102,21 +101,34 @@ def has(file: h5py.File, *names: str) -> bool:
         return False
 
 
-def find(group: h5py.Group, name: str, depth: int = 0) -> h5py.Dataset | h5py.Group | None:
-    """Return the object at a path, or None; links that leave the file are refused."""
-    if depth > 16:
-        raise FormatError(None, name, "soft links go round in a circle")
-    node: Any = group.file["/"] if name.startswith("/") else group
-    for part in filter(None, name.split("/")):
-        if not isinstance(node, h5py.Group):
-            return None
-        link = node.get(part, getlink=True)
+def find(group: h5py.Group, name: str) -> h5py.Dataset | h5py.Group | None:
+    """Return the object at a path, or None; links that leave the file are refused.
+
+    Raises
+    ------
+    FormatError
+        A link to another file, more than 40 soft links on the way: a circle.
+    """
+    root = group.file["/"]
+    node: Any = root if name.startswith("/") else group
+    left, links = name.split("/")[::-1], 0  # parts of the path, the next one last
+    while left:
+        part = left.pop()
+        if not part:
+            continue
+        link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
         if link is None:
             return None
         if isinstance(link, h5py.ExternalLink):
             raise FormatError(None, name, f"links to another file, {link.filename!r}: refused")
-        soft = isinstance(link, h5py.SoftLink)
-        node = find(node, link.path, depth + 1) if soft else node[part]
+        if not isinstance(link, h5py.SoftLink):
+            node = node[part]
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise FormatError(None, name, "soft links go round in a circle")
+        left += link.path.split("/")[::-1]
+        node = root if link.path.startswith("/") else node
     return node
 
 
@@ -141,7 +153,7 @@ def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
         raise FormatError(None, place, "is empty")
     stored = node.id.get_storage_size()
     properties = node.id.get_create_plist()
-    ratio = _LARGEST_COMPRESSION if properties.get_nfilters() else 1
+    ratio = DEFLATE_RATIO if properties.get_nfilters() else 1
     size = node.dtype.itemsize
     chunk = size * int(np.prod(node.chunks or (0,), dtype=object))
     if max(node.size * size, chunk) > stored * ratio:

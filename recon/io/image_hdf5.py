@@ -14,7 +14,7 @@ import numpy as np
 from ..arrays import as_tensor
 from ..image import Image
 from .atomic import HDF5_ROOM, atomic
-from .hdf5 import attribute, dataset, open_hdf5, read_array
+from .hdf5 import attribute, dataset, has, open_hdf5, read_array
 from .metadata import as_json, from_json
 
 
@@ -43,7 +43,7 @@ def read(path: Path) -> Image:
         others = {
             name: as_tensor(read_array(file, f"image/{name}", "biufc"))
             for name in ("deviation", "samples")
-            if f"image/{name}" in file
+            if has(file, f"image/{name}")
         }
         return Image(
             as_tensor(data),

@@ -13,9 +13,9 @@ from .sniffing import start_of
 
 _LARGEST_FILE = 64 << 20  # bytes
 _PARAMETER = re.compile(r"^##\$(\w+)=(.*?)(?=^##|^\$\$|\Z)", re.MULTILINE | re.DOTALL)
-_SIZES = re.compile(r"\(\s*([\d\s,]+)\)\s*\n?(.*)", re.DOTALL)
+_SIZES = re.compile(r"\(([\d\s,]+)\)(.*)", re.DOTALL)
 _REPEAT = re.compile(r"@(\d+)\*\(([^()]*)\)")
-_LARGEST_LIST = 1 << 24
+_LARGEST_LIST = 1 << 24  # characters
 
 
 class Parameters:
@@ -38,7 +38,7 @@ class Parameters:
         value = self._content(name)
         if value is None:
             return default
-        string = re.search(r"<([^>]*)>", value)
+        string = re.search(r"<([^<>]*)>", value)
         return (string[1] if string else value).strip()
 
     def numbers(self, name: str) -> NDArray[np.float64]:
@@ -101,9 +101,9 @@ class Parameters:
 
     def _expanded(self, name: str, value: str) -> str:
         """Write out ``@3*(0)`` as three zeros."""
-        total = sum(int(n[:9]) for n, _ in _REPEAT.findall(value))
+        total = sum(int(n) * (len(words) + 2) for n, words in _REPEAT.findall(value))
         if total > _LARGEST_LIST:
-            raise FormatError(self.path, name, f"repeats values {total} times")
+            raise FormatError(self.path, name, f"repeats values to {total} characters")
         return _REPEAT.sub(lambda match: f" {match[2]} " * int(match[1]), value)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .errors import FormatError
 from .sniffing import start_of
-from .stored import mapped
+from .stored import DEFLATE_RATIO, mapped
 
 _TYPES = {
     "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4",
@@ -21,7 +21,6 @@ _TYPES = {
     "MET_DOUBLE": "f8",
 }  # fmt: skip
 _LARGEST_HEADER = 1 << 16
-_LARGEST_COMPRESSION = 1032
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def open_metaimage(path: Path) -> MetaImage:
     declared = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if said.get("CompressedData", "False").lower() == "true":
         packed = int(said.get("CompressedDataSize", size - start))
-        if packed < 0 or declared > max(packed, 1) * _LARGEST_COMPRESSION:
+        if packed < 0 or declared > max(packed, 1) * DEFLATE_RATIO:
             raise FormatError(path, "DimSize", f"declares {declared} bytes from {packed} packed")
     elif declared > size - start:
         raise FormatError(

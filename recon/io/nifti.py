@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.imageglobals import LoggingOutputSuppressor
 from numpy.typing import NDArray
 
 from ..arrays import as_tensor
 from ..image import Image
 from .atomic import atomic
+from .errors import FormatError
 from .metadata import as_json, from_json
+from .stored import DEFLATE_RATIO
 
 _Nifti: Any = nib.Nifti1Image  # nibabel has no types
 _COMMENT = 6  # NIfTI's code of a free-text extension
@@ -39,12 +43,28 @@ def write(image: Image, path: Path) -> None:
 
 
 def read(path: Path) -> Image:
-    """Read an image; one without our metadata is a volume, or a slice if z has size 1."""
+    """Read an image; one without our metadata is a volume, or a slice if z has size 1.
+
+    Raises
+    ------
+    FormatError
+        A broken header, more voxels than the file can hold.
+    """
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if packed else path.open("rb") as stream:
-        nifti = _Nifti.from_stream(stream)
-        data: NDArray[Any] = np.asanyarray(nifti.dataobj).transpose()
+    room = path.stat().st_size * (DEFLATE_RATIO if packed else 1)
+    try:
+        with (
+            LoggingOutputSuppressor(),  # what nibabel mends it would print
+            gzip.open(path) if packed else path.open("rb") as stream,
+        ):
+            nifti = _Nifti.from_stream(stream)
+            declared = prod(nifti.shape) * nifti.get_data_dtype().itemsize
+            if declared > room:
+                raise FormatError(path, "dim", f"declares {nifti.shape}, {declared} bytes")
+            data: NDArray[Any] = np.asanyarray(nifti.dataobj).transpose()
+    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError) as error:
+        raise FormatError(path, "header", str(error)) from error
     metadata, spatial = _own(nifti)
     if data.ndim < 3:
         data = data.reshape((1,) * (3 - data.ndim) + data.shape)

@@ -6,6 +6,7 @@ https://teem.sourceforge.net/nrrd/format.html
 from __future__ import annotations
 
 import gzip
+import io
 import re
 from math import prod
 from pathlib import Path
@@ -25,9 +26,20 @@ _TYPES = {
     "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
     "i4": ("int", "signed int", "int32", "int32_t"),
     "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "i8": (
+        "longlong",
+        "long long",
+        "long long int",
+        "signed long long",
+        "signed long long int",
+        "int64",
+        "int64_t",
+    ),
     "f4": ("float",),
     "f8": ("double",),
 }
+_LARGEST_HEADER = 1 << 20
+_VECTOR = re.compile(r"\(([^()]*)\)")
 _CODES = {name: code for code, names in _TYPES.items() for name in names}
 _TO_RAS = {
     "right-anterior-superior": np.eye(3), "ras": np.eye(3),
@@ -40,11 +52,10 @@ def read(path: Path) -> Image:
     """Read a slice or volume ``([z,] y, x)`` with its place in space."""
     with path.open("rb") as file:
         content = file.read()
-    head, blank, body = content.partition(b"\n\n")
-    if b"\r\n\r\n" in content[: len(head)]:
-        head, blank, body = content.partition(b"\r\n\r\n")
-    if not blank:
+    end = re.search(rb"\r?\n\r?\n", content[:_LARGEST_HEADER])
+    if end is None:
         raise FormatError(path, "header", "does not end with an empty line")
+    head, body = content[: end.start()], content[end.end() :]
     lines = head.decode("ascii", "replace").splitlines()[1:]
     fields = dict(line.split(": ", 1) for line in lines if ": " in line and line[0] != "#")
     sizes = [int(n) for n in _field(fields, "sizes").split()]
@@ -65,16 +76,22 @@ def _field(fields: dict[str, str], name: str) -> str:
 def _values(path: Path, fields: dict[str, str], body: bytes, count: int) -> NDArray[np.generic]:
     if "data file" in fields or "datafile" in fields:
         raise FormatError(path, "data file", "is another file: only NRRD in one file is read")
-    encoding = _field(fields, "encoding").lower()
-    if encoding in ("gzip", "gz"):
-        body = gzip.decompress(body)
-    elif encoding != "raw":
-        raise FormatError(path, "encoding", f"is {encoding}, expected raw or gzip")
+    for name in ("line skip", "lineskip", "byte skip", "byteskip"):
+        if fields.get(name, "0").strip() != "0":
+            raise FormatError(
+                path, name, f"is {fields[name]}, expected data right after the header"
+            )
     kind = _field(fields, "type").lower()
     if kind not in _CODES:
         raise FormatError(path, "type", f"is {kind}, expected a number")
     order = ">" if fields.get("endian", "little").strip().lower() == "big" else "<"
     dtype = np.dtype(order + _CODES[kind])
+    encoding = _field(fields, "encoding").lower()
+    if encoding in ("gzip", "gz"):  # no more of it than the sizes ask for
+        with gzip.open(io.BytesIO(body)) as packed:
+            body = packed.read(count * dtype.itemsize)
+    elif encoding != "raw":
+        raise FormatError(path, "encoding", f"is {encoding}, expected raw or gzip")
     if len(body) < count * dtype.itemsize:
         raise FormatError(
             path, "data", f"holds {len(body)} bytes, {count} values need {count * dtype.itemsize}"
@@ -86,7 +103,10 @@ def _values(path: Path, fields: dict[str, str], body: bytes, count: int) -> NDAr
 def _affine(fields: dict[str, str], ndim: int) -> NDArray[np.float64]:
     """From index (x, y, z) to RAS+; without a place, the spacings on the diagonal."""
     affine = np.eye(4)
-    directions = re.findall(r"\(([^)]*)\)", fields.get("space directions", ""))
+    said = fields.get("space directions", "")
+    if "none" in said:
+        raise FormatError(None, "space directions", f"are {said:.80}: an axis is none of space")
+    directions = _VECTOR.findall(said)
     if len(directions) != ndim:
         spacings = [float(s) for s in fields.get("spacings", "").split()]
         for axis, step in enumerate(spacings[:ndim]):
@@ -98,7 +118,7 @@ def _affine(fields: dict[str, str], ndim: int) -> NDArray[np.float64]:
     if ndim == 2:
         affine[:3, 2] = np.cross(affine[:3, 0], affine[:3, 1])
         affine[:3, 2] /= np.linalg.norm(affine[:3, 2])
-    origin = re.findall(r"\(([^)]*)\)", fields.get("space origin", ""))
+    origin = _VECTOR.findall(fields.get("space origin", ""))
     if origin:
         affine[:3, 3] = to_ras @ _vector(origin[0])
     return affine

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
+from PIL.Image import DecompressionBombError
 
 from ..arrays import as_tensor
 from ..image import Image
 from .atomic import atomic
+from .errors import FormatError
 
 _PERCENTILES = (0.5, 99.5)
 
@@ -38,10 +40,19 @@ def write(image: Image, path: Path, window: tuple[float, float] | None = None) -
 
 
 def read(path: Path) -> Image:
-    """Read grey values ``(y, x)``, 8 or 16 bits, as float32; pixels of 1 mm."""
-    with Picture.open(path) as picture:
-        grey = picture if picture.mode.startswith("I") else picture.convert("L")
-        return Image(as_tensor(np.asarray(grey, np.float32)))
+    """Read grey values ``(y, x)``, 8 or 16 bits, as float32; pixels of 1 mm.
+
+    Raises
+    ------
+    FormatError
+        More pixels than Pillow takes for sane.
+    """
+    try:
+        with Picture.open(path) as picture:
+            grey = picture if picture.mode.startswith("I") else picture.convert("L")
+            return Image(as_tensor(np.asarray(grey, np.float32)))
+    except DecompressionBombError as error:
+        raise FormatError(path, "IHDR", str(error)) from error
 
 
 def _montage(slices: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Any
 from xml.etree import ElementTree
 
@@ -12,6 +13,7 @@ from xsdata.formats.dataclass.parsers import XmlParser
 from xsdata.formats.dataclass.parsers.config import ParserConfig
 
 from .errors import FormatError
+from .xml_values import parse_xml
 
 NAMESPACE = "http://www.ismrm.org/ISMRMRD"
 logging.getLogger("xsdata").addHandler(logging.NullHandler())  # its asides are not for users
@@ -40,20 +42,15 @@ def parse_header(xml: str | bytes) -> xsd.ismrmrdHeader:
     Raises
     ------
     FormatError
-        No well-formed XML, another document, no encoding.
+        No well-formed XML, entities, another document, no encoding.
     """
     raw = xml.encode() if isinstance(xml, str) else xml
-    try:
-        root = ElementTree.fromstring(raw.rstrip(b"\0"))
-    except ElementTree.ParseError as error:
-        raise FormatError(None, "XML header", f"not well-formed: {error}") from error
+    root = parse_xml(raw.rstrip(b"\0"), "XML header")
     if root.tag not in (f"{_TAG}ismrmrdHeader", "ismrmrdHeader"):
         raise FormatError(None, "XML header", f"is a {root.tag}, expected an ismrmrdHeader")
     _mend(root)
     config = ParserConfig(fail_on_unknown_properties=False, fail_on_converter_warnings=False)
     try:
-        import warnings
-
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConverterWarning)
             text = ElementTree.tostring(root)

@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
+from ...kernels.warn import warn
 from ..scan import CTScan, MRScan
 from .errors import FormatError, format_errors
 from .raw_file import Part, RawFile, Reader
@@ -30,7 +31,12 @@ _COMPANIONS = (".hdr", ".seq", ".list", ".lab", ".sin")  # lie beside the data o
 @cache
 def readers() -> tuple[Reader, ...]:
     """The readers of other packages (entry points `spinray.readers`), then Spinray's own."""
-    found = [cast(Reader, point.load()) for point in entry_points(group=ENTRY_POINTS)]
+    found = []
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            found.append(cast(Reader, point.load()))
+        except Exception as error:  # another package's: it must not cost us all other formats
+            warn(f"reader {point.name} ({point.value}) is left out: {error}")
     own = [importlib.import_module(f".readers.{name}", __package__) for name in _MODULES]
     return (*found, *(cast(Reader, module) for module in own))
 
@@ -50,9 +56,11 @@ def load(path: str | PathLike[str], **options: Any) -> MRScan | CTScan:
     options
         What to read of large files, by the names of `open_raw(path).axes`: ``slice=3``,
         ``repetition=slice(0, 10)``. What a format leaves open: ``encoding`` (ISMRMRD);
-        ``measurement`` and ``sequence`` (twix); ``trajectory``, ``image_shape`` (twix, BART);
-        ``image_shape``, ``spacing`` (NumPy, MATLAB, Zarr); ``variable`` (MATLAB, Zarr);
-        ``angles`` (Data Exchange).
+        ``measurement`` (twix); ``sequence`` (twix, ISMRMRD); ``trajectory``, ``image_shape``
+        (twix, BART); ``image_shape``, ``spacing`` (NumPy, MATLAB, Zarr); ``variable``, ``axes``
+        (MATLAB); ``field_of_view`` (GE, Philips list/data); ``angles`` (Data Exchange); ``views``
+        (DICOM-CT-PD); ``blank`` (RTK, Varian, Zeiss); ``projections``, ``spacing`` (RTK);
+        ``slice_number`` (2DeteCT).
 
     Raises
     ------

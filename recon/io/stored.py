@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from .errors import FormatError
 
+# The most that deflate shrinks: what declares more than this times its stored bytes lies.
+DEFLATE_RATIO = 1032
+
 
 def mapped(path: Path) -> NDArray[np.uint8]:
     """The bytes of a file, read by the system where they are looked at."""

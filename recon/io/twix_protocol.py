@@ -57,7 +57,7 @@ class Protocol:
 
     def parameter(self, name: str) -> str:
         """Text of a parameter of the measurement (XProtocol), empty where there is none."""
-        pattern = re.compile(rf'<Param(?:Bool|Long|String|Double)\."{name}">\s*{{([^}}]*)}}')
+        pattern = re.compile(rf'<Param(?:Bool|Long|String|Double)\."{name}">\s*{{([^{{}}]*)}}')
         for buffer in ("Meas", "Dicom", "Config"):
             if match := pattern.search(self.buffers.get(buffer, "")):
                 text = re.sub(r"<\w+>\s*\S+", "", match[1])

@@ -120,6 +120,20 @@ def test_offset_along_phase_moves_the_image(tmp_path):
     assert np.allclose(images[1].affine @ [1, 1, 0, 1], images[0].affine @ [1, 3, 0, 1])
 
 
+def test_each_slice_has_its_own_offset_along_phase(tmp_path):
+    """Offsets stand in the order of measurement: here the second slice comes first."""
+    scan = write_bruker(tmp_path)
+    step = VIEW[1] / NY
+    change(
+        scan, "acqp", NI="2", NSLICES="2", ACQ_obj_order="( 2 )\n1 0",
+        ACQ_slice_offset="( 2 )\n4 -4", ACQ_phase1_offset=f"( 2 )\n{2 * step} 0",
+    )  # fmt: skip
+    write_data(scan, np.repeat(INTEGERS.transpose(1, 0, 2), 2, axis=0), "fid", "<i4", 1024)
+    images = sr.reconstruct(sr.load(scan), "rss").data
+    assert np.allclose(images[1], np.roll(images[0], -2, axis=0), rtol=1e-4)
+    assert not np.allclose(images[1], images[0], rtol=0.1)
+
+
 def test_trajectory_files(tmp_path):
     scan = write_bruker(tmp_path)
     k = np.random.default_rng(1).uniform(-0.5, 0.49, (NY, NX, 2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import h5py
 import ismrmrd
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from raw_files import KSPACE
 
 import spinray as sr
+from spinray.recon.io.mrd_messages import CLOSE_MESSAGE, WAVEFORM, WAVEFORM_HEADER
 
 
 def rows_of(path):
@@ -52,6 +55,24 @@ def test_readouts_of_all_formats_go_to_ismrmrd(tmp_path, kind):
     assert one.affine is None or np.allclose(one.affine, other.affine, atol=1e-5)
     if one.noise is not None:
         assert torch.equal(one.noise, other.noise)
+
+
+@pytest.mark.parametrize("kind", ["ismrmrd", "stream"])
+def test_waveforms_are_not_lost_silently(tmp_path, kind):
+    source, numbers = raw_files.write(kind, tmp_path), np.arange(20, dtype=np.uint32)
+    if kind == "ismrmrd":
+        data = ismrmrd.Dataset(str(source))
+        data.append_waveform(ismrmrd.Waveform.from_array(numbers.reshape(2, 10)))
+        data.close()
+    else:
+        head = np.zeros((), WAVEFORM_HEADER)
+        head["number_of_samples"], head["channels"] = 10, 2
+        message = struct.pack("<H", WAVEFORM) + head.tobytes() + numbers.tobytes()
+        content = source.read_bytes().removesuffix(CLOSE_MESSAGE)
+        source.write_bytes(content + message + CLOSE_MESSAGE)
+    assert sr.open_raw(source).facts["waveforms"] == 1
+    with pytest.warns(UserWarning, match="the source's 1 waveforms are left out"):
+        sr.io.convert(source, tmp_path / "copy.h5")
 
 
 @pytest.mark.peer

@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 import spinray as sr
 
@@ -178,3 +179,13 @@ def test_photons_and_the_place_in_the_patient_are_kept(tmp_path):
     assert np.array_equal(again.photons, scan.photons)
     assert np.array_equal(again.affine, affine)
     assert header.items() <= again.header.items()
+
+
+def test_photons_of_each_row_go_with_their_row(tmp_path):
+    geometry = sr.ParallelBeam(np.linspace(0, 3, 4), 5)
+    sinogram, photons = (torch.rand(3, 4, 5) + 1 for _ in range(2))
+    path = sr.save(sr.CTScan(sinogram, geometry, photons=photons), tmp_path / "scan.h5")
+    assert torch.equal(sr.load(path, slice=1).photons, photons[1])
+    assert torch.equal(sr.load(path, slice=slice(1, 3)).photons, photons[1:])
+    path = sr.save(sr.CTScan(sinogram, geometry, photons=photons[:1]), tmp_path / "one.h5")
+    assert torch.equal(sr.load(path, slice=slice(1, 3)).photons, photons[:1])

@@ -74,8 +74,36 @@ def test_list_data_takes_noise_and_a_field_of_view(tmp_path):
     scan = sr.load(path, field_of_view=(40.0, 60.0, 5.0))
     assert scan.field_of_view == (60, 40)
     assert scan.noise.shape == (COILS, 32)
-    assert sr.open_raw(path, field_of_view=(40.0, 60.0)).missing == ()
+    raw = sr.open_raw(path, field_of_view=(40.0, 60.0))
+    assert (raw.missing, raw.facts["protocol"]) == ((), "brain")
     assert torch.equal(sr.load(path.with_suffix(".list")).kspace, scan.kspace)
+
+
+def test_partial_echoes_of_lists(tmp_path):
+    """Three samples before the middle of k-space were left out: kx_range says so."""
+    path = raw_files.write("list data", tmp_path).with_suffix(".list")
+    line = (
+        f".    0    0    0  kx_range                           :    {3 - NX // 2}  {NX // 2 + 2}\n"
+    )
+    text = path.read_text().replace(
+        "kx_oversample_factor               :   2", "kx_oversample_factor : 1"
+    )
+    path.write_text(text.replace("# === START", f"{line}# === START"))
+    scan = sr.load(path)
+    assert scan.matrix == (NY, NX + 6)
+    assert np.array_equal(scan.kspace[..., 6:].numpy(), KSPACE)
+    assert not scan.mask[..., :6].any()
+
+
+def test_lists_are_told_by_their_start(tmp_path):
+    """Vectors by the thousand lie between the title and the end; PAR files have the title, too."""
+    path = raw_files.write("list data", tmp_path).with_suffix(".list")
+    text = path.read_text()
+    path.write_text(text.replace("# typ mix", "#" * 9000 + "\n# typ mix"))
+    assert sr.load(path).coils == COILS
+    path.write_text("".join(line for line in text.splitlines(True) if line[0] != "."))
+    with pytest.raises(sr.FormatError, match="is no scan"):
+        sr.load(path)
 
 
 def test_headers_of_ge_after_they_moved(tmp_path):

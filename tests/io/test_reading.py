@@ -69,6 +69,24 @@ def test_other_packages_add_formats(tmp_path, monkeypatch):
         reading.readers.cache_clear()
 
 
+def test_broken_packages_cost_no_other_format(tmp_path, monkeypatch):
+    from importlib.metadata import EntryPoint
+
+    from spinray.recon.io import reading
+
+    broken = EntryPoint("acme", "no_such_module_here", reading.ENTRY_POINTS)
+    monkeypatch.setattr(reading, "entry_points", lambda group: [broken])
+    reading.readers.cache_clear()
+    try:
+        with pytest.warns(
+            UserWarning, match=r"reader acme \(no_such_module_here\) is left out: No"
+        ):
+            assert sr.load(write_npy(tmp_path / "a.npy")).coils == 2
+    finally:
+        monkeypatch.undo()
+        reading.readers.cache_clear()
+
+
 def test_missing(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         sr.load(tmp_path / "none.h5")

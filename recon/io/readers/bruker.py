@@ -79,7 +79,7 @@ def open_file(path: Path) -> RawFile:
     if trajectory is not None:
         head["trajectory_dimensions"] = trajectory.shape[-1]
         places = [trajectory[i] for i in order["step1"].tolist()]
-    data = ScaledReadouts(stored, _shifts(acqp, layout, steps))
+    data = ScaledReadouts(stored, _shifts(acqp, layout, order, steps))
     return readout_file(Acquisitions.of(head, data, header, NAME, places))
 
 
@@ -238,8 +238,7 @@ def _orient(
     head: NDArray[np.void], acqp: Parameters, method: Parameters, order: NDArray[np.void]
 ) -> None:
     """Directions and positions of the slices, in the patient's frame of ParaVision's images."""
-    echoes = max(acqp.whole("NI", 1) // max(acqp.whole("NSLICES", 1), 1), 1)
-    measured = order["placed"] // echoes  # offsets stand in the order of measurement
+    echoes, measured = _echoes(acqp), _measured(acqp, order)
     packages = method.numbers("PVM_SPackArrGradOrient")
     if len(packages) and len(packages) % 9 == 0:
         slices = np.maximum(method.numbers("PVM_SPackArrNSlices").astype(int), 0)
@@ -259,16 +258,28 @@ def _orient(
         head["position"] += _listed(acqp, names[axis], measured)[:, None] * frame[:, axis]
 
 
+def _echoes(acqp: Parameters) -> int:
+    """Objects that are of one slice."""
+    return max(acqp.whole("NI", 1) // max(acqp.whole("NSLICES", 1), 1), 1)
+
+
+def _measured(acqp: Parameters, order: NDArray[np.void]) -> NDArray[np.int64]:
+    """Slices in the order of measurement, in which offsets stand."""
+    return np.asarray(order["placed"] // _echoes(acqp))
+
+
 def _listed(acqp: Parameters, name: str, number: NDArray[np.int64]) -> NDArray[np.float64]:
     values = acqp.numbers(name)
     return values[np.minimum(number, len(values) - 1)] if len(values) else np.zeros(len(number))
 
 
-def _shifts(acqp: Parameters, layout: _Layout, steps: NDArray[np.int64]) -> NDArray[np.complex64]:
+def _shifts(
+    acqp: Parameters, layout: _Layout, order: NDArray[np.void], steps: NDArray[np.int64]
+) -> NDArray[np.complex64]:
     """Factors that move the image along the phase directions, which ParaVision does afterwards."""
-    turns = np.zeros(len(steps))
+    turns, measured = np.zeros(len(steps)), _measured(acqp, order)
     for axis in (0, 1):
-        offset = acqp.number(f"ACQ_phase{axis + 1}_offset", 0.0)
+        offset = _listed(acqp, f"ACQ_phase{axis + 1}_offset", measured)
         turns += offset * steps[:, axis] / layout.view[axis + 1]
     return np.asarray(np.exp(2j * np.pi * turns), np.complex64)
 

@@ -7,6 +7,7 @@ source, detector and stage stand.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ _LARGEST_FILE = 1 << 24
 _TO_MM = {"mm": 1.0, "m": 1e3, "cm": 10.0, "um": 1e-3}
 _TO_RADIANS = {"deg": np.pi / 180, "rad": 1.0}
 _STRAIGHT = 1e-6
+_NUMBERED = re.compile(r"%(0?\d)?d")  # a place for the number of a file; wider ones are bombs
 
 
 def matches(path: Path) -> bool:
@@ -91,8 +93,8 @@ def _fields(
     name, number = str(known["filename"]), int(known.get("number") or 1)
     if "%" not in name:
         return _frames(path, said, name, number, shape)
-    if not 0 < number < 10000 or name.count("%") != 1:
-        raise FormatError(path, name, f"names {number} files")
+    if not 0 < number < 10000 or name.count("%") != 1 or not _NUMBERED.search(name):
+        raise FormatError(path, name, f"names {number} files, expected a number such as %04d")
     parts = [_frames(path, said, name % i, 1, shape) for i in range(number)]
     return np.concatenate(parts)
 

@@ -120,7 +120,7 @@ def _read(path: Path, part: Part, header: dict[str, Any], angles: Any) -> CTScan
                 index = (rows,) if part else ()
                 fields["sinogram"] = read_array(file, "spinray/sinogram", "f", index)
         if has(file, "spinray"):
-            fields |= _own(file, fields)
+            fields |= _own(file, fields, rows)
         else:
             fields["slice_spacing"] = _pixel_size(file, "y") or 1.0
     if stacked and not isinstance(rows, slice):
@@ -221,14 +221,17 @@ def _values(group: h5py.Group) -> dict[str, Any]:
     }
 
 
-def _own(file: h5py.File, fields: dict[str, Any]) -> dict[str, Any]:
+def _own(file: h5py.File, fields: dict[str, Any], rows: int | slice) -> dict[str, Any]:
     """What the format has no place for, kept in the group ``spinray``."""
     group = file["spinray"]
     found: dict[str, Any] = {"slice_spacing": float(attribute(group, "slice_spacing", 1.0))}
     if (affine := attribute(group, "affine", None)) is not None:
         found["affine"] = affine
     if find(file, "spinray/photons") is not None:
-        found["photons"] = read_array(file, "spinray/photons", "f")
+        photons = read_array(file, "spinray/photons", "f")
+        stacked = len(fields["geometry"].shape) == 2
+        by_row = stacked and photons.ndim == 3 and len(photons) > 1
+        found["photons"] = photons[rows] if by_row else photons
     volume = find(file, "spinray/volume")
     if isinstance(volume, h5py.Group):
         values = {name: tuple(np.ravel(value).tolist()) for name, value in _values(volume).items()}

@@ -52,7 +52,7 @@ def matches(path: Path) -> bool:
 def _is_archive(path: Path) -> bool:
     if path.name.startswith("ScanArchive") and path.suffix == ".h5":
         return looks_like(path, lambda file: True)
-    return looks_like(path, lambda file: any(name in file for name in _ARCHIVE))
+    return looks_like(path, lambda file: not set(_ARCHIVE).isdisjoint(file))
 
 
 def _sizes(path: Path) -> _Sizes | None:

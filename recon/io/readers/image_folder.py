@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from ....kernels.ct.geometry import Geometry
 from ...scan import CTScan
-from ..beam_geometry import make_geometry
+from ..beam_geometry import arguments_of, make_geometry
 from ..edf import EdfFrames, is_edf
 from ..errors import FormatError
 from ..frames import TiffFrames, files_like
@@ -110,7 +110,10 @@ def _yaml(path: Path) -> Mapping[str, Any]:
 
 
 def _plain_loader() -> Any:
-    """YAML's safe loader without aliases, by which a few lines stand for millions of values."""
+    """YAML's safe loader without aliases, by which a few lines stand for millions of values.
+
+    Whole numbers are Python's: YAML's of base 60 (1:30:00) take the square of their length.
+    """
     import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
@@ -119,6 +122,9 @@ def _plain_loader() -> Any:
                 raise yaml.YAMLError("aliases are not taken here")
             return super().compose_node(parent, index)
 
+    Loader.add_constructor(
+        "tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node), 0)
+    )
     return Loader
 
 
@@ -135,7 +141,15 @@ def _geometry(said: Mapping[str, Any], count: int, rows: int, columns: int) -> G
         angles = first + (last - first) * np.arange(int(views)) / int(views)
     if angles is not None:
         values["angles"] = np.deg2rad(np.asarray(angles, np.float64))
-    geometry = make_geometry(str(values.pop("kind", "parallel")), values, "geometry")
+    kind = str(values.pop("kind", "parallel"))
+    known = arguments_of(kind)
+    # Every geometry has rows or none: both sizes are the files' own.
+    if known and (unknown := set(map(str, values)) - {*known, "rows", "columns"}):
+        raise FormatError(
+            None, "geometry", f"{kind} has no {', '.join(sorted(unknown))}; it has angles_deg, "
+            f"{', '.join(known)}",
+        )  # fmt: skip
+    geometry = make_geometry(kind, values, "geometry")
     if geometry.shape[0] != count:
         raise FormatError(None, "geometry", f"has {geometry.shape[0]} views, there are {count}")
     return geometry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,11 @@ def open_file(
     """
     with open_hdf5(path) as file:
         acquisitions = _acquisitions(file, mapped(path))
-    return readout_file(acquisitions, encoding, sequence)
+        node = find(file, f"{_group(file)}/waveforms")
+        waveforms = int(node.size) if isinstance(node, h5py.Dataset) else 0
+    raw = readout_file(acquisitions, encoding, sequence)
+    found = {"waveforms": waveforms} if waveforms else {}
+    return dataclasses.replace(raw, facts={**raw.facts, **found})
 
 
 def _acquisitions(file: h5py.File, content: NDArray[np.uint8]) -> Acquisitions:

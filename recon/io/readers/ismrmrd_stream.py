@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from collections.abc import Iterator
 from os import PathLike
@@ -20,6 +21,7 @@ from ..mrd_messages import (
     CONFIG_TEXT,
     HEADER,
     TEXT,
+    WAVEFORM,
     content_length,
 )
 from ..protocol import parse_header
@@ -67,13 +69,15 @@ def open_file(
         The Pulseq .seq that was played, for places in k-space and labels.
     """
     content = mapped(path)
-    xml, places = None, []
+    xml, places, waveforms = None, [], 0
     for number, at in _messages(content):
         if number == HEADER:
             (length,) = struct.unpack("<I", content[at : at + 4].tobytes())
             xml = content[at + 4 : at + 4 + length].tobytes().decode("utf-8", "replace")
         elif number == ACQUISITION:
             places.append(at)
+        elif number == WAVEFORM:
+            waveforms += 1
     if xml is None or not places:
         raise FormatError(None, "", f"has {'no' if xml is None else 'a'} header and "
                           f"{len(places)} readouts")  # fmt: skip
@@ -94,7 +98,9 @@ def open_file(
         xml=xml,
         source=NAME,
     )  # fmt: skip
-    return readout_file(acquisitions, encoding, sequence)
+    raw = readout_file(acquisitions, encoding, sequence)
+    found = {"waveforms": waveforms} if waveforms else {}
+    return dataclasses.replace(raw, facts={**raw.facts, **found})
 
 
 def _messages(content: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:

@@ -8,7 +8,9 @@ Frames are flat-field corrected by the scanner; WhiteLevel is what air reads.
 from __future__ import annotations
 
 import configparser
+import glob
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from ...arrays import as_tensor
 from ...scan import CTScan
 from ..beam_geometry import make_geometry
 from ..errors import FormatError
-from ..frames import TiffFrames, files_like
+from ..frames import TiffFrames, files_like, require_name
 from ..raw_file import Part, RawFile
 from ..sniffing import start_of
 
@@ -41,7 +43,8 @@ def open_file(path: Path) -> RawFile:
     name = said.get("name", path.stem)
     # A folder's name is taken to lie here, whatever path leads there.
     inner = Path(said.get("inputfoldername", "").replace("\\", "/")).name
-    folder = path.parent / inner if inner and (path.parent / inner).is_dir() else path.parent
+    here = path.parent
+    folder = here / inner if inner not in ("", "..") and (here / inner).is_dir() else here
     count, rows, columns = (
         _count(said, key) for key in ("projections", "detectorpixelsy", "detectorpixelsx")
     )
@@ -51,7 +54,8 @@ def open_file(path: Path) -> RawFile:
         **header, "views": count, "frame": f"{rows} x {columns}", "geometry": repr(geometry),
         "magnification": f"{_number(said, 'srctodetector') / _number(said, 'srctoobject'):.4g}",
     }  # fmt: skip
-    pattern = f"{name}{said.get('inputseparator', '_')}*.tif"
+    pattern = f"{glob.escape(name + said.get('inputseparator', '_'))}*.tif"
+    require_name(folder, pattern)
     missing = () if any(folder.glob(pattern)) else (f"projections {pattern} in {folder.name}",)
 
     def take(part: Part) -> CTScan:
@@ -73,7 +77,9 @@ def _section(path: Path) -> Mapping[str, str]:
         raise FormatError(path, "", f"has more than {_LARGEST_FILE >> 20} MB")
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
-        parser.read_string(path.read_text("utf-8", "replace"))
+        # The parser takes the square of the length of a run of spaces.
+        text = re.sub(r"[^\S\n]+", " ", path.read_text("utf-8", "replace"))
+        parser.read_string(text)
         return dict(parser["XTekCT"])
     except (configparser.Error, KeyError) as error:
         raise FormatError(path, "XTekCT", " ".join(str(error).split())) from error

@@ -13,9 +13,11 @@ from ..array_file import array_file
 from ..errors import FormatError, format_errors
 from ..raw_file import RawFile
 from ..sniffing import start_of
+from ..stored import DEFLATE_RATIO
 
 NAME = "NumPy npy/npz"
 
+_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others shrink beyond measure
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
 
 
@@ -62,22 +64,45 @@ def _array(path: Path) -> NDArray[Any]:
     return array
 
 
-def _archive(path: Path) -> dict[str, NDArray[Any]]:
+def _archive(path: Path) -> dict[str, _Entry]:
     arrays = {}
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             name = entry.filename.removesuffix(".npy")
-            with format_errors(path, name), archive.open(entry) as file:
-                _require_declared_size(file, entry.file_size)
-            with format_errors(path, name), archive.open(entry) as file:
-                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+            with format_errors(path, name):
+                arrays[name] = _Entry(path, archive, entry)
     return arrays
 
 
-def _require_declared_size(file: Any, size: int) -> None:
-    version = np.lib.format.read_magic(file)
-    reading = {(1, 0): np.lib.format.read_array_header_1_0}
-    shape, _, dtype = reading.get(version, np.lib.format.read_array_header_2_0)(file)
-    declared = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if declared > size:
-        raise FormatError(None, "", f"declares {shape} {dtype}, but holds {size} bytes")
+class _Entry:
+    """An array of an archive, unpacked when it is asked for."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+        self._path, self._name = path, entry.filename
+        if entry.compress_type not in _PACKINGS:
+            raise FormatError(None, "", "is packed otherwise than NumPy packs")
+        with archive.open(entry) as file:
+            version = np.lib.format.read_magic(file)
+            reading = {(1, 0): np.lib.format.read_array_header_1_0}
+            header = reading.get(version, np.lib.format.read_array_header_2_0)(file)
+        self.shape, _, self.dtype = header
+        self.ndim, self.size = len(self.shape), int(np.prod(self.shape, dtype=object))
+        declared = self.size * self.dtype.itemsize
+        if declared > min(entry.file_size, DEFLATE_RATIO * entry.compress_size):
+            raise FormatError(
+                None, "", f"declares {self.shape} {self.dtype}, holds {entry.compress_size} bytes"
+            )
+        if self.dtype.hasobject:
+            raise FormatError(None, "", "holds Python objects (a pickle): refused")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        with (
+            format_errors(self._path, self._name.removesuffix(".npy")),
+            zipfile.ZipFile(self._path) as archive,
+            archive.open(self._name) as file,
+        ):
+            array = np.lib.format.read_array(file, allow_pickle=False)
+        return np.asarray(array, dtype)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        return np.asarray(np.asarray(self)[index])

@@ -132,8 +132,9 @@ def _keyed(file: h5py.File) -> list[str]:
         prefix, group, depth = pending.pop()
         for name in group:
             room -= 1
-            link = group.get(name, getlink=True)
-            if room < 0 or not isinstance(link, h5py.HardLink):
+            if room < 0:
+                return sorted(found)
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 continue
             if name == "image_key":
                 found.append(prefix)

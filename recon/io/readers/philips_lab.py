@@ -45,7 +45,7 @@ _WORDS = {
     2: np.dtype([("real", "<i4"), ("imaginary", "<i4")]),
     3: np.dtype("<c8"),
 }
-_LINE = re.compile(r"^\s*\d+\s+\d+\s+\d+\s*:\s*(\w+)\s*:\s*(.*)$", re.MULTILINE)
+_LINE = re.compile(r"^[ \t]*\d+[ \t]+\d+[ \t]+\d+[ \t]*:[ \t]*(\w+)[ \t]*:(.*)$", re.MULTILINE)
 _LARGEST_TEXT = 64 << 20
 _COUNTERS = {"measurement": "average", "location": "slice", "echo": "contrast",
              "cardiac": "phase", "dynamic": "repetition", "mix": "set"}  # fmt: skip

@@ -25,10 +25,10 @@ from ..sniffing import start_of
 from ..stored import StoredReadouts, mapped
 
 NAME = "Philips list/data"
-_TITLE = re.compile(rb"#.*\n(#.*\n)*.*DATA DESCRIPTION FILE", re.IGNORECASE)
-_GENERAL = re.compile(r"^\.\s+\d+\s+\d+\s+\d+\s+(\S.*?)\s*:\s*(.*)$", re.MULTILINE)
+_TITLE = re.compile(rb"^#.*DATA DESCRIPTION FILE", re.IGNORECASE | re.MULTILINE)
+_VALUE = re.compile(rb"^\.[ \t]+\d+[ \t]+\d+[ \t]+\d+[ \t]+[A-Za-z]", re.MULTILINE)  # not of a PAR
 _COLUMNS = re.compile(r"^#\s+typ\s+(mix\s.*)$", re.MULTILINE)
-_VECTOR = re.compile(r"^\s+(STD|REJ|PHX|FRX|NOI|NAV)\s+([-\d\s]*?)\s*$", re.MULTILINE)
+_VECTORS = ("STD", "REJ", "PHX", "FRX", "NOI", "NAV")
 _LARGEST_FILE = 1 << 30
 # Column of the list -> counter of ISMRMRD.
 _COUNTERS = {"aver": "average", "loca": "slice", "echo": "contrast", "card": "phase",
@@ -38,8 +38,8 @@ _COUNTERS = {"aver": "average", "loca": "slice", "echo": "contrast", "card": "ph
 def matches(path: Path) -> bool:
     """Whether a file is a list of data vectors, or the data beside one."""
     listed = path.with_suffix(".list") if path.suffix.lower() == ".data" else path
-    start = start_of(listed, 4096)
-    return b"\0" not in start and _TITLE.search(start) is not None
+    start = start_of(listed, 8192)
+    return b"\0" not in start and bool(_TITLE.search(start) and _VALUE.search(start))
 
 
 def open_file(path: Path, field_of_view: tuple[float, ...] | None = None) -> RawFile:
@@ -61,13 +61,24 @@ def open_file(path: Path, field_of_view: tuple[float, ...] | None = None) -> Raw
     if listed.stat().st_size > _LARGEST_FILE:
         raise FormatError(listed, "", f"has more than {_LARGEST_FILE >> 20} MB")
     text = listed.read_text("latin-1")
-    general = {name.strip(): value.strip() for name, value in _GENERAL.findall(text)}
+    general = _general(text)
     kinds, table = _table(listed, text)
     head, stored = _readouts(listed, data, kinds, table)
+    _put_centers(head, general.get("kx_range", ""))
     header = _header(general, head, field_of_view)
     raw = readout_file(Acquisitions.of(head, stored, header, NAME))
     missing = () if field_of_view else ("field of view: voxels of 1 mm; field_of_view= gives it",)
     return dataclasses.replace(raw, missing=(*missing, *raw.missing))
+
+
+def _general(text: str) -> dict[str, str]:
+    """Values of lines such as ``# Scan name : T1w`` and ``. 0 0 0 kx_oversample_factor : 2``."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        name, colon, value = line.partition(":")
+        if colon and name[:1] in ("#", "."):
+            found[name.strip("#.0123456789 \t")] = value.strip()
+    return found
 
 
 def _table(path: Path, text: str) -> tuple[NDArray[np.str_], dict[str, NDArray[np.int64]]]:
@@ -78,8 +89,10 @@ def _table(path: Path, text: str) -> tuple[NDArray[np.str_], dict[str, NDArray[n
     names = columns[1].split()
     kinds: list[str] = []
     rows: list[list[int]] = []
-    for kind, numbers in _VECTOR.findall(text):
-        words = numbers.split()
+    for line in text.splitlines():
+        kind, *words = line.split() or [""]
+        if kind not in _VECTORS or not line[0].isspace():
+            continue
         if len(words) != len(names):
             raise FormatError(
                 path, f"vector {len(rows)}", f"has {len(words)} attributes, expected {len(names)}"
@@ -155,13 +168,25 @@ def _readouts(
     return head, stored
 
 
+def _put_centers(head: NDArray[np.void], reach: str) -> None:
+    """Centres of echoes that the list says are partial, by the first and last number of samples."""
+    words = reach.split()
+    if len(words) == 2 and all(word.lstrip("-").isdigit() and len(word) < 7 for word in words):
+        low, high = int(words[0]), int(words[1])
+        whole = head["number_of_samples"] == high - low + 1
+        if low < 0 < high:
+            head["center_sample"][whole] = -low
+
+
 def _header(
     general: dict[str, str], head: NDArray[np.void], field_of_view: tuple[float, ...] | None
 ) -> xsd.ismrmrdHeader:
     imaging = head[head["flags"] == 0]
     lows = [-int(v) for v in imaging["user_int"][0, :2]]
     steps = imaging["idx"]
-    sizes = [int(imaging["number_of_samples"].max())]
+    samples, center = (imaging[n].astype(int) for n in ("number_of_samples", "center_sample"))
+    partial = center != samples // 2
+    sizes = [int(np.where(partial, 2 * np.maximum(center, samples - center), samples).max())]
     for low, name in zip(lows, ("kspace_encode_step_1", "kspace_encode_step_2"), strict=True):
         above = int(steps[name].max()) - low + 1
         sizes.append(2 * max(low, above) if low else above)

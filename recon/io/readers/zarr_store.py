@@ -12,12 +12,20 @@ from ...extras import extra_library
 from ..array_file import array_file
 from ..errors import FormatError
 from ..raw_file import RawFile
+from ..sniffing import start_of
+from ..stored import DEFLATE_RATIO
 
 NAME = "Zarr"
 _NAMES = ("kspace", "sinogram", "counts")
 _METADATA = ("zarr.json", ".zarray")
 _LARGEST_METADATA = 1 << 20
 _LARGEST_CHUNK = 1 << 31
+_ZSTANDARD = bytes.fromhex("28b52ffd")
+# Filters, compressors and codecs that are run; others unpickle, or shrink beyond measure.
+_CODECS = {
+    "blosc", "bytes", "crc32c", "delta", "fixedscaleoffset", "gzip", "lz4", "sharding_indexed",
+    "shuffle", "transpose", "vlen-utf8", "zlib", "zstd",
+}  # fmt: skip
 
 
 def matches(path: Path) -> bool:
@@ -71,11 +79,40 @@ def _declared(file: Path) -> tuple[int, ...]:
         if chunks is None:
             chunks = said["chunk_grid"]["configuration"]["chunk_shape"]
         chunk = int(np.prod([int(n) for n in chunks], dtype=object))
-    except (KeyError, RecursionError, TypeError, ValueError) as error:
+        unknown = sorted(_codecs(said) - _CODECS)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise FormatError(file, "", f"is no array of numbers: {error}") from error
     if min(shape, default=1) < 0 or not 0 < chunk * 16 < _LARGEST_CHUNK:
         raise FormatError(file, "", f"declares {shape} in chunks of {chunk} elements")
+    if unknown:
+        raise FormatError(file, "", f"is packed by {', '.join(unknown)}: refused")
     return shape
+
+
+def _codecs(said: Any) -> set[str]:
+    """Names of all that chunks go through: filters and a compressor (Zarr 2), codecs (Zarr 3)."""
+    found: set[str] = set()
+    for step in [*(said.get("filters") or ()), said.get("compressor")]:
+        found |= {str(step["id"])} if step else set()
+    for codec in said.get("codecs") or ():
+        found |= {str(codec["name"])} | _codecs(codec.get("configuration") or {})
+        found |= _codecs({"codecs": (codec.get("configuration") or {}).get("index_codecs")})
+    return found
+
+
+def _unpacked_size(start: bytes) -> int:
+    """Bytes of a Zstandard frame unpacked, which may be a million times as many; 0 of others.
+
+    RFC 8878, 3.1.1.1. Frames that do not say it count as endless.
+    """
+    if not start.startswith(_ZSTANDARD):
+        return 0
+    flags = start[4] if len(start) > 4 else 0
+    single = bool(flags & 0x20)
+    width = (int(single), 2, 4, 8)[flags >> 6]
+    at = 5 + (not single) + (0, 1, 2, 4)[flags & 3]
+    size = int.from_bytes(start[at : at + width], "little") + 256 * (width == 2)
+    return size if width else 1 << 63
 
 
 class _Array:
@@ -95,13 +132,16 @@ class _Array:
     def _require_stored(self) -> None:
         """Chunks that are not there are zeros: an array of nothing else is no measurement."""
         stored = 0
+        room = max(4 * int(np.prod(self._array.chunks)) * self.dtype.itemsize, 1 << 20)
         for entry in self._folder.rglob("*"):
             if entry.is_file():
                 if not entry.resolve().is_relative_to(self._root):
                     raise FormatError(entry, "", "leads out of the store: refused")
                 stored += entry.stat().st_size
+                if _unpacked_size(start_of(entry, 18)) > room:
+                    raise FormatError(entry, "", "swells beyond the size of a chunk: refused")
         declared = self.size * self.dtype.itemsize
-        if declared > max(1032 * stored, 1 << 20):
+        if declared > max(DEFLATE_RATIO * stored, 1 << 20):
             raise FormatError(
                 self._folder, "", f"declares {self.shape} {self.dtype}, stores {stored} bytes"
             )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array, Geometry
+from .base import Array, Geometry, frozen_array
 from .beams import ray_frames
 from .geometry import ConeBeam, DivergentBeam, FanBeam, HelicalBeam, ParallelBeam
 from .modular import ModularBeam
@@ -119,7 +119,7 @@ class _OrbitError(ValueError):
 
 
 def _checked(vectors: Any, length: int) -> Array:
-    array = np.asarray(vectors, dtype=np.float64)
+    array = frozen_array("Vectors", vectors)
     if array.ndim != 2 or array.shape[1] != length or not len(array):
         raise ValueError(f"Vectors have shape {array.shape}, expected (view, {length})")
     return array

@@ -287,8 +287,10 @@ def _checked_angles(angles: ArrayLike, *, helical: bool = False) -> Array:
     if array.ndim != 1 or not array.size:
         hint = ": a number of views is no angle" if array.ndim == 0 else ""
         raise ValueError(f"angles must be (view,) in radians, got shape {array.shape}{hint}")
-    if helical:  # many turns are usual, but not fewer than 16 views in each of them
-        degrees = array.size > 32 and float(np.ptp(array)) / (array.size - 1) > 0.4
+    if helical:  # many turns are usual, but not fewer than 16 views in each, nor 100 in each of 50
+        span = float(np.ptp(array))
+        step = span / max(array.size - 1, 1)
+        degrees = (array.size > 32 and step > 0.4) or (step > 0.063 and span > 100 * np.pi)
     else:
         degrees = float(np.abs(array).max()) > 4 * np.pi + 1e-6
     if degrees:

@@ -10,7 +10,7 @@ from .base import Array, Geometry, VolumeGrid
 from .beams import ray_frames
 from .geometry import DivergentBeam, ParallelBeam
 
-POINTS = 65  # of a drawn detector
+POINTS = 65  # of an edge of a drawn detector
 
 
 def draw(geometry: Geometry, volume: VolumeGrid | None = None, view: int = 0) -> Any:
@@ -36,37 +36,41 @@ def draw(geometry: Geometry, volume: VolumeGrid | None = None, view: int = 0) ->
         1, count, figsize=(5 * count, 5), squeeze=False, layout="constrained"
     )
     frames = ray_frames(geometry)
-    ends, edges = _detector(geometry, frames[view])
+    detector = _outline(geometry, frames[view])
     if isinstance(geometry, ParallelBeam):  # the frame holds a direction in place of the source
         reach = float(np.linalg.norm(grid.extent)) / 2 * frames[view, 0]
-        starts, ends = ends - reach, ends + reach
+        starts, detector = detector - reach, detector + reach
     else:
-        starts = np.broadcast_to(frames[view, 0], ends.shape)
+        starts = np.broadcast_to(frames[view, 0], detector.shape)
+    ends = [0, POINTS - 1, POINTS, 2 * POINTS - 1]
+    rays = np.stack([starts[ends], detector[ends]], axis=1)
     top = axes[0, 0]
     if not isinstance(geometry, ParallelBeam):
-        top.plot(frames[:, 0, 0], frames[:, 0, 1], ".", markersize=2, label="source")
+        top.plot(*frames[:, 0, :2].T, ".", markersize=2, label="source")
         top.plot(*frames[view, 0, :2], "o", label=f"source, view {view}")
-    top.plot(ends[:, 0], ends[:, 1], linewidth=3, color="tab:red", label="detector")
-    for end in (0, -1):
-        top.plot(*np.stack([starts[end], ends[end]])[:, :2].T, "k--", linewidth=0.8)
-    _box(top, grid, -1, -2)
+    top.plot(*detector[:, :2].T, linewidth=3, color="tab:red", label="detector")
+    for ray in rays:
+        top.plot(*ray[:, :2].T, "k--", linewidth=0.8)
+    _box(top, grid, np.eye(3)[:2])
     top.set(xlabel="x (mm)", ylabel="y (mm)", title=type(geometry).__name__, aspect="equal")
     figure.legend(*top.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     if geometry.ndim == 3:
-        _draw_side(axes[0, 1], grid, view, frames[:, 0], edges)
+        _draw_side(axes[0, 1], grid, view, frames[:, 0], detector, rays)
     return figure
 
 
-def _draw_side(side: Any, grid: VolumeGrid, view: int, sources: Array, edges: Array) -> None:
-    toward = edges.mean(0)[:2] - sources[view, :2]
-    toward = toward / np.linalg.norm(toward)
-    side.plot(sources[:, :2] @ toward, sources[:, 2], ".", markersize=2)
-    side.plot(sources[view, :2] @ toward, sources[view, 2], "o")
-    side.plot(edges[:, :2] @ toward, edges[:, 2], linewidth=3, color="tab:red")
-    for edge in edges:
-        points = np.stack([sources[view], edge])
-        side.plot(points[:, :2] @ toward, points[:, 2], "k--", linewidth=0.8)
-    _box(side, grid, -2, 0)
+def _draw_side(
+    side: Any, grid: VolumeGrid, view: int, sources: Array, detector: Array, rays: Array
+) -> None:
+    toward = np.append(detector[:-1].mean(0)[:2] - sources[view, :2], 0.0)
+    length = float(np.linalg.norm(toward))  # of a ray along z, any direction is the side
+    frame = np.stack([toward / length if length > 1e-9 else np.eye(3)[0], np.eye(3)[2]])
+    side.plot(*(frame @ sources.T), ".", markersize=2)
+    side.plot(*(frame @ sources[view]), "o")
+    side.plot(*(frame @ detector.T), linewidth=3, color="tab:red")
+    for ray in rays:
+        side.plot(*(frame @ ray.T), "k--", linewidth=0.8)
+    _box(side, grid, frame)
     (left, right), (bottom, high) = side.get_xlim(), side.get_ylim()
     flat = (high - bottom) < 0.4 * (right - left)  # a thin volume would be a line
     title = "from the side, z stretched" if flat else "from the side"
@@ -74,23 +78,30 @@ def _draw_side(side: Any, grid: VolumeGrid, view: int, sources: Array, edges: Ar
     side.set_aspect("auto" if flat else "equal")
 
 
-def _detector(geometry: Geometry, frame: Array) -> tuple[Array, Array]:
-    """Points along the middle row (point, 3), and the middles of lowest and highest edge (2, 3)."""
+def _outline(geometry: Geometry, frame: Array) -> Array:
+    """Points along the detector's lowest edge and back along its highest, ``(point, 3)``.
+
+    In a plane both are the detector itself.
+    """
     first, center, row, column = frame
-    half = np.array([[-0.5], [0.5]]) * (geometry.shape[1] if geometry.ndim == 3 else 0)
+    half = np.array([-0.5, 0.5]) * (geometry.shape[1] if geometry.ndim == 3 else 0)
+    along = np.linspace(-0.5, 0.5, POINTS) * geometry.shape[-1]
     if isinstance(geometry, DivergentBeam) and geometry.detector == "curved":
         # the frame holds unit vectors along the central ray, z and columns
-        distance, pitch = geometry.source_to_detector, geometry.column_spacing
-        u = np.linspace(-0.5, 0.5, POINTS) * geometry.columns + geometry.column_offset
-        angle = (u * pitch / distance)[:, None]
-        points = first + distance * (np.cos(angle) * center + np.sin(angle) * column)
-        spacing = getattr(geometry, "row_spacing", 0.0)
-        rows = (half + getattr(geometry, "row_offset", 0.0)) * spacing
-        return points, first + distance * center + rows * row
-    steps = np.linspace(-0.5, 0.5, POINTS)[:, None] * geometry.shape[-1]
-    return center + steps * column, center + half * row
+        distance = geometry.source_to_detector
+        angle = (along + geometry.column_offset) * geometry.column_spacing / distance
+        angle = angle[:, None]
+        middle = first + distance * (np.cos(angle) * center + np.sin(angle) * column)
+        half = (half + getattr(geometry, "row_offset", 0.0)) * getattr(geometry, "row_spacing", 0.0)
+    else:
+        middle = center + along[:, None] * column
+    low, high = (middle + h * row for h in half)
+    return np.concatenate([low, high[::-1], low[:1]])
 
 
-def _box(axes: Any, grid: VolumeGrid, horizontal: int, vertical: int) -> None:
-    x, y = (grid.center[a] + np.array([-0.5, 0.5]) * grid.extent[a] for a in (horizontal, vertical))
+def _box(axes: Any, grid: VolumeGrid, frame: Array) -> None:
+    """Draw the extent of a grid along two directions, the rows of `frame`."""
+    center, extent = (np.append(v[::-1], 0.0)[:3] for v in (grid.center, grid.extent))
+    middle, reach = frame @ center, np.abs(frame) @ extent / 2
+    x, y = (m + np.array([-1, 1]) * r for m, r in zip(middle, reach, strict=True))
     axes.plot(x[[0, 1, 1, 0, 0]], y[[0, 0, 1, 1, 0]], color="tab:green", label="image")

@@ -145,6 +145,8 @@ def test_what_has_no_counterpart_is_named():
         sr.from_astra({"type": "fanflat_vec", "Vectors": np.zeros((3, 6))})
     with pytest.raises(ValueError, match=r"\(3, 5\), expected \(view, 6\)"):
         sr.from_astra({"type": "fanflat_vec", "Vectors": np.zeros((3, 5)), "DetectorCount": 4})
+    with pytest.raises(ValueError, match="NaN or infinity in Vectors"):
+        sr.from_astra({"type": "parallel_vec", "Vectors": [[np.nan] * 6], "DetectorCount": 4})
     with pytest.raises(ValueError, match="a stack of slices"):
         sr.from_astra({"type": "parallel3d"})
     shifted = CIRCULAR["parallel"].to_astra()
@@ -169,16 +171,36 @@ def test_plot_shows_orbit_detector_and_image(name):
         distance = np.linalg.norm(detector - source, axis=1)
         assert distance.min() == pytest.approx(150, rel=1e-3)
         assert (distance.max() < 150.001) == (name == "curved")
-    width = np.linalg.norm(detector[-1] - detector[0])
+    width = np.linalg.norm(detector - detector[0], axis=1).max()
     assert width == pytest.approx(60 if name == "parallel" else 80, rel=0.02)
     assert np.ptp(box[:, 0]) == pytest.approx(geometry.default_volume().extent[-1])
     if geometry.ndim == 3:
-        _, source, detector, *_, box = (line.get_xydata() for line in figure.axes[1].get_lines())
+        _, source, outline, *_, box = (line.get_xydata() for line in figure.axes[1].get_lines())
+        detector = outline[[0, len(outline) // 2]]
         height = TURNS[2] / np.pi * 6 if name == "helix" else 0
         np.testing.assert_allclose(source[0], [-100, height], atol=0.01)
         edges = np.array([-10.0, 10.0]) + (0.0 if name == "helix" else 2.5)
-        np.testing.assert_allclose(detector[:, 0], 50, atol=0.01)
+        np.testing.assert_allclose(detector[:, 0], 50, atol=0.2)  # its corners
         np.testing.assert_allclose(detector[:, 1], source[0, 1] + edges)
-        np.testing.assert_allclose(np.ptp(box, axis=0), geometry.default_volume().extent[1::-1])
+        size = np.array(geometry.default_volume().extent)
+        turned = TURNS[2] if name == "helix" else ANGLES[2]
+        across = np.abs([np.sin(turned), np.cos(turned)]) @ size[:0:-1]
+        np.testing.assert_allclose(np.ptp(box, axis=0), [across, size[0]], rtol=0.005)
     with pytest.raises(ValueError, match="volume"):
         geometry.plot(sr.VolumeGrid((4,) * (5 - geometry.ndim)))
+
+
+def test_plot_from_the_side_shows_a_detector_that_lies_flat():
+    """Tomosynthesis: rays run down on a panel of 30 x 20 mm; the side is along x, not along y."""
+    source = np.array([[-50.0, 0, 200], [50, 0, 200]])
+    steps = np.tile([0.0, 1, 0], (2, 1)), np.tile([1.0, 0, 0], (2, 1))
+    beam = sr.ModularBeam(source, np.tile([0.0, 0, -10], (2, 1)), *steps, 20, 30)
+    figure = beam.plot(sr.VolumeGrid((4, 12, 16), center=(0, 5, 3)))
+    _, _, detector, *_, box = (line.get_xydata() for line in figure.axes[1].get_lines())
+    np.testing.assert_allclose([detector[:, 0].min(), detector[:, 0].max()], [-15, 15])
+    np.testing.assert_allclose(detector[:, 1], -10)
+    np.testing.assert_allclose([box.min(0), box.max(0)], [[-5, -2], [11, 2]])
+    assert len(beam[:1].plot().axes) == 2
+    above = sr.ModularBeam(source * [0, 1, 1], np.tile([0.0, 0, -10], (2, 1)), *steps, 20, 30)
+    side = above.plot().axes[1]
+    assert np.isfinite(np.concatenate([line.get_xydata() for line in side.get_lines()])).all()

@@ -288,6 +288,8 @@ def test_any_views_of_a_helix_can_be_kept():
         helix[:0]
     with pytest.raises(ValueError, match="deg2rad"):
         HelicalBeam(np.rad2deg(angles), **CONE, pitch=12.0)
+    with pytest.raises(ValueError, match="radians"):  # 1160 views a turn, as scanners take them
+        HelicalBeam(np.arange(2320) * 360 / 1160, **CONE, pitch=12.0)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda g: pickle.loads(pickle.dumps(g))])

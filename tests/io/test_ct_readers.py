@@ -248,3 +248,10 @@ def test_yaml_of_strangers(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(sr.FormatError, match=message):
         sr.load(path)
+
+
+def test_a_scenario_names_the_file_to_open(tmp_path):
+    path = tmp_path / "scan.json"
+    path.write_text('{"file": {"file_type": "CTSimU Scenario"}}')
+    with pytest.raises(sr.FormatError, match="open the metadata that names it"):
+        sr.open_raw(path)

@@ -29,14 +29,17 @@ _NUMBERED = re.compile(r"%(0?\d)?d")  # a place for the number of a file; wider 
 
 
 def matches(path: Path) -> bool:
-    """Whether a JSON file says that it is CTSimU's metadata."""
+    """Whether a JSON file says that it is CTSimU's metadata, or the scenario beside it."""
     start = start_of(path, 4096)
-    return start.lstrip()[:1] == b"{" and b'"CTSimU Metadata"' in start
+    kinds = b'"CTSimU Metadata"', b'"CTSimU Scenario"'
+    return start.lstrip()[:1] == b"{" and any(kind in start for kind in kinds)
 
 
 def open_file(path: Path) -> RawFile:
     """Look at the metadata and the scenario that they name."""
     metadata = _json(path)
+    if _get(metadata, path, "file").get("file_type") == "CTSimU Scenario":
+        raise FormatError(path, "file_type", "CTSimU Scenario: open the metadata that names it")
     said = _get(metadata, path, "output", "projections")
     scenario_name = str(_get(metadata, path, "acquisition_geometry", "path_to_CTSimU_JSON"))
     # Names are taken to lie in this folder, whatever path leads there.

@@ -260,6 +260,8 @@ class MRScan(_Scan):
             kind = f"Cartesian, {self.acceleration:.2f}x undersampled along {axes}"
             if self.acceleration < 1.005:
                 kind = "Cartesian, fully sampled"
+            elif self.mask is not None and not self.mask.any():
+                kind = "Cartesian, no samples"
         else:
             kind = f"{self.trajectory_kind}, {self.kspace.shape[-1]} samples"
             kind += f" ({self.acceleration:.2f}x undersampled)" * (self.acceleration > 1.005)

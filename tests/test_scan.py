@@ -73,6 +73,11 @@ def test_repr_names_what_a_physicist_looks_for() -> None:
         assert words in text
 
 
+def test_repr_of_a_mask_without_samples() -> None:
+    empty = sr.MRScan(kspace(2, 8, 8), mask=torch.zeros(8, 8, dtype=torch.bool))
+    assert "Cartesian, no samples" in repr(empty)
+
+
 def radial(spokes: int, readout: int) -> torch.Tensor:
     angles = torch.arange(spokes) * 2.4
     r = (torch.arange(readout) - readout // 2) / readout

@@ -27,7 +27,8 @@ def nlinv(
 
     Regularised Gauss-Newton: each step linearises the product and solves for both by conjugate
     gradients, with half the regularisation of the step before. A Sobolev norm keeps the maps
-    smooth. Needs no fully sampled centre, but a well sampled one.
+    smooth. Needs no fully sampled centre, but a well sampled one: of a regular lattice alone, an
+    image with its aliases explains the data as well as the image does.
 
     Parameters
     ----------

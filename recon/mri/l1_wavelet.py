@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -94,7 +96,7 @@ class _Shrinkage:
         self.axes = tuple(range(-len(shape), 0))
         self.periods = torch.tensor([2**level for level in self.bases[-1].levels])
         self.generator = torch.Generator().manual_seed(seed)
-        self.curvelet = Curvelet(shape) if len(shape) == 2 and min(shape) >= 32 else None
+        self.shape = shape
         self.late, self.settled = round(LATE * iterations), max(1, SETTLED * iterations)
         self.calls = 0
 
@@ -102,9 +104,14 @@ class _Shrinkage:
         threshold = self.threshold * (step * START ** max(0.0, 1 - self.calls / self.settled))
         result = self._wavelets(self.bases[self.calls % len(self.bases)], v, threshold)
         self.calls += 1
-        if self.curvelet is None or self.calls <= self.late:
+        if self.calls <= self.late or self.curvelet is None:
             return result
         return result.lerp_(self._curvelets(self.curvelet, v, threshold), CURVELET_SHARE)
+
+    @cached_property
+    def curvelet(self) -> Curvelet | None:
+        """The frame of 2D images, made when its turn comes: that takes as long as some steps."""
+        return Curvelet(self.shape) if len(self.shape) == 2 and min(self.shape) >= 32 else None
 
     def _wavelets(self, W: Wavelet, v: Tensor, threshold: Tensor) -> Tensor:
         random = torch.rand(len(self.axes), generator=self.generator)

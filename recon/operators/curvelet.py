@@ -140,4 +140,4 @@ def _smooth(k: Tensor, level: int) -> Tensor:
 
 def _ramp(t: Tensor) -> Tensor:
     """Meyer's polynomial from 0 to 1, flat at both ends: ``ramp(t) + ramp(1 - t) = 1``."""
-    return t**4 * (35 - 84 * t + 70 * t**2 - 20 * t**3)
+    return t.square().square() * (35 + t * (-84 + t * (70 - 20 * t)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
+from ..arrays import lengths
 from .base import LinearOperator, Shape, linear_map, require_same, require_trailing
 from .coils import CoilSensitivity, combine, expand
 from .fourier import Fourier
@@ -171,7 +172,7 @@ class Sense(LinearOperator):
         The bound is ``max_r sqrt(sum_c |maps|^2)``, tight where low frequencies are measured.
         """
         if isinstance(self.encoding, Fourier):
-            return float(torch.linalg.vector_norm(self.coils.maps, dim=self._axes[0] - 1).max())
+            return float(lengths(self.coils.maps, self._axes[0] - 1).max())
         return super().norm(*arguments, **options)
 
 

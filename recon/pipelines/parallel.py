@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...kernels.warn import warn
 from .. import mri
 from ..image import Image
 from ..mri.calibration import require_coils
@@ -108,12 +109,22 @@ def nlinv(scan: MRScan, options: NlinvOptions, track: Track) -> Image:
         A: LinearOperator
         if sampling is None:
             assert volume.mask is not None
+            _warn_of_lattice(volume.mask.expand(volume.matrix))
             A = Sampling(volume.mask.expand(volume.matrix)) @ Fourier(volume.matrix)
         else:
             A = sampling.transform
         return mri.nlinv(A, volume.kspace, iterations=options.iterations, callback=step)[0]
 
     return each_volume(whitened(scan), solve, track, "nlinv", options.iterations)
+
+
+def _warn_of_lattice(mask: Tensor) -> None:
+    folded = aliases(mask)
+    if folded is not None and len(folded) > 1:
+        warn(
+            f"k-space is a regular lattice, {len(folded)}x undersampled without a denser centre: "
+            "nlinv cannot tell the image from its aliases; measure some lines around the centre"
+        )
 
 
 @dataclass(frozen=True)

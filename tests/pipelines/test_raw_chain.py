@@ -71,8 +71,9 @@ def test_single_coil(name):
 @pytest.mark.parametrize("name", ["grappa", "spirit", "sense", "nlinv"])
 def test_no_calibration_lines(scan, name):
     bare = scan.replace(mask=regular((48, 48), 3), kspace=scan.kspace * regular((48, 48), 3))
-    if name == "nlinv":  # the one that needs none
-        assert torch.isfinite(sr.reconstruct(bare, name).data.abs()).all()
+    if name == "nlinv":  # it needs none, but a lattice alone leaves its aliases
+        with pytest.warns(UserWarning, match="lattice, 3x undersampled without a denser centre"):
+            assert torch.isfinite(sr.reconstruct(bare, name).data.abs()).all()
         return
     with pytest.raises(ValueError, match="fully sampled centre"):
         sr.reconstruct(bare, name)

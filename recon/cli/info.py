@@ -16,7 +16,8 @@ from .reading_options import Words, reading_options
 
 def info(
     file: Annotated[
-        Path | None, typer.Argument(help="A raw MR or CT file, or a folder of a data set.")
+        Path | None,
+        typer.Argument(help="A raw MR or CT file, an image, or a folder of a data set."),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -35,10 +36,10 @@ def info(
     read: Words = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Say what a raw file or a data set holds, with the data crimes found in it; or this machine.
+    """Say what a raw file, an image or a data set (with its data crimes) holds; or this machine.
 
-    Only headers are read, and the samples of one slice or repetition. A data set of which files
-    cannot be read lists them; the exit code is then 1.
+    Of raw files only headers are read, and the samples of one slice or repetition. A data set of
+    which files cannot be read lists them; the exit code is then 1.
 
     Example: [bold]spinray info meas.h5[/bold], or
     [bold]spinray info multicoil_train --against multicoil_val[/bold]
@@ -48,27 +49,45 @@ def info(
     if file is not None and (dataset or against or _holds_many(file)):
         _data_set(file, dataset or "auto", part, against, as_json)
         return
-    if file is None:
-        facts = system_facts()
-    else:
-        from ..io import open_raw
-        from .raw_facts import file_facts, shown
-
-        facts = file_facts(open_raw(file, **reading_options(read)))
+    facts = system_facts() if file is None else _file_facts(file, reading_options(read))
     if as_json:
         typer.echo(json.dumps(facts, indent=2, default=str))
         return
-    facts = facts if file is None else shown(facts)
+    if file is not None:
+        from .raw_facts import shown
+
+        facts = shown(facts)
     width = max(map(len, facts))
     for name, value in facts.items():
         typer.echo(f"{name:<{width}}  {_text(value)}")
 
 
+def _file_facts(file: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """What a raw file or an image says."""
+    from ..io import open_raw
+    from ..io.converting import is_image
+    from ..io.errors import FormatError
+    from .image_facts import image_facts
+    from .raw_facts import file_facts
+
+    if not options and is_image(file):
+        try:
+            return image_facts(file)
+        except FormatError as error:
+            as_image = f"as an image: {error}".replace(f"{file}: ", "")
+        try:
+            open_raw(file)
+        except FormatError as error:
+            raise FormatError(file, "", f"{error.message}; {as_image}") from None
+    return file_facts(open_raw(file, **options))
+
+
 def _holds_many(path: Path) -> bool:
-    """Whether a folder holds a data set; one with a single scan in it is that scan."""
+    """Whether a folder holds a data set; a single scan is that scan, slices are their volume."""
+    from ..io.dicom_file import some_dicom_file
     from ..io.reading import is_scan
 
-    if not path.is_dir() or is_scan(path):
+    if not path.is_dir() or is_scan(path) or some_dicom_file(path):
         return False
     entries = [entry for entry in path.iterdir() if entry.suffix != ".hdr"]
     return len(entries) > 1
@@ -136,5 +155,5 @@ def _text(value: Any) -> str:
         return "; ".join(value)
     if isinstance(value, list | tuple):
         return " x ".join(f"{v:.5g}" if isinstance(v, float) else str(v) for v in value) or "single"
-    text = str(value)
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text if len(text) < 300 else f"{text[:300]}..."

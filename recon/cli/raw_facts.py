@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..io import RawFile
     from ..scan import CTScan, MRScan
 
@@ -16,14 +19,17 @@ _ORDER = (
     "repetition_time_ms", "echo_time_ms", "inversion_time_ms", "flip_angle_deg",
     "echo_train_length",
 )  # fmt: skip
+_UNKNOWN_AT_0 = "_time_us"  # headers that do not know a dwell time say 0
 
 
 def file_facts(raw: RawFile) -> dict[str, Any]:
     """Protocol, encoding, coils, timing, what is missing, and a sound method."""
     said = {k: v for k, v in raw.facts.items() if k != "xml" and v not in (None, "", ())}
     said = {k: v for k, v in said.items() if isinstance(v, str | int | float | list | tuple)}
+    said = {k: v for k, v in said.items() if v or not k.endswith(_UNKNOWN_AT_0)}
     facts: dict[str, Any] = {"format": raw.format}
-    said["size"] = _size_text(raw.size)
+    if raw.size:
+        said["size"] = size_text(raw.size)
     if raw.axes:
         said["axes"] = dict(raw.axes)
     facts |= {name: said.pop(name) for name in _ORDER if name in said}
@@ -52,7 +58,7 @@ def _item_facts(raw: RawFile, known: dict[str, Any]) -> dict[str, Any]:
     from ..io import FormatError
 
     if raw.item_size > _LARGEST_ITEM:
-        return {"scan": f"not looked at: one item holds {_size_text(raw.item_size)}"}
+        return {"scan": f"not looked at: one item holds {size_text(raw.item_size)}"}
     if not raw.size:
         return {}
     try:
@@ -82,7 +88,7 @@ def scan_facts(scan: MRScan | CTScan) -> dict[str, Any]:
             "trajectory": _sampling(scan),
             "acceleration": round(scan.acceleration, 3),
             "noise samples": 0 if scan.noise is None else scan.noise.shape[-1],
-            "orientation": _orientation(scan),
+            "orientation": orientation_words(scan.affine),
         }
     else:
         facts |= {
@@ -93,6 +99,7 @@ def scan_facts(scan: MRScan | CTScan) -> dict[str, Any]:
         }
     # What the data show goes before what the file says; the XML is for programs.
     said = {str(k): v for k, v in scan.header.items() if isinstance(v, str | int | float | list)}
+    said = {k: v for k, v in said.items() if v or not k.endswith(_UNKNOWN_AT_0)}
     facts |= {k: v for k, v in said.items() if k not in facts and k != "xml"}
     facts["method auto"] = f"{method} ({reason})"
     return facts
@@ -109,18 +116,19 @@ def _sampling(scan: MRScan) -> str:
     return f"Cartesian, {factor:.2f}x undersampled" + f" along {axes}" * bool(axes)
 
 
-def _orientation(scan: MRScan) -> str:
-    """Where the image's axes point, nearest to the patient's."""
-    if scan.affine is None:
+def orientation_words(affine: NDArray[np.float64] | None) -> str:
+    """Where an image's axes point, nearest to the patient's."""
+    if affine is None:
         return "not in the file"
     from nibabel.orientations import aff2axcodes
 
     words = {"L": "left", "R": "right", "A": "front", "P": "back", "S": "head", "I": "feet"}
-    x, y, z = (words[code] for code in aff2axcodes(scan.affine))  # type: ignore[no-untyped-call]
+    x, y, z = (words[code] for code in aff2axcodes(affine))  # type: ignore[no-untyped-call]
     return f"x to the {x}, y to the {y}, z to the {z}"
 
 
-def _size_text(size: float) -> str:
+def size_text(size: float) -> str:
+    """Bytes in the unit that suits them."""
     unit = "B"
     for larger in ("kB", "MB", "GB"):
         if size >= 1000:

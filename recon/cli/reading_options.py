@@ -30,18 +30,17 @@ def reading_options(words: list[str] | None) -> dict[str, Any]:
 
 
 def _value(name: str, text: str) -> Any:
-    """A whole number, a range, numbers (256x256 or 240,240,5), or text."""
+    """A number, a range, numbers (256x256 or 240,240,5), or text."""
     if name == "angles":
         raise ValueError("--read takes no view angles: spinray.load(path, angles=...) does")
-    try:
-        return int(text)
-    except ValueError:
-        pass
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
     if ":" in text and all(part.strip("-").isdigit() or not part for part in text.split(":")):
         return slice(*(int(part) if part else None for part in text.split(":")))
-    for separator, kind in (("x", int), (",", float)):
+    for separator, number in (("x", int), (",", float)):
         parts = text.split(separator)
         with contextlib.suppress(ValueError):
             if len(parts) > 1:
-                return tuple(kind(part) for part in parts)
+                return tuple(number(part) for part in parts)
     return text

@@ -34,7 +34,7 @@ def array_file(arrays: Mapping[str, Any], name: str, given: Mapping[str, Any]) -
     kspace = arrays["kspace"]
     if kspace.dtype.kind != "c":
         raise FormatError(None, "kspace", f"is {kspace.dtype}, expected complex")
-    fields: dict[str, Any] = {key: arrays[key] for key in _MR if key in arrays}
+    fields: dict[str, Any] = {key: arrays[key] for key in _MR if key in arrays and key != "kspace"}
     for key in ("image_shape", "spacing"):
         fields[key] = tuple(given.get(key, np.ravel(fields.get(key, ())).tolist()))
     names = tuple(map(str, np.ravel(fields.pop("batch_axes", ()))))

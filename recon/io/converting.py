@@ -58,7 +58,9 @@ def convert(
         As `load`, `load_image` and `save`.
     """
     source, target = Path(source), Path(target)
-    if _is_image(source):
+    if multiframe and not source.exists():
+        raise FileNotFoundError(f"{source}: no such file or folder")
+    if is_image(source):
         return _convert_image(source, target, anonymize, multiframe, options)
     if multiframe:
         raise ValueError(f"{source}: holds raw data; multiframe is for images")
@@ -74,7 +76,7 @@ def convert(
     return save(scan, target)
 
 
-def _is_image(source: Path) -> bool:
+def is_image(source: Path) -> bool:
     """Whether a file is no scan, or a folder holds a series of DICOM slices."""
     if source.is_dir():
         return not is_scan(source) and some_dicom_file(source) is not None

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ismrmrd import xsd
 from numpy.typing import NDArray
 
-from .acquisitions import Acquisitions, trajectory_of
+from .acquisitions import ON_GRID, Acquisitions, trajectory_of
 from .errors import FormatError, format_errors
 from .flags import NOT_IMAGING
 
@@ -67,6 +68,8 @@ def with_trajectory(
     head = head.copy()
     head["trajectory_dimensions"][imaging] = points.shape[-1]
     header = copy.deepcopy(acquisitions.header)
+    if trajectory_of(layout) in ON_GRID:  # what the sequence's author left at its default
+        header.encoding[0].trajectory = xsd.trajectoryType.OTHER
     space = header.encoding[0].reconSpace
     if image_shape is not None:
         space.matrixSize.y, space.matrixSize.x = image_shape[-2:]

@@ -86,10 +86,14 @@ def read_sequence(path: Path) -> PulseqSequence:
 
     Raises
     ------
+    FileNotFoundError
+        Nothing at this path.
     FormatError
         No sequence, a broken one, one without readouts.
     """
     path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
     if not is_sequence(path):
         raise FormatError(path, "", "is no Pulseq sequence")
     if path.stat().st_size > _LARGEST_FILE:

@@ -14,6 +14,7 @@ from typing import Any, cast
 from ...kernels.warn import warn
 from ..scan import CTScan, MRScan
 from .errors import FormatError, format_errors
+from .option_values import check_options
 from .raw_file import Part, RawFile, Reader
 
 ENTRY_POINTS = "spinray.readers"
@@ -69,7 +70,7 @@ def load(path: str | PathLike[str], **options: Any) -> MRScan | CTScan:
     FormatError
         A broken file, an empty folder, a file that is no scan; the message names the place.
     TypeError
-        An option or axis that the file does not have.
+        An option or axis that the file does not have, or a value that an option does not take.
     """
     raw, part = open_part(path, **options)
     return raw.read(**part)
@@ -131,6 +132,10 @@ def _split(options: dict[str, Any], known: list[str]) -> tuple[dict[str, Any], d
 
 
 def _opened(path: Path, reader: Reader, options: dict[str, Any]) -> RawFile:
+    try:
+        check_options(reader.open_file, options)
+    except TypeError as error:
+        raise TypeError(f"{path}: {error}") from None
     with format_errors(path):
         raw = reader.open_file(path, **options)
 
@@ -163,6 +168,8 @@ def _found(path: str | PathLike[str]) -> tuple[Path, Reader]:
         path = _only_scan(path)
         reader = _reader(path)
     if reader is None:
+        if path.stat().st_size == 0:
+            raise FormatError(path, "", "is empty")
         raise FormatError(path, "", f"is no scan; formats known: {', '.join(formats())}")
     return path, reader
 

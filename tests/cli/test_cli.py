@@ -297,6 +297,29 @@ def test_info_of_readouts_says_what_there_is(tmp_path: Path) -> None:
     assert "missing" not in facts
 
 
+def test_info_of_images(tmp_path: Path) -> None:
+    series = raw_files.write_dicom(tmp_path)
+    facts = json.loads(spinray("info", series, "--json").stdout)
+    assert (facts["format"], facts["matrix"]) == ("image", [3, 6, 8])
+    assert facts["spacing (mm)"] == [5.0, 2.0, 1.5]
+    assert facts["modality"] == "MR"
+    broken = tmp_path / "cut.dcm"
+    broken.write_bytes(next(series.iterdir()).read_bytes()[:-20])
+    done = spinray("info", broken)
+    assert done.returncode == 2
+    assert "is no scan" in done.stderr
+    assert "as an image: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_numbers_among_the_reading_options(tmp_path: Path) -> None:
+    path = raw_files.write("hnd", tmp_path)
+    assert spinray("info", path, "-r", "blank=1e5").returncode == 0
+    done = spinray("info", path, "-r", "blank=abc")
+    assert done.returncode == 2
+    assert "blank must be a finite number, got 'abc'" in done.stderr
+
+
 def test_convert_and_anonymize(tmp_path: Path) -> None:
     source = raw_files.write("twix ve", tmp_path)
     done = spinray("convert", source, tmp_path / "out.h5", "--anonymize")

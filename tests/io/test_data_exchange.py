@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ct_raw_files
 import h5py
 import numpy as np
 import pytest
@@ -189,3 +190,15 @@ def test_photons_of_each_row_go_with_their_row(tmp_path):
     assert torch.equal(sr.load(path, slice=slice(1, 3)).photons, photons[1:])
     path = sr.save(sr.CTScan(sinogram, geometry, photons=photons[:1]), tmp_path / "one.h5")
     assert torch.equal(sr.load(path, slice=slice(1, 3)).photons, photons[:1])
+
+
+def test_title_and_sample_are_kept(tmp_path):
+    path = ct_raw_files.write_data_exchange(tmp_path)
+    with h5py.File(path, "a") as file:
+        file["measurement/sample/name"] = "tooth"
+    scan = sr.load(path)
+    assert (scan.header["title"], scan.header["sample"]) == ("tomography", "tooth")
+    again = sr.load(sr.io.convert(path, tmp_path / "again.h5"))
+    assert (again.header["title"], again.header["sample"]) == ("tomography", "tooth")
+    hidden = sr.load(sr.io.convert(path, tmp_path / "hidden.h5", anonymize=True))
+    assert not {"title", "sample"} & set(hidden.header)

@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import ismrmrd
 import numpy as np
+import peak_memory
 import pytest
 import raw_files
 import torch
@@ -243,3 +244,21 @@ def test_compressed_lists(tmp_path):
         file.create_dataset("dataset/data", data=rows, dtype=dtype, compression=4, shuffle=True,
                             chunks=(4,))  # fmt: skip
     assert np.array_equal(sr.load(packed).kspace.numpy(), KSPACE)
+
+
+@peak_memory.needs_counters
+def test_a_large_array_is_not_read_for_a_part_of_it(tmp_path):
+    """128 MB: one item of half a megabyte."""
+    path = tmp_path / "large.npy"
+    kspace = np.ones((256, 1, 256, 256), np.complex64)
+    np.save(path, kspace)
+    code = (
+        "import sys, spinray as sr\n"
+        "def call(name): return sr.load(name, batch=3).kspace.numpy()\n"
+        "peak(call, sys.argv[2])\n"
+        "print(peak(call, sys.argv[1]))"
+    )
+    small = tmp_path / "small.npy"
+    np.save(small, np.ones((4, 1, 256, 256), np.complex64))
+    (grown,) = peak_memory.printed(code, path, small)
+    assert grown < 20 << 20

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
 import h5py
 import numpy as np
 import pytest
+import raw_files
 
 import spinray as sr
 from spinray.recon import io
@@ -117,7 +119,7 @@ def test_no_scan(tmp_path):
     with pytest.raises(sr.FormatError, match="is no scan"):
         sr.load(path)
     path.write_bytes(b"")
-    with pytest.raises(sr.FormatError, match="is no scan"):
+    with pytest.raises(sr.FormatError, match="is empty"):
         sr.load(path)
 
 
@@ -151,3 +153,29 @@ def test_importing_is_light():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("npy", {"spacing": "abc"}, "spacing must be numbers such as 1.5,1.5, got 'abc'"),
+        ("matlab 5", {"spacing": 0.5}, "spacing must be numbers .*, got 0.5"),
+        ("matlab 5", {"variable": 3}, "variable must be text, got 3"),
+        ("ge", {"field_of_view": 240}, "field_of_view must be numbers"),
+        ("bart", {"image_shape": (4.5, 4)}, "image_shape must be whole numbers"),
+        ("twix ve", {"measurement": "last"}, "measurement must be a whole number, got 'last'"),
+        ("rtk", {"blank": "abc"}, "blank must be a finite number, got 'abc'"),
+        ("rtk", {"spacing": (1.0, 2.0, 3.0)}, "spacing must be two numbers .* or a finite number"),
+        ("hnd", {"blank": float("nan")}, "blank must be a finite number, got nan"),
+    ],
+)
+def test_values_that_options_do_not_take(tmp_path, kind, options, message):
+    path = raw_files.write(kind, tmp_path)
+    with pytest.raises(TypeError, match=f"^{re.escape(str(path))}: {message}"):
+        sr.load(path, **options)
+
+
+@pytest.mark.parametrize("number", [100000, 1e5, np.float32(1e5)])
+def test_a_blank_reading_may_be_any_number(tmp_path, number):
+    scan = sr.load(raw_files.write("hnd", tmp_path), blank=number)
+    assert scan.blank.item() == 1e5

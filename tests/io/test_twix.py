@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+import raw_files
 import torch
 from raw_files import KSPACE, MEAS, NX, NY, PROTOCOL, twix_block, twix_file, twix_header, twix_lines
 
@@ -259,6 +260,15 @@ def test_spirals_need_a_trajectory_and_take_one(tmp_path):
         assert np.allclose(scan.trajectory.numpy(), k.reshape(-1, 2)[:, ::-1] / 4)
     with pytest.raises(sr.FormatError, match=r"trajectory: has shape \(2, 8, 2\)"):
         sr.load(path, trajectory=k[:2])
+
+
+def test_a_trajectory_counts_where_the_header_says_cartesian(tmp_path):
+    path = raw_files.write_twix_ve(tmp_path)
+    k = RNG.uniform(-0.49, 0.49, size=(NY, NX, 2)).astype(np.float32)
+    scan = sr.load(path, trajectory=k)
+    assert not scan.is_cartesian
+    assert scan.trajectory.shape == (NY * NX, 2)
+    assert scan.kspace.shape == (2, NY * NX)
 
 
 def test_repetitions_are_read_alone(tmp_path):

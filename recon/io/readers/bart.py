@@ -70,7 +70,9 @@ def open_file(
     dims = _batch_dimensions(data)
     missing: tuple[str, ...] = ()
     if trajectory is None and data.shape[-1] == 1 and data.shape[-2] > 1:
-        missing = ("trajectory: samples along dimensions 1 and 2, as of a non-Cartesian scan",)
+        missing = (
+            "trajectory=, if this is no Cartesian slice: samples lie along dimensions 1 and 2",
+        )
 
     def take(part: Part) -> MRScan:
         index = [slice(None)] * 16

@@ -52,6 +52,7 @@ NAME = "Data Exchange HDF5"
 _LINE_INTEGRALS = "line integrals"
 _ONE_ROW = ("parallel", "fan")
 _AXES = ("theta", "y", "x")
+_TEXT = {"title": "exchange/title", "sample": "measurement/sample/name"}  # of the header
 _PROTOCOL = {"patient_position": str, "kvp": float, "water": float}  # of the header
 
 
@@ -201,9 +202,8 @@ def _pixel_size(file: h5py.File, axis: str) -> float | None:
 
 
 def _facts(file: h5py.File) -> dict[str, Any]:
-    places = {"title": "exchange/title", "sample": "measurement/sample/name"}
     facts: dict[str, Any] = {
-        name: read_text(file, place) for name, place in places.items() if has(file, place)
+        name: read_text(file, place) for name, place in _TEXT.items() if has(file, place)
     }
     if has(file, "spinray"):
         for name, kind in _PROTOCOL.items():
@@ -262,6 +262,9 @@ def write(scan: CTScan, path: Path) -> None:
         file["implements"] = "exchange:spinray"
         exchange, own = file.create_group("exchange"), file.create_group("spinray")
         own.attrs["slice_spacing"], own.attrs["stack"] = scan.slice_spacing, not single
+        for name, place in _TEXT.items():
+            if name in scan.header:
+                file[place] = str(scan.header[name])
         for name in _PROTOCOL:
             if name in scan.header:
                 own.attrs[name] = scan.header[name]

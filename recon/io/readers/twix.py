@@ -12,7 +12,7 @@ import ismrmrd
 import numpy as np
 from numpy.typing import NDArray
 
-from ..acquisitions import Acquisitions
+from ..acquisitions import ON_GRID, Acquisitions, trajectory_of
 from ..errors import FormatError
 from ..flags import NOT_IMAGING, flagged
 from ..raw_file import RawFile
@@ -67,7 +67,8 @@ def open_file(
     trajectory
         Places in k-space of a radial, spiral or other non-Cartesian measurement, in cycles per
         pixel or 1/FOV: a .npy file or an array ``(readout, sample, 2 or 3)``, axes x, y, z, one for
-        every imaging readout or one for each line counter. Radial ones default to spokes evenly
+        every imaging readout or one for each line counter. It counts where the header says
+        Cartesian, too, as sequences of one's own often do. Radial ones default to spokes evenly
         over half a turn.
     image_shape
         ``([z,] y, x)``, where a sequence or trajectory is given. Default: the protocol's.
@@ -116,7 +117,7 @@ def open_file(
     elif "pulseq" in played:
         missing = (f"sequence: the .seq that was played, as {beside.name} beside the file or by "
                    "sequence=; without it, counters are taken for lines",)  # fmt: skip
-    elif acquisitions.header.encoding[0].trajectory.value not in ("cartesian", "epi"):
+    elif trajectory is not None or trajectory_of(acquisitions.header.encoding[0]) not in ON_GRID:
         from ..given_trajectory import with_trajectory
 
         acquisitions = with_trajectory(acquisitions, trajectory, image_shape)

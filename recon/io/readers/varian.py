@@ -87,9 +87,10 @@ def open_file(path: Path, blank: float | None = None) -> RawFile:
         missing.append("what the detector reads without object: blank=, or Calibrations/AIR-*")
 
     def take(part: Part) -> CTScan:
-        if missing:
+        white = air if blank is None else blank
+        if missing or white is None:
             raise FormatError(path, "", f"lacks {'; '.join(missing)}")
-        return _read(path, files, kind, said, air if blank is None else blank, header)
+        return _read(path, files, kind, said, white, header)
 
     return RawFile(NAME, {}, size, facts, take, tuple(missing))
 
@@ -127,7 +128,7 @@ def _read(
     files: Sequence[Path],
     kind: _Kind,
     said: dict[str, str],
-    air: Path | float | None,
+    air: Path | float,
     header: dict[str, Any],
 ) -> CTScan:
     frames: list[NDArray[np.float32]] = []
@@ -149,15 +150,15 @@ def _read(
         panel = _panel(told[0], frames[0].shape, kind)
     with format_errors(path):
         geometry = panel_geometry(_views(told, kind, said), panel)
-    blank = torch.tensor(float(air)) if isinstance(air, int | float) else None
-    if blank is None:
-        assert isinstance(air, Path)
+    if isinstance(air, Path):
         reading = read_projection(air)
         if reading.readings.shape != frames[0].shape:
             raise FormatError(air, "size", f"is {reading.readings.shape}")
         blank = torch.from_numpy(_normed(reading))
-    elif kind is _TRUEBEAM:
-        blank = blank / float(np.median([_chamber(view) for view in told]))
+    else:
+        blank = torch.tensor(float(air))
+        if kind is _TRUEBEAM:
+            blank = blank / float(np.median([_chamber(view) for view in told]))
     counts = torch.from_numpy(np.stack(frames))
     return CTScan(counts=counts, blank=blank, geometry=geometry, header=header)
 

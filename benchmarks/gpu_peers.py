@@ -105,10 +105,7 @@ class Astra:
         """A call that back projects ``(view, row, column)``."""
         from astra.experimental import direct_BP3D
 
-        views = sinogram.transpose(0, 1).contiguous()
-        window = self._window
-        shape = window["GridSliceCount"], window["GridRowCount"], window["GridColCount"]
-        out = torch.zeros(shape, device="cuda")
+        views, out = sinogram.transpose(0, 1).contiguous(), self._empty()
 
         def call() -> Tensor:
             direct_BP3D(self._projector, out, views)
@@ -118,14 +115,11 @@ class Astra:
 
     def fdk(self, sinogram: Tensor) -> Callable[[], Tensor]:
         """A call of its FDK."""
-        views = sinogram.transpose(0, 1).contiguous()
-        window = self._window
-        shape = window["GridSliceCount"], window["GridRowCount"], window["GridColCount"]
-        out = torch.zeros(shape, device="cuda")
+        views, out = sinogram.transpose(0, 1).contiguous(), self._empty()
         data = self._astra.data3d
         settings = self._astra.astra_dict("FDK_CUDA")
         settings["ProjectionDataId"] = data.link("-sino", self._beam, views)
-        settings["ReconstructionDataId"] = data.link("-vol", window, out)
+        settings["ReconstructionDataId"] = data.link("-vol", self._window, out)
         algorithm = self._astra.algorithm.create(settings)
 
         def call() -> Tensor:
@@ -133,3 +127,8 @@ class Astra:
             return out
 
         return call
+
+    def _empty(self) -> Tensor:
+        window = self._window
+        shape = window["GridSliceCount"], window["GridRowCount"], window["GridColCount"]
+        return torch.zeros(shape, device="cuda")

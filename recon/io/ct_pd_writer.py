@@ -5,14 +5,12 @@ from __future__ import annotations
 import datetime
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
-from pydicom.tag import BaseTag
-from pydicom.uid import ExplicitVRLittleEndian, RawDataStorage, generate_uid
+from pydicom.uid import RawDataStorage, generate_uid
 
 from ...kernels.ct.geometry import ConeBeam, HelicalBeam
 from ..ct.hounsfield import WATER
@@ -20,6 +18,7 @@ from ..scan import CTScan
 from . import ct_pd_tags as tags
 from .atomic import atomic
 from .ct_pd_geometry import central_element, pitch_factor
+from .dicom_instance import new_instance
 from .patient_position import UNKNOWN, position_of
 
 
@@ -58,7 +57,7 @@ def write(scan: CTScan, path: Path) -> Path:
         photons = scan.photons.expand(shape).detach().cpu().numpy()[:, 0]
     with ExitStack() as together:
         for view, file in enumerate(files):
-            instance = _instance(series, stored[view], view)
+            instance = new_instance(series, stored[view], view + 1)
             tags.put(
                 instance,
                 AngularPosition=float(np.mod(-geometry.angles[view], 2 * np.pi)),
@@ -136,19 +135,3 @@ def _scaled(lines: NDArray[np.floating]) -> tuple[NDArray[np.uint16], str, str]:
     slope, start = f"{(high - low) / 65535 or 1.0:.9e}", f"{low:.8e}"
     stored = np.rint((lines[:, ::-1] - np.float64(start)) / np.float64(slope))
     return np.clip(stored, 0, 65535).astype(np.uint16), slope, start
-
-
-def _instance(series: Dataset, pixels: NDArray[np.uint16], view: int) -> FileDataset:
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = series.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    own: dict[BaseTag, Any] = {element.tag: element for element in series}
-    d = FileDataset("", own, file_meta=meta, preamble=b"\0" * 128)
-    d.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
-    d.InstanceNumber = view + 1
-    d.Rows, d.Columns = pixels.shape
-    d.SamplesPerPixel, d.PhotometricInterpretation = 1, "MONOCHROME2"
-    d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelRepresentation = 16, 16, 15, 0
-    d.PixelData = pixels.tobytes()
-    return d

@@ -11,19 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence as DicomSequence
-from pydicom.tag import BaseTag
-from pydicom.uid import (
-    CTImageStorage,
-    ExplicitVRLittleEndian,
-    MRImageStorage,
-    generate_uid,
-)
+from pydicom.uid import CTImageStorage, MRImageStorage, generate_uid
 
 from ..ct.hounsfield import WATER, to_hounsfield
 from ..image import Image
 from .atomic import atomic
+from .dicom_instance import new_instance
 from .orientation import LPS_TO_RAS
 
 _PERCENTILES = (0.5, 99.5)
@@ -202,14 +197,7 @@ def _scaled(
 def _instance(
     series: Dataset, pixels: NDArray[np.uint16], image: Image, number: int, item: int, z: int
 ) -> FileDataset:
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = series.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    own: dict[BaseTag, Any] = {element.tag: element for element in series}
-    d = FileDataset("", own, file_meta=meta, preamble=b"\0" * 128)
-    d.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
-    d.InstanceNumber = number + 1
+    d = new_instance(series, pixels, number + 1)
     d.AcquisitionNumber = item + 1
     columns = LPS_TO_RAS @ image.affine[:3, :3]
     sizes = np.linalg.norm(columns, axis=0)
@@ -224,8 +212,4 @@ def _instance(
     d.PixelSpacing = [f"{sizes[1]:.9g}", f"{sizes[0]:.9g}"]
     d.SliceThickness = f"{float(image.metadata.get('slice_thickness_mm', sizes[2])):.9g}"
     d.SpacingBetweenSlices = f"{sizes[2]:.9g}"
-    d.Rows, d.Columns = pixels.shape
-    d.SamplesPerPixel, d.PhotometricInterpretation = 1, "MONOCHROME2"
-    d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelRepresentation = 16, 16, 15, 0
-    d.PixelData = pixels.tobytes()
     return d

@@ -13,9 +13,10 @@ import pytest
 import spinray as sr
 
 PAGE = Path(__file__).parents[2] / "docs" / "cluster.md"
+# as SLURM's, it takes a copy: dask-jobqueue removes the script once it is submitted
 SBATCH = """#!/bin/sh
 cp "$1" {folder}/submitted.sh
-setsid bash "$1" > {folder}/job.txt 2>&1 &
+setsid bash {folder}/submitted.sh > {folder}/job.txt 2>&1 &
 echo "Submitted batch job $!"
 """
 SCANCEL = """#!/bin/sh

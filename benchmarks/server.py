@@ -101,14 +101,13 @@ def session(port: int, opening: bytes, lines: list[bytes], pause: float) -> dict
         receiver.start()
         connection.setblocking(True)
         connection.sendall(opening)
-        begun = time.monotonic()
+        begun = last = time.monotonic()
         for number, line in enumerate(lines):
-            connection.sendall(line)
-            wait = begun + (number + 1) * pause - time.monotonic()
-            if wait > 0:
+            if (wait := begun + number * pause - time.monotonic()) > 0:
                 time.sleep(wait)
+            last = time.monotonic()
+            connection.sendall(line)
         connection.sendall(CLOSE_MESSAGE)
-        last = time.monotonic()
         receiver.join()
     return {"sent in": last - begun, "images": len(times), "latency": max(times) - last}
 

@@ -31,6 +31,8 @@ def viewer(browser, tmp_path):
     page = tmp_path / "page.html"
     page.write_text(viewer_page([Series("truth", first), Series("other", first - 0.1)]), "utf-8")
     browser.set_window_size(1200, 900)
+    browser.get("about:blank")
+    browser.get_log("browser")  # what pages of other tests have left
     browser.get(page.as_uri())
     WebDriverWait(browser, 30).until(lambda b: b.execute_script(STATE).get("zoom"))
     root = browser.find_element(By.CSS_SELECTOR, ".viewer")

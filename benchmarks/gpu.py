@@ -41,10 +41,11 @@ TRANSFORMS = "relative l2 against a direct sum"
 RMSE = "relative RMSE against closed forms"
 
 
-def relative(found: Tensor, exact: Tensor) -> float:
-    """Relative l2, after one real factor."""
+def relative(found: Tensor, exact: Tensor, *, scaled: bool) -> float:
+    """Relative l2, where `scaled` after one real factor: a peer's own normalisation."""
     found = found.reshape(exact.shape).to(exact.dtype)
-    found = found * (torch.vdot(found.ravel(), exact.ravel()).real / found.norm() ** 2)
+    if scaled:
+        found = found * (torch.vdot(found.ravel(), exact.ravel()).real / found.norm() ** 2)
     return float((found - exact).norm() / exact.norm())
 
 
@@ -62,16 +63,17 @@ class Transform:
         angle = -2 * np.pi * points[:, axis, None] * n
         return torch.polar(torch.ones_like(angle), angle)
 
-    def forward_error(self, out: Tensor) -> float:
+    def forward_error(self, out: Tensor, *, scaled: bool) -> float:
         """Of the first coil's samples."""
         pick = np.random.default_rng(1).choice(len(self.k), CHECKED, replace=False)
         points = torch.from_numpy(self.k[pick]).cuda()
         exact = self.x[0].to(torch.complex128) @ self._turns(points, -1).mT
         for axis in range(len(self.shape) - 2, -1, -1):
             exact = torch.einsum("...nj,jn->...j", exact, self._turns(points, axis))
-        return relative(out.reshape(-1, len(self.k))[0, pick], exact)
+        exact = exact / np.prod(self.shape) ** 0.5
+        return relative(out.reshape(-1, len(self.k))[0, pick], exact, scaled=scaled)
 
-    def adjoint_error(self, out: Tensor) -> float:
+    def adjoint_error(self, out: Tensor, *, scaled: bool) -> float:
         """Of the first coil's image."""
         rng, k = np.random.default_rng(1), torch.from_numpy(self.k).cuda()
         pick = np.stack([rng.integers(0, n, CHECKED // 4) for n in self.shape], -1)
@@ -82,20 +84,24 @@ class Transform:
         exact = sum(torch.polar(torch.ones_like(a), a) @ p
                     for a, p in zip(angles, parts, strict=True))  # fmt: skip
         assert isinstance(exact, Tensor)
-        return relative(out.reshape(-1, *self.shape)[0][tuple(pick.T)], exact)
+        exact = exact / np.prod(self.shape) ** 0.5
+        return relative(out.reshape(-1, *self.shape)[0][tuple(pick.T)], exact, scaled=scaled)
 
-    def prepared(self, way: str, pair: tuple[Callable[[], Any], Callable[[], Any]]) -> Prepared:
+    def prepared(
+        self, way: str, pair: tuple[Callable[[], Any], Callable[[], Any]], *, scaled: bool
+    ) -> Prepared:
         forward = way == "forward"
-        return Prepared(
-            pair[not forward], self.forward_error if forward else self.adjoint_error, gpu=True
-        )
+        error = self.forward_error if forward else self.adjoint_error
+        return Prepared(pair[not forward], partial(error, scaled=scaled), gpu=True)
 
     def ours(self, way: str) -> Prepared:
         plan = Plan(torch.from_numpy(self.k).cuda(), self.shape, tolerance=self.tolerance)
-        return self.prepared(way, (partial(plan.forward, self.x), partial(plan.adjoint, self.y)))
+        pair = partial(plan.forward, self.x), partial(plan.adjoint, self.y)
+        return self.prepared(way, pair, scaled=False)
 
     def peer(self, name: str, way: str) -> Prepared:
-        prepared = self.prepared(way, NUFFTS[name](self.k, self.x, self.y, self.tolerance))
+        pair = NUFFTS[name](self.k, self.x, self.y, self.tolerance)
+        prepared = self.prepared(way, pair, scaled=True)
         return replace(prepared, process=name != "torchkbnufft")  # its memory torch counts
 
 
@@ -130,11 +136,11 @@ class ConjugateGradients:
         k = torch.from_numpy(self.k).cuda()
         return Sense(maps, trajectory=NonUniformFourier(k, (256, 256), **options))
 
-    def prepared(self, call: Callable[[], Tensor]) -> Prepared:
-        return Prepared(call, lambda out: relative(out, self.exact), gpu=True)
+    def prepared(self, call: Callable[[], Tensor], *, scaled: bool) -> Prepared:
+        return Prepared(call, lambda out: relative(out, self.exact, scaled=scaled), gpu=True)
 
     def ours(self) -> Prepared:
-        return self.prepared(partial(self._sense(self.maps).normal, self.x))
+        return self.prepared(partial(self._sense(self.maps).normal, self.x), scaled=False)
 
     def torchkbnufft(self) -> Prepared:
         import torchkbnufft
@@ -143,7 +149,7 @@ class ConjugateGradients:
         kernel = torchkbnufft.calc_toeplitz_kernel(points, (256, 256))
         toeplitz = torchkbnufft.ToepNufft().cuda()
         maps, x = self.maps[None], self.x[None, None]
-        return self.prepared(lambda: toeplitz(x, kernel, smaps=maps)[0, 0])
+        return self.prepared(lambda: toeplitz(x, kernel, smaps=maps)[0, 0], scaled=True)
 
     def sigpy(self) -> Prepared:
         import cupy
@@ -152,7 +158,8 @@ class ConjugateGradients:
         maps = cupy.from_dlpack(self.maps)
         coordinates = cupy.asarray((self.k * 256).astype(np.float32))
         normal, x = sigpy.mri.linop.Sense(maps, coord=coordinates).N, cupy.from_dlpack(self.x)
-        return replace(self.prepared(lambda: torch.from_dlpack(normal(x))), process=True)
+        prepared = self.prepared(lambda: torch.from_dlpack(normal(x)), scaled=True)
+        return replace(prepared, process=True)
 
 
 class Projections:

@@ -60,8 +60,8 @@ class SimulatedCT(SliceDataset[CTExample]):
     fixed
         The same noise (and turn) for a slice each time: for validation.
     device
-        Where scans are made: a card is much faster, and takes no worker processes. "auto": on the
-        card, if there is one.
+        Where scans are made: a card takes no worker processes. "auto": on the card, if there is
+        one.
 
     Raises
     ------

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+import image_files
 import raw_files
 
 TIME_LIMIT = 5.0  # s
@@ -158,7 +159,7 @@ def work(kind: str, first: int, count: int) -> None:
 def attempt(sr: Any, path: Path, kind: str) -> str:
     """Look at a file and read it: what came of it."""
     try:
-        if kind in raw_files.IMAGES:
+        if kind in image_files.WRITERS:
             sr.load_image(path)
             return "read"
         raw = sr.open_raw(path, **raw_files.OPTIONS.get(kind, {}))
@@ -208,7 +209,7 @@ def main() -> None:
     """Try all kinds and print what came of them; exit with 1 if anything failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=20000, help="mutated files over all kinds")
-    parser.add_argument("--kinds", nargs="*", default=[*raw_files.WRITERS, *raw_files.IMAGES])
+    parser.add_argument("--kinds", nargs="*", default=[*raw_files.WRITERS, *image_files.WRITERS])
     parser.add_argument("--first", type=int, default=0, help="number of the first file of a kind")
     parser.add_argument("--keep", nargs=2, metavar=("KIND", "NUMBER"), help="write this file here")
     parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)

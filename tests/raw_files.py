@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 import ctypes
-import gzip
 import struct
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ct_raw_files
 import h5py
+import image_files
 import ismrmrd
 import numpy as np
 from ismrmrd import serialization
@@ -462,49 +461,9 @@ MR = [kind for kind in WRITERS if kind not in (*ct_raw_files.WRITERS, "pulseq")]
 OPTIONS: dict[str, dict[str, Any]] = {"hnd": {"blank": 1e5}}
 
 
-def write_dicom(folder: Path, multiframe: bool = False) -> Path:
-    """Three slices of an image, in a folder of their own."""
-    import spinray as sr
-
-    series = folder / "series"
-    series.mkdir(exist_ok=True)
-    image = sr.Image(np.abs(KSPACE[:1]) * np.ones((3, 1, 1), np.float32), (5.0, 2.0, 1.5))
-    image.save(series / "slice.dcm", multiframe=multiframe)
-    return series
-
-
-def write_dicom_multiframe(folder: Path) -> Path:
-    return write_dicom(folder, multiframe=True)
-
-
-def write_image(folder: Path, name: str) -> Path:
-    """A volume in the format of a suffix."""
-    import spinray as sr
-
-    image = sr.Image(np.abs(KSPACE[:1]) * np.ones((3, 1, 1), np.float32), (5.0, 2.0, 1.5))
-    return sr.save(image, folder / name)
-
-
-def write_nrrd(folder: Path) -> Path:
-    head = "NRRD0004\ntype: float\ndimension: 3\nspace: left-posterior-superior\n"
-    head += f"sizes: {NX} {NY} {COILS}\nspace directions: (2,0,0) (0,2,0) (0,0,5)\n"
-    head += "endian: little\nencoding: gzip\nspace origin: (1,2,3)\n\n"
-    path = folder / "image.nrrd"
-    path.write_bytes(head.encode() + gzip.compress(np.abs(KSPACE).astype("<f4").tobytes()))
-    return path
-
-
-# Images, not raw data: `load_image` reads them.
-IMAGES: dict[str, Callable[[Path], Path]] = {
-    "dicom": write_dicom, "dicom multiframe": write_dicom_multiframe, "nrrd": write_nrrd,
-    **{kind: partial(write_image, name=f"image.{kind}")
-       for kind in ("nii", "nii.gz", "h5", "png")},
-}  # fmt: skip
-
-
 def write(kind: str, folder: Path) -> Path:
     """Make a small sound file; the path to load."""
-    return {**WRITERS, **IMAGES}[kind](folder)
+    return {**WRITERS, **image_files.WRITERS}[kind](folder)
 
 
 def files_of(path: Path, kind: str) -> list[Path]:

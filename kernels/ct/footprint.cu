@@ -10,8 +10,8 @@
 // `forward`).
 #include "shadow.cuh"
 #define TAPS 4  // columns that go together in `adjoint`
-// Blocks of a multiprocessor: what one waits for, the others hide. Measured on an H200; more of
-// them leave fewer registers.
+// Blocks of a multiprocessor: what one waits for, the others hide. Chosen by trial on an H200;
+// more of them leave fewer registers.
 #define RESIDENT_FORWARD (NDIM == 2 ? 3 : 4)
 #define RESIDENT_ADJOINT 4
 

@@ -18,7 +18,7 @@ from ..scan import CTScan
 from . import ct_pd_tags as tags
 from .atomic import atomic
 from .ct_pd_geometry import central_element, pitch_factor
-from .dicom_instance import new_instance
+from .dicom_instance import new_instance, new_series
 from .patient_position import UNKNOWN, position_of
 
 
@@ -80,21 +80,9 @@ def _position(scan: CTScan) -> tuple[str, float]:
 
 
 def _series(scan: CTScan, geometry: ConeBeam, position: str) -> Dataset:
-    now = datetime.datetime.now()
-    d = Dataset()
-    d.SOPClassUID = RawDataStorage
-    d.Modality = "CT"
-    d.StudyInstanceUID, d.SeriesInstanceUID = generate_uid(), generate_uid()
-    d.FrameOfReferenceUID, d.CreatorVersionUID = generate_uid(), generate_uid()
-    d.StudyDate = d.SeriesDate = d.ContentDate = now.strftime("%Y%m%d")
-    d.StudyTime = d.SeriesTime = d.ContentTime = now.strftime("%H%M%S")
-    for name in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID",
-                 "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator",
-                 "Laterality"):  # fmt: skip
-        setattr(d, name, "")
-    d.SeriesNumber = 1
+    d = new_series(RawDataStorage, "CT", datetime.datetime.now())
+    d.CreatorVersionUID = generate_uid()
     d.AcquisitionContextSequence = DicomSequence()
-    d.Manufacturer, d.ManufacturerModelName = "Spinray", "Spinray"
     d.SeriesDescription = "CT projections"
     d.PatientPosition = position
     if "kvp" in scan.header:

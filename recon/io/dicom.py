@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence as DicomSequence
-from pydicom.uid import CTImageStorage, MRImageStorage, generate_uid
+from pydicom.uid import CTImageStorage, MRImageStorage
 
 from ..ct.hounsfield import WATER, to_hounsfield
 from ..image import Image
 from .atomic import atomic
-from .dicom_instance import new_instance
+from .dicom_instance import new_instance, new_series
 from .orientation import LPS_TO_RAS
 
 _PERCENTILES = (0.5, 99.5)
@@ -103,22 +103,12 @@ def _series(image: Image, modality: str, comment: str) -> Dataset:
     """What all files of the series share."""
     known = image.metadata
     now = datetime.datetime.now()
-    d = Dataset()
-    d.SOPClassUID = CTImageStorage if modality == "CT" else MRImageStorage
-    d.Modality = modality
+    d = new_series(CTImageStorage if modality == "CT" else MRImageStorage, modality, now)
     d.ImageType = ["DERIVED", "PRIMARY", "AXIAL" if modality == "CT" else "OTHER"]
-    d.StudyInstanceUID = str(known.get("study_uid", generate_uid()))
-    d.SeriesInstanceUID = generate_uid()
-    d.FrameOfReferenceUID = str(known.get("frame_of_reference_uid", generate_uid()))
-    d.StudyDate = d.SeriesDate = d.ContentDate = now.strftime("%Y%m%d")
-    d.StudyTime = d.SeriesTime = d.ContentTime = now.strftime("%H%M%S")
-    # Required, but unknown here: a raw file's patient is none of our business.
-    for name in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID",
-                 "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator",
-                 "Laterality"):  # fmt: skip
-        setattr(d, name, "")
-    d.SeriesNumber = 1
-    d.Manufacturer = d.ManufacturerModelName = "Spinray"
+    if "study_uid" in known:
+        d.StudyInstanceUID = str(known["study_uid"])
+    if "frame_of_reference_uid" in known:
+        d.FrameOfReferenceUID = str(known["frame_of_reference_uid"])
     d.SoftwareVersions = version("spinray")
     d.ContributingEquipmentSequence = DicomSequence([_algorithm(image, now)])
     d.SeriesDescription = f"Spinray {known.get('method', '')}".strip()[:64]

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.tag import BaseTag
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+
+_UNKNOWN = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "AccessionNumber",
+    "ReferringPhysicianName", "PositionReferenceIndicator", "Laterality",
+)  # fmt: skip
+
+
+def new_series(storage: UID, modality: str, now: datetime.datetime) -> Dataset:
+    """What all objects of a series share: its UIDs, the time, and that it is of nobody."""
+    d = Dataset()
+    d.SOPClassUID, d.Modality = storage, modality
+    d.StudyInstanceUID, d.SeriesInstanceUID = generate_uid(), generate_uid()
+    d.FrameOfReferenceUID = generate_uid()
+    d.StudyDate = d.SeriesDate = d.ContentDate = now.strftime("%Y%m%d")
+    d.StudyTime = d.SeriesTime = d.ContentTime = now.strftime("%H%M%S")
+    # Required, but unknown here: a raw file's patient is none of our business.
+    for name in _UNKNOWN:
+        setattr(d, name, "")
+    d.SeriesNumber = 1
+    d.Manufacturer = d.ManufacturerModelName = "Spinray"
+    return d
 
 
 def new_instance(series: Dataset, pixels: NDArray[np.uint16], number: int) -> FileDataset:

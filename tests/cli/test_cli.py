@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import image_files
 import nibabel
 import numpy as np
 import pydicom
@@ -298,7 +299,7 @@ def test_info_of_readouts_says_what_there_is(tmp_path: Path) -> None:
 
 
 def test_info_of_images(tmp_path: Path) -> None:
-    series = raw_files.write_dicom(tmp_path)
+    series = image_files.write_dicom(tmp_path)
     facts = json.loads(spinray("info", series, "--json").stdout)
     assert (facts["format"], facts["matrix"]) == ("image", [3, 6, 8])
     assert facts["spacing (mm)"] == [5.0, 2.0, 1.5]

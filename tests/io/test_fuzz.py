@@ -7,6 +7,7 @@ import time
 import warnings
 
 import fuzz_readers
+import image_files
 import numpy as np
 import pytest
 import raw_files
@@ -18,7 +19,7 @@ CUT = ("stream", "mrd2", "twix ve", "twix vb", "list data", "lab raw", "ge", "ma
        "matlab 7.3", "bart")  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", [*raw_files.WRITERS, *raw_files.IMAGES])
+@pytest.mark.parametrize("kind", [*raw_files.WRITERS, *image_files.WRITERS])
 def test_mutated_files_end_in_a_scan_or_a_format_error(tmp_path, kind):
     path = raw_files.write(kind, tmp_path)
     files = raw_files.files_of(path, kind)

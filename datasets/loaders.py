@@ -86,6 +86,7 @@ class Loader(DataLoader[Any]):
             _Readable(dataset),
             collate_fn=_collate,
             num_workers=workers,
+            pin_memory=workers > 0 and torch.cuda.is_available(),
             persistent_workers=workers > 0,  # they keep what the dataset has read
             generator=torch.Generator(),  # torch's own would be drawn from once more on resuming
             **options,

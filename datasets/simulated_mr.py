@@ -251,5 +251,6 @@ def _noise(image: Tensor, shape: torch.Size, snr: float, random: np.random.Rando
     """Complex white noise for an SNR of the object: what exceeds a tenth of the maximum."""
     inside = image[image > 0.1 * image.max()]
     sigma = float(inside.mean()) / snr if inside.numel() else 0.0
-    noise = random.normal(scale=sigma, size=(2, *shape)) if sigma else np.zeros((2, *shape))
-    return torch.from_numpy(noise[0] + 1j * noise[1]).to(torch.complex64)
+    generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
+    noise = torch.randn(shape, dtype=torch.complex64, generator=generator)
+    return noise.mul_(math.sqrt(2) * sigma)  # sigma is that of a part

@@ -116,15 +116,16 @@ def mask_kind(mask: Tensor) -> str:
 
 def _regularity(rows: Tensor) -> str:
     """Whether samples of ``(row, n)`` are evenly spaced outside the centre, to rounding."""
-    spacings: set[int] = set()
-    middle = rows.shape[-1] // 2
-    for row in rows:
-        missing = torch.nonzero(~row).ravel()
-        before, after = missing[missing < middle], missing[missing >= middle]
-        dense = bool(row[middle])
-        first = int(before[-1]) + 1 if dense and len(before) else middle
-        last = int(after[0]) if dense and len(after) else middle
-        for side in (row[:first], row[last:]):
-            places = torch.nonzero(side).ravel()
-            spacings.update(places.diff().tolist())
-    return "regular" if not spacings or max(spacings) - min(spacings) <= 1 else "random"
+    n = rows.shape[-1]
+    middle, index = n // 2, torch.arange(n)
+    before = torch.where(~rows & (index < middle), index, -1).amax(1)  # the last that is missing,
+    after = torch.where(~rows & (index >= middle), index, n).amin(1)  # the first
+    dense = rows[:, middle]
+    first = torch.where(dense & (before >= 0), before + 1, middle)
+    last = torch.where(dense & (after < n), after, middle)
+    outside = rows & ((index < first[:, None]) | (index >= last[:, None]))
+    row, place = torch.nonzero(outside, as_tuple=True)
+    side = 2 * row + (place >= middle)
+    spacings = place.diff()[side.diff() == 0]
+    even = spacings.numel() == 0 or int(spacings.max() - spacings.min()) <= 1
+    return "regular" if even else "random"

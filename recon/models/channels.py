@@ -48,11 +48,11 @@ class Padding:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """Channels innermost in memory on the CPU, where convolutions are faster so.
+    """Channels innermost in memory, where convolutions are faster so.
 
     Parameters
     ----------
     x
         ``(batch, channel, y, x)``.
     """
-    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+    return x.contiguous(memory_format=torch.channels_last)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ...kernels import cuda_coils
 from ...kernels.coils import combine as combine_on_cpu
 from ...kernels.coils import expand as expand_on_cpu
 from .base import LinearOperator, Map, Shape, linear_map, require_trailing, version_of
@@ -90,10 +89,11 @@ def _map(x: Tensor, maps: Tensor, apply: Map, apply_adjoint: Map) -> Tensor:
 
 
 def _one_pass(x: Tensor, maps: Tensor, batch: Shape, ndim: int) -> bool:
-    """Whether the kernels take these: on the CPU, of one type, without gradients to the maps."""
+    """Whether the kernels take these: of one type and device, without gradients to the maps."""
     own = maps.shape[: maps.ndim - ndim - 1]
     return (
-        x.device.type == maps.device.type == "cpu"
+        x.device == maps.device
+        and (x.device.type == "cpu" or (x.device.type == "cuda" and cuda_coils.available()))
         and x.dtype == maps.dtype
         and not (maps.requires_grad and torch.is_grad_enabled())
         and tuple(own) == tuple(batch[len(batch) - len(own) :])
@@ -102,20 +102,28 @@ def _one_pass(x: Tensor, maps: Tensor, batch: Shape, ndim: int) -> bool:
 
 def _expand(x: Tensor, maps: Tensor, ndim: int) -> Tensor:
     batch, space = x.shape[: x.ndim - ndim], maps.shape[-ndim:]
-    images = expand_on_cpu(_flat(x, -1, math.prod(space)), _flat_maps(maps, ndim))
-    return torch.from_numpy(images).reshape(*batch, maps.shape[-ndim - 1], *space)
+    flat, flat_maps = _flat(x, -1, math.prod(space)), _flat_maps(maps, ndim)
+    if x.device.type == "cpu":
+        images = torch.from_numpy(expand_on_cpu(flat.numpy(), flat_maps.numpy()))
+    else:
+        images = cuda_coils.expand(flat, flat_maps)
+    return images.reshape(*batch, maps.shape[-ndim - 1], *space)
 
 
 def _combine(y: Tensor, maps: Tensor, ndim: int) -> Tensor:
     batch, space = y.shape[: y.ndim - ndim - 1], maps.shape[-ndim:]
-    images = _flat(y, -1, maps.shape[-ndim - 1], math.prod(space))
-    return torch.from_numpy(combine_on_cpu(images, _flat_maps(maps, ndim))).reshape(*batch, *space)
+    flat = _flat(y, -1, maps.shape[-ndim - 1], math.prod(space))
+    flat_maps = _flat_maps(maps, ndim)
+    if y.device.type == "cpu":
+        image = torch.from_numpy(combine_on_cpu(flat.numpy(), flat_maps.numpy()))
+    else:
+        image = cuda_coils.combine(flat, flat_maps)
+    return image.reshape(*batch, *space)
 
 
-def _flat_maps(maps: Tensor, ndim: int) -> NDArray[Any]:
+def _flat_maps(maps: Tensor, ndim: int) -> Tensor:
     return _flat(maps, -1, maps.shape[-ndim - 1], math.prod(maps.shape[-ndim:]))
 
 
-def _flat(x: Tensor, *shape: int) -> NDArray[Any]:
-    contiguous = x.detach().resolve_conj().resolve_neg().contiguous()
-    return contiguous.reshape(shape).numpy()
+def _flat(x: Tensor, *shape: int) -> Tensor:
+    return x.detach().resolve_conj().resolve_neg().contiguous().reshape(shape)

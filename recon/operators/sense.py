@@ -141,8 +141,8 @@ class Sense(LinearOperator):
             return self.encoding.normal(z, self.weights)
         if self._shifted is None:
             return z
-        k = torch.fft.fftn(z, dim=self._axes, norm="ortho")
-        return cast(Tensor, torch.fft.ifftn(k.mul_(self._shifted), dim=self._axes, norm="ortho"))
+        k = torch.fft.fftn(z, dim=self._axes)
+        return cast(Tensor, torch.fft.ifftn(k.mul_(self._shifted), dim=self._axes))
 
     def _blocks(self, x: Tensor, axes: int) -> list[slice]:
         """Coils that are worked on together, so that volumes of many coils fit in memory.

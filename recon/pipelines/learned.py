@@ -35,7 +35,8 @@ from .raw_chain import RawOptions
 from .registry import Track, method, option
 
 CT_NETWORKS = LearnedPrimalDual, ItNet, FBPUNet, MoDL
-TOLERANCE = 1.1  # a range may be left by a tenth without a word
+TOLERANCE = 1.1  # a range may be left by a tenth without a word,
+MATRIX_TOLERANCE = 1.6  # and that of the matrix by more: networks see details, at many scales
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,8 @@ def warn_of_unlike(facts: Mapping[str, Any], scan: MRScan | CTScan) -> None:
             _warn(beam, " and ".join(facts["geometry"]))
     for name, values in found.items():
         low, high = facts.get(name, (0.0, float("inf")))
-        if min(values) * TOLERANCE < low or max(values) > high * TOLERANCE:
+        tolerance = MATRIX_TOLERANCE if name == "matrix" else TOLERANCE
+        if min(values) * tolerance < low or max(values) > high * tolerance:
             shown = " x ".join(f"{v:.4g}" for v in values)
             _warn(f"{name} {shown}", f"{low:g} to {high:g}")
 

@@ -61,7 +61,7 @@ def pass_ends(
 
 def item_dot(a: Tensor, b: Tensor, ndim: int) -> Tensor:
     """Real part of <a, b> over the last `ndim` axes, kept as axes of length 1."""
-    if a.is_complex():
-        product = (torch.view_as_real(a) * torch.view_as_real(b)).sum(-1)
-        return product.sum(tuple(range(-ndim, 0)), keepdim=True)
-    return (a * b).sum(tuple(range(-ndim, 0)), keepdim=True)
+    if not a.is_complex():
+        return (a * b).sum(tuple(range(-ndim, 0)), keepdim=True)
+    product = torch.view_as_real(a) * torch.view_as_real(b)
+    return product.sum(tuple(range(-ndim - 1, 0)), keepdim=True)[..., 0]

@@ -50,7 +50,7 @@ def data_consistency(
     ndim, fixed = len(A.domain_shape), weight.detach()
 
     def system(v: Tensor) -> Tensor:
-        return A.normal(v) + fixed * v
+        return torch.addcmul(A.normal(v), v, fixed)
 
     def solve(rhs: Tensor) -> Tensor:
         with torch.no_grad():

@@ -96,10 +96,10 @@ def solve_positive(
         q = system(p)
         # An item that has converged exactly has p = 0: its step is 0, not 0/0.
         alpha = rr / item_dot(p, q, ndim).clamp_min(tiny)
-        x.addcmul_(p, alpha.to(p.dtype))
-        r.addcmul_(q, -alpha.to(q.dtype))
+        x.addcmul_(p, alpha)
+        r.addcmul_(q, alpha, value=-1)
         previous, rr = rr, item_dot(r, r, ndim)
-        p.mul_(rr / previous.clamp_min(tiny)).add_(r)
+        torch.addcmul(r, p, rr / previous.clamp_min(tiny), out=p)
         if callback is not None or tolerance > 0:
             residual = float((rr / scale.clamp_min(tiny)).max()) ** 0.5
             if callback is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,10 @@ def train(arguments: Sequence[str]) -> Mapping[str, str]:
         A checkpoint to resume from that is missing, broken, none of a training, of another network
         than the configuration's, or needs code to be run; data without a readable file.
     """
-    # Lightning calls what jsonargparse has deprecated; users can do nothing about it
+    # Lightning calls what jsonargparse has deprecated, and minds that the hook is not the
+    # DataModule's: users can do nothing about either
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    warnings.filterwarnings("ignore", "You have overridden `on_before_batch_transfer`")
     torch.set_float32_matmul_precision("high")
     try:
         command = _Command(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 try:
     from pytorch_lightning import LightningModule
+    from pytorch_lightning.callbacks import Timer
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         "training needs pytorch-lightning: pip install 'spinray[train]'", name=error.name
@@ -80,7 +81,7 @@ class Training(LightningModule):
         self.facts.merge(start.training_facts)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a schedule over the trainer's steps; without an end the rate stays."""
+        """AdamW with a schedule over the trainer's steps or time; without an end the rate stays."""
         optimizer = torch.optim.AdamW(
             self.model.parameters(), self.learning_rate, weight_decay=self.weight_decay
         )
@@ -88,7 +89,7 @@ class Training(LightningModule):
 
         def factor(step: int) -> float:
             rise = min(1.0, (step + 1) / max(1, self.warmup))
-            return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+            return rise * 0.5 * (1 + math.cos(math.pi * max(step / steps, self._time_spent())))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
@@ -96,8 +97,16 @@ class Training(LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def _time_spent(self) -> float:
+        """Part of the trainer's ``max_time`` that is over: the rate is down by then."""
+        timers = [one for one in cast(Any, self.trainer).callbacks if isinstance(one, Timer)]
+        spent = [(one.time_elapsed(), one.time_remaining()) for one in timers]
+        return max([s / (s + left) for s, left in spent if left and s > 0], default=0.0)
+
     def on_fit_start(self) -> None:
         """Look for data crimes and leaks; they are warned of, and kept with the weights."""
+        if self.device.type == "cuda":  # else each convolution turns the weights round
+            cast(Any, self.model).to(memory_format=torch.channels_last)
         data = getattr(self.trainer, "datamodule", None)
         train, val = getattr(data, "train", None), getattr(data, "val", None)
         if self.trainer.is_global_zero and isinstance(train, SliceDataset):
@@ -217,12 +226,17 @@ class MRTraining(ReconstructionTraining):
             raise ValueError(f"equivariance must be 0 or more, got {equivariance}")
         self.supervision, self.equivariance = supervision, equivariance
 
+    def on_before_batch_transfer(self, batch: MRExample, dataloader_idx: int) -> MRExample:
+        """Take note of a training batch before it goes to a card, which need not wait for that."""
+        if self.trainer.training:
+            self.facts.see_mr(batch)
+        return batch
+
     def training_step(self, batch: MRExample, batch_index: int) -> Tensor:
         """Loss of a batch, with targets or without."""
         if self.supervision == "target" and not self.equivariance:
             return super().training_step(batch, batch_index)
         model, A = cast(MoDL, self.model), self._operator(batch)
-        self.facts.see_mr(batch)
         if self.supervision == "ssdu":
             if batch.mask is None or batch.maps is None:
                 raise ValueError("ssdu needs Cartesian data with coil maps")
@@ -246,8 +260,6 @@ class MRTraining(ReconstructionTraining):
             image = self.model(batch.kspace, batch.mask, batch.calibration)
         else:
             image = self.model(batch.kspace, batch.mask)
-        if self.training:
-            self.facts.see_mr(batch)
         return resize(image.abs(), batch.crop_size)
 
     def _operator(self, batch: MRExample) -> Sense:

@@ -205,12 +205,22 @@ def test_fine_tuning_starts_from_weights_and_knows_their_subjects(folder: Path, 
         MRTraining(VarNet(**{**VARNET, "num_cascades": 2}), weights=str(path))
 
 
-def test_a_run_without_end_keeps_its_rate(folder: Path) -> None:
+class Stop(pl.Callback):
+    """Ends a training after some steps."""
+
+    def on_train_batch_end(self, trainer, *arguments) -> None:
+        trainer.should_stop = trainer.global_step >= 3
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_the_rate_of_a_run_without_a_last_step(folder: Path, limited: bool) -> None:
+    """It stays, or comes down as the run's time goes by."""
     module = MRTraining(VarNet(**VARNET), loss="l1", warmup=1)
-    options = {**QUIET, "max_steps": -1, "max_epochs": -1, "max_time": {"seconds": 1}}
-    trainer = pl.Trainer(**options)
+    limit = {"max_time": {"seconds": 1}} if limited else {"callbacks": [Stop()]}
+    trainer = pl.Trainer(**{**QUIET, "max_steps": -1, "max_epochs": -1, **limit})
     trainer.fit(module, DataModule(SimulatedMR(folder, coils=2)))
-    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-3)
+    rate = trainer.optimizers[0].param_groups[0]["lr"]
+    assert rate < 3e-4 if limited else rate == pytest.approx(1e-3)
 
 
 def test_facts_of_non_cartesian_batches_and_of_other_processes() -> None:

@@ -13,7 +13,6 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
@@ -39,7 +38,7 @@ class Prepared:
 
     `error` is None where nothing is computed. `gpu` has the call timed by CUDA events; `process`
     says that it runs elsewhere, so that its memory is not counted. `seconds` finds the time in what
-    the call returns, where only a part of it counts. `close` ends what the call needed.
+    the call returns, where only a part of it counts.
     """
 
     call: Callable[[], Any]
@@ -47,7 +46,6 @@ class Prepared:
     gpu: bool = False
     process: bool = False
     seconds: Callable[[Any], float] | None = None
-    close: Callable[[], Any] = lambda: None
 
     def timed(self) -> float:
         """Make the call: its seconds."""
@@ -102,29 +100,27 @@ def measure(task: Task, rounds: int, peers: Sequence[str] | None = None) -> list
         Peers to run, by the beginnings of their names. Default: all that are installed.
     """
     rows: list[Row] = []
-    with ExitStack() as opened:
-        ready: dict[str, Prepared] = {}
-        for tool, prepare in task.tools.items():
-            if peers is not None and not tool.startswith((OURS, *peers)):
-                continue
-            row: Row = {
-                "suite": task.suite, "job": task.name, "tool": tool, "facts": dict(task.facts),
-                "status": "ok", "error of": task.error_name,
-            }  # fmt: skip
-            rows.append(row)
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    prepared = prepare()
-                    opened.callback(prepared.close)
-                    row |= first_calls(prepared)
-            except ImportError as missing:
-                row["status"] = f"not installed: {_line(missing)}"
-            except Exception as failure:
-                row["status"] = f"failed: {type(failure).__name__}: {_line(failure)}"
-            else:
-                ready[tool] = prepared
-        times = interleaved({tool: p.timed for tool, p in ready.items()}, rounds)
+    ready: dict[str, Prepared] = {}
+    for tool, prepare in task.tools.items():
+        if peers is not None and not tool.startswith((OURS, *peers)):
+            continue
+        row: Row = {
+            "suite": task.suite, "job": task.name, "tool": tool, "facts": dict(task.facts),
+            "status": "ok", "error of": task.error_name,
+        }  # fmt: skip
+        rows.append(row)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                prepared = prepare()
+                row |= first_calls(prepared)
+        except ImportError as missing:
+            row["status"] = f"not installed: {_line(missing)}"
+        except Exception as failure:
+            row["status"] = f"failed: {type(failure).__name__}: {_line(failure)}"
+        else:
+            ready[tool] = prepared
+    times = interleaved({tool: p.timed for tool, p in ready.items()}, rounds)
     for row in rows:
         if row["tool"] in times:
             row |= spread([t / task.per for t in times[row["tool"]]])

@@ -14,9 +14,7 @@ from __future__ import annotations
 import spinray as sr  # before torch: see GOMP_SPINCOUNT there
 
 # isort: split
-import shutil
 import tempfile
-import weakref
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -49,9 +47,8 @@ class File:
         self.oversampled = oversampled
         rng = np.random.default_rng(0)
         self.lines = rng.normal(size=(LINES, 2 * COILS * SAMPLES)).astype(np.float32)
-        folder = tempfile.mkdtemp()
-        weakref.finalize(self, shutil.rmtree, folder)
-        self.path = Path(folder) / "scan.h5"
+        self._folder = tempfile.TemporaryDirectory()  # as long as this is
+        self.path = Path(self._folder.name) / "scan.h5"
         self._write()
 
     def _write(self) -> None:

@@ -26,10 +26,6 @@ def test_speed(benchmark, task: Task, tool: str) -> None:
     except ImportError as missing:
         pytest.skip(f"not installed: {missing}")
     benchmark.group = str(task)
-    try:
-        found = first_calls(prepared)
-        facts = {**task.facts, "error of": task.error_name, "per": task.per}
-        benchmark.extra_info.update(facts | found)
-        benchmark(prepared.call)
-    finally:
-        prepared.close()
+    facts = {**task.facts, "error of": task.error_name, "per": task.per}
+    benchmark.extra_info.update(facts | first_calls(prepared))
+    benchmark(prepared.call)

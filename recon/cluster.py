@@ -102,8 +102,8 @@ class _Later:
 
     def result(self) -> Outcome:
         try:
-            outcome = _attempt(self._function, *map(_done, self._arguments))
-        except OSError as error:
+            outcome = Outcome(self._function(*map(_done, self._arguments)))
+        except Exception as error:  # whatever it is, the other pieces are left alone
             outcome = Outcome(error=error)
         for call in self._calls:
             call()
@@ -130,7 +130,7 @@ class _There:
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Pending:
         future = self._client.submit(
-            _attempt_there, function, *map(_future, arguments), retries=self._retries,
+            _attempt, function, *map(_future, arguments), retries=self._retries,
             key=f"{function.__name__.strip('_')}-{uuid4()}",  # what the dashboard shows
         )  # fmt: skip
         return _Future(future)
@@ -159,16 +159,14 @@ def _future(argument: Any) -> Any:
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Outcome:
-    """Input that does not fit is an outcome, since it would not fit the next time either."""
-    try:
-        return Outcome(function(*arguments))
-    except (ValueError, TypeError) as error:
-        return Outcome(error=error)
+    """On a worker: input that does not fit is an outcome, since it would not fit the next time.
 
-
-def _attempt_there(function: Callable[..., Any], *arguments: Any) -> Outcome:
-    """On a worker: warnings go back to the one who asked."""
+    Warnings go back to the one who asked.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
-        outcome = _attempt(function, *arguments)
+        try:
+            outcome = Outcome(function(*arguments))
+        except (ValueError, TypeError) as error:
+            outcome = Outcome(error=error)
     return replace(outcome, warned=tuple(dict.fromkeys(str(w.message) for w in caught)))

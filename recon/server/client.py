@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from ..io.mrd_messages import (
 from ..io.reading import open_raw
 from .server import PORT
 from .tls import Carrier
-from .wire import Limits, MessageReader, MessageWriter
+from .wire import HungUpError, Limits, MessageReader, MessageWriter
 
 Progress = Callable[[int, int, int], None]
 
@@ -96,19 +97,21 @@ def send(
     OSError
         No connection, or one that broke.
     ValueError
-        A file that has no readouts.
+        A file that has no readouts, or is damaged.
     """
     readouts = source if isinstance(source, Acquisitions) else _readouts(Path(source))
     wish = {"method": method, "options": options, "pixels": pixels, "save": save, "token": token}
     opening = text_message(CONFIG_TEXT, json.dumps(wish))
     if config_file:
         opening = config_file_message(config_file)
-    if tls:
-        context = tls if isinstance(tls, ssl.SSLContext) else ssl.create_default_context()
-        connection = Carrier().connect(host, port, context, timeout)
-    else:
-        connection = socket.create_connection((host, port), timeout)
-    with connection:
+    with ExitStack() as opened:
+        if tls:
+            context = tls if isinstance(tls, ssl.SSLContext) else ssl.create_default_context()
+            carrier = opened.enter_context(closing(Carrier()))
+            connection = carrier.connect(host, port, context, timeout)
+        else:
+            connection = socket.create_connection((host, port), timeout)
+        opened.enter_context(connection)
         return _Exchange(connection, progress).run(opening, readouts)
 
 
@@ -118,7 +121,8 @@ class _Exchange:
     def __init__(self, connection: socket.socket, progress: Progress | None) -> None:
         self._reader = MessageReader(connection, _FOREVER)
         self._writer = MessageWriter(connection, patience=float("inf"))
-        self._progress = progress
+        self._connection, self._progress = connection, progress
+        self._failure: Exception | None = None  # of the sender
         self._images: list[tuple[tuple[int, ...], Image]] = []
         self._remarks: list[str] = []
 
@@ -126,7 +130,12 @@ class _Exchange:
         """Everything from the configuration to the server's closing message."""
         sender = threading.Thread(target=self._send, args=(opening, readouts), daemon=True)
         sender.start()
-        closed = self._receive(len(readouts))
+        try:
+            closed = self._receive(len(readouts))
+        except HungUpError as broken:
+            raise ConnectionError(str(broken)) from broken
+        if self._failure is not None:
+            raise self._failure
         error = next((r.removeprefix(_ERROR) for r in self._remarks if r.startswith(_ERROR)), "")
         if error:
             raise ServerError(error)
@@ -137,6 +146,14 @@ class _Exchange:
         return [image for _, image in ordered]
 
     def _send(self, opening: bytes, readouts: Acquisitions) -> None:
+        try:
+            self._send_all(opening, readouts)
+        except Exception as error:  # of the file, or of the caller's progress: `run` raises it
+            self._failure = error
+            with suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
+
+    def _send_all(self, opening: bytes, readouts: Acquisitions) -> None:
         self._writer.send(opening + text_message(HEADER, readouts.xml))
         for i, head in enumerate(readouts.head):
             message = acquisition_message(head, readouts.trajectory[i], readouts.data[i])

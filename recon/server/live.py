@@ -125,14 +125,15 @@ class LiveScan:
             for part in ended:
                 if part.solved == len(part.lines):
                     return lambda part=part: self._give(part)  # type: ignore[misc]
-            for part in ended:
-                return self._solution(part)
+            if ended:
+                return self._solution(ended[0])
             for part in parts:
                 if not part.ahead and self._can_make_maps(part):
                     part.ahead = True
                     return self._maps_ahead(part)
             for part in parts:
-                if part.solved < len(part.lines) and self._sorter.is_quiet(part):
+                made = max(part.solved, part.refused)
+                if made < len(part.lines) and self._sorter.is_quiet(part):
                     return self._solution(part)
         return None
 
@@ -141,7 +142,15 @@ class LiveScan:
         numbers, count = self._sorter.numbers(part), len(part.lines)
 
         def solve() -> list[Result]:
-            results = self._results(self.readouts.some(numbers), self._known_maps(part))
+            try:
+                results = self._results(self.readouts.some(numbers), self._known_maps(part))
+            except Exception as error:
+                with self._lock:
+                    part.refused = count
+                    if part.ended and len(part.lines) == count:
+                        raise
+                log.debug("no image before the last line: %s", error)  # more lines may mend it
+                return []
             with self._lock:
                 part.results, part.solved = results, count
                 if not part.ended or len(part.lines) > count:
@@ -178,7 +187,7 @@ class LiveScan:
                 scan = self._scan(self.readouts.some(numbers), self._known_maps(part))
                 scan = whitened(prepared(scan, options))
                 coil_maps(scan, options.calibration, None, getattr(options, "maps", "espirit"))
-            except ValueError as error:  # that of the whole part will say what is wrong
+            except Exception as error:  # that of the whole part will say what is wrong
                 log.debug("no maps before the last line: %s", error)
             return []
 

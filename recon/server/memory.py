@@ -8,6 +8,8 @@ from typing import Any
 
 from ismrmrd import xsd
 
+from ..io.errors import FormatError
+
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PROCESS = 500 << 20  # bytes of a process with its libraries
 _COPIES = 4  # of the raw data: as they came, sorted, coil maps, while it is solved
@@ -31,9 +33,16 @@ def need_of(header: xsd.ismrmrdHeader) -> int:
     """Bytes that reconstructing a scan will take, about, by the largest encoding of its protocol.
 
     All but the repetitions, which are let go one after another.
+
+    Raises
+    ------
+    FormatError
+        A number of channels that is none.
     """
     system = header.acquisitionSystemInformation
     coils = (system and system.receiverChannels) or 1
+    if not isinstance(coils, int):
+        raise FormatError(None, "XML header", f"receiverChannels is {coils!r:.100}")
     largest = 0
     for encoding in header.encoding:
         size = encoding.encodedSpace.matrixSize

@@ -52,6 +52,7 @@ class Part:
     results: list[Any] = field(default_factory=list)  # its newest images,
     solved: int = 0  # the number of lines in them,
     given: int = 0  # and in those that were given away
+    refused: int = 0  # lines of which no image could be made, before it was known to be complete
     released: bool = False  # its readouts are forgotten
     ahead: bool = False  # whether coil maps were asked for
     centre: tuple[int, int] = (0, 0)  # rows of the run about the middle, and lines since it grew

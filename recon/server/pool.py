@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -163,6 +164,8 @@ class Pool:
         ------
         RefusedError
             The server stops, or the client left.
+        OSError
+            No process can be started in the place of one that died.
         """
         ticket = _Ticket(share)
         told = 0
@@ -181,8 +184,9 @@ class Pool:
                         raise RefusedError("the client left the queue")
                 if self._stopping:
                     raise RefusedError("the server is shutting down")
+                worker = self._living(self._free[-1])
+                self._free.pop()
                 self._reserved += share
-                worker = self._free.pop()
             finally:
                 self._queue.remove(ticket)
                 self._change.notify_all()
@@ -192,8 +196,8 @@ class Pool:
         """Give a worker back; one that did not survive is replaced."""
         with self._change:
             self._reserved -= share
-            if not self._stopping and not worker.is_alive():
-                worker = Worker(self._threads)
+            with contextlib.suppress(OSError):  # then when its turn comes
+                worker = worker if self._stopping else self._living(worker)
             self._free.append(worker)
             self._change.notify_all()
 
@@ -207,6 +211,14 @@ class Pool:
         """End the processes; those that serve a session are left to it."""
         for worker in self._free:
             worker.end()
+
+    def _living(self, worker: Worker) -> Worker:
+        """The worker, or another in its place: the system may have killed it while it was idle."""
+        if worker.is_alive():
+            return worker
+        successor = Worker(self._threads)
+        worker.end()
+        return successor
 
     def _is_next(self, ticket: _Ticket) -> bool:
         fits = self._reserved + ticket.need <= self.memory or not self._reserved

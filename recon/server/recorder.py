@@ -7,10 +7,12 @@ index a crash would leave broken.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +58,13 @@ class Recorder:
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._size = 0
         self.full = False  # whether the disk ended the recording
-        self._append([text_message(HEADER, xml)])
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)  # other servers let it be
+            self._append([text_message(HEADER, xml)])
+        except OSError:
+            os.close(self._file)
+            self.path.unlink()
+            raise
 
     def add(self, number: int, content: memoryview) -> None:
         """Append a readout or a waveform.
@@ -97,14 +105,19 @@ class Recorder:
 
 
 def converted(path: Path) -> Path:
-    """A recorded stream as HDF5 beside it, in its place; the stream itself if that fails."""
+    """A recorded stream as HDF5 beside it, in its place.
+
+    The stream itself, as it was, if that fails, if it is no recording, or if it is still written.
+    """
     target = path.with_suffix(_DONE)
     try:
-        _mend(path)
-        content = mapped(path)
-        readouts = ismrmrd_stream.open_file(path).readouts
-        assert readouts is not None
-        write_readouts(readouts, target, _waveforms(content))
+        with path.open("r+b") as file:
+            # a session goes on where its server was killed, and another server may look here
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _mend(path, file)
+            readouts = ismrmrd_stream.open_file(path).readouts
+            assert readouts is not None
+            write_readouts(readouts, target, _waveforms(mapped(path)))
     except (FormatError, OSError) as error:
         log.warning("%s is kept as it came: %s", path, error)
         return path
@@ -112,18 +125,17 @@ def converted(path: Path) -> Path:
     return target
 
 
-def _mend(path: Path) -> None:
+def _mend(path: Path, file: BinaryIO) -> None:
     """Cut half a message from the end, and close the stream."""
-    content = mapped(path)
-    messages = _messages(content)
-    end = messages[-1][2] if messages else 0
-    if messages and messages[-1][0] == CLOSE:
-        return
-    del content
-    with path.open("r+b") as file:
+    messages = _messages(mapped(path))
+    if not messages or messages[0][0] != HEADER:
+        raise FormatError(None, "byte 0", "no recording: it does not begin with a header")
+    number, _, end = messages[-1]
+    if number != CLOSE:
         file.truncate(end)
         file.seek(end)
         file.write(CLOSE_MESSAGE)
+        file.flush()
 
 
 def _messages(content: NDArray[np.uint8]) -> list[tuple[int, int, int]]:

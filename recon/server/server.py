@@ -20,7 +20,7 @@ from .memory import need_of
 from .order import STREAM, Order
 from .pool import Pool, RefusedError
 from .tls import Carrier, server_context
-from .wire import HungUpError, Limits, MessageReader, MessageWriter, WireError, part
+from .wire import HungUpError, Limits, MessageReader, MessageWriter, WireError, family_of, part
 
 log = logging.getLogger("spinray")
 
@@ -29,6 +29,8 @@ _BACKLOG = 128
 _CONNECTIONS = 512  # at once, those in the queue included
 _OPENING = Limits(idle=20.0, stall=20.0, message=1 << 20)  # until the protocol has come
 _ACCEPT = 0.5  # s between looks whether to stop
+_DIGIT = "[0-9]"
+_NAMES = f"{8 * _DIGIT}-{6 * _DIGIT}-{4 * _DIGIT}*"  # of sessions: other files are not ours to mend
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,13 @@ class Server:
             raise ValueError("saving raw data needs a folder")
         if settings.folder is not None:
             settings.folder.mkdir(parents=True, exist_ok=True)
-            self._recover(settings.folder)
+            recover(settings.folder)
         context = None
         if settings.certificate is not None:
             context = server_context(settings.certificate, settings.key)
         self._listener = socket.create_server(
-            (settings.host, settings.port), backlog=_BACKLOG,
-            family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
-        )  # fmt: skip
+            (settings.host, settings.port), family=family_of(settings.host), backlog=_BACKLOG
+        )
         self.port = int(self._listener.getsockname()[1])
         self._pool = Pool(settings.sessions, settings.cores, settings.memory)
         self._visits: set[threading.Thread] = set()
@@ -121,6 +122,8 @@ class Server:
             visit.join(max(deadline - time.monotonic(), 0))
         done = not any(visit.is_alive() for visit in list(self._visits))
         self._pool.end()
+        if self._carrier is not None:
+            self._carrier.close()
         return done
 
     def _accept(self) -> None:
@@ -205,15 +208,6 @@ class Server:
             models=settings.models,
         )  # fmt: skip
 
-    def _recover(self, folder: Path, name: str = "*") -> None:
-        """Convert what a worker or a server that died has left of raw data."""
-        left = sorted(folder.glob(f"{name}{STREAM}"))
-        if left:
-            from .recorder import converted  # torch: not needed by the server otherwise
-
-            for path in left:
-                log.info("raw data of a session that was cut off: %s", converted(path))
-
     def _served(
         self, connection: socket.socket, writer: MessageWriter, order: Order
     ) -> tuple[str, str]:
@@ -238,8 +232,18 @@ class Server:
             writer.close()
             part(connection)
             if order.record is not None and self.settings.folder is not None:
-                self._recover(self.settings.folder, order.name)
+                recover(self.settings.folder, order.name)
         return outcome, problem
+
+
+def recover(folder: Path, name: str = _NAMES) -> None:
+    """Convert what a worker or a server that died has left of raw data."""
+    left = sorted(folder.glob(f"{name}{STREAM}"))
+    if left:
+        from .recorder import converted  # torch: not needed by the server otherwise
+
+        for path in left:
+            log.info("raw data of a session that was cut off: %s", converted(path))
 
 
 def _has_left(connection: socket.socket) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 _HANDSHAKE = 10.0  # s
 _PIECE = 1 << 18  # bytes
+_LINGER = 2.0  # s for what was written last to leave
 
 
 def server_context(certificate: Path, key: Path | None = None) -> ssl.SSLContext:
@@ -70,8 +71,29 @@ class Carrier:
             reader, writer = await asyncio.wait_for(opened, timeout)
             self._task = asyncio.get_running_loop().create_task(_carry(reader, writer, inside))
 
-        self._run(open_it())
+        try:
+            self._run(open_it())
+        except BaseException:
+            inside.close()
+            outside.close()
+            raise
         return outside
+
+    def close(self) -> None:
+        """End the loop; connections whose plain ends are closed have a moment to end before."""
+
+        async def end() -> None:
+            carried = asyncio.all_tasks() - {asyncio.current_task()}
+            if carried:
+                _, left = await asyncio.wait(carried, timeout=_LINGER)
+                for task in left:
+                    task.cancel()
+                await asyncio.gather(*left, return_exceptions=True)
+
+        self._run(end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def _run(self, what: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(what, self._loop).result()

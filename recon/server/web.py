@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hmac
 import json
+import logging
 import ssl
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from .figures import Figures
+from .wire import family_of
+
+log = logging.getLogger("spinray")
 
 _SECONDS = 10  # that a request may take
 # The page holds everything itself; images are patients'.
@@ -42,8 +48,7 @@ class Watch:
             pass
 
         Handler.figures, Handler.token = figures, token
-        self._server = ThreadingHTTPServer((host, port), Handler)
-        self._server.daemon_threads = True
+        self._server = _Listener(host, port, Handler)
         if context is not None:  # the handshake is the handler's, in its own thread and time
             self._server.socket = context.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
@@ -55,6 +60,20 @@ class Watch:
         """Answer no more."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = family_of(host)
+        super().__init__((host, port), handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A line for a peer that left or speaks no TLS; what is our own fault at length."""
+        error = sys.exception()
+        own = None if isinstance(error, OSError) else error
+        log.info("watching from %s: %s", client_address[0], error, exc_info=own)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -230,6 +230,11 @@ def readout_of(content: Content) -> Readout:
     return head, data.reshape(coils, samples), trajectory
 
 
+def family_of(host: str) -> socket.AddressFamily:
+    """IPv4's or IPv6's, of an address to listen on."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def part(connection: socket.socket) -> None:
     """Close so that what was sent last arrives: not before the peer has closed or gone silent."""
     deadline = time.monotonic() + _LINGER

@@ -5,6 +5,7 @@ What a session does to it, be it a crash or a memory that fills, the server surv
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -41,7 +42,8 @@ def main() -> None:
             outcome = _serve(connection, order, channel)
         # A reconstruction for nobody cannot be stopped but by ending the process.
         leaves = any(thread.name == WORKING for thread in threading.enumerate())
-        channel.send({"done": outcome, "leaves": leaves})
+        with contextlib.suppress(OSError):  # the server was killed: this session was the last
+            channel.send({"done": outcome, "leaves": leaves})
         if leaves:
             os._exit(0)
 

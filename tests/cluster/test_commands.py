@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,17 @@ from dataset_files import write_fastmri
 
 import spinray as sr
 
-
-def spinray(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "spinray", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+Command = Callable[..., Any]
 
 
-def test_recon_on_a_cluster(files: list[Path], broken: Path, cluster: Any, tmp_path: Path) -> None:
+def test_recon_on_a_cluster(
+    files: list[Path], broken: Path, cluster: Any, tmp_path: Path, spinray: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """Relative names, one bad file, the dashboard; images as without a cluster."""
-    folder = files[0].parent
+    monkeypatch.chdir(files[0].parent)
     words = (files[0].name, broken.name, files[2].name, "-o", tmp_path, "--json")
-    done = spinray(
-        "recon", *words, "--scheduler", cluster.scheduler_address, "--retries", 0, cwd=folder
-    )
+    done = spinray("recon", *words, "--scheduler", cluster.scheduler_address, "--retries", 0)
     assert done.returncode == 1
     lines = done.stderr.splitlines()
     assert lines[0] == f"dashboard: {cluster.dashboard_link}"
@@ -44,7 +41,7 @@ def test_recon_on_a_cluster(files: list[Path], broken: Path, cluster: Any, tmp_p
         assert np.allclose(written, expected, rtol=1e-3, atol=1e-4 * expected.max())
 
 
-def test_slabs_of_the_command_line(files: list[Path], tmp_path: Path) -> None:
+def test_slabs_of_the_command_line(files: list[Path], tmp_path: Path, spinray: Command) -> None:
     whole, slabs = tmp_path / "whole.npy", tmp_path / "slabs.npy"
     assert spinray("recon", files[2], "-o", whole, "-m", "fbp").returncode == 0
     done = spinray("recon", files[2], "-o", slabs, "-m", "fbp", "--slabs", 2)
@@ -55,7 +52,7 @@ def test_slabs_of_the_command_line(files: list[Path], tmp_path: Path) -> None:
     assert "sirt cannot work by slabs" in refused.stderr
 
 
-def test_evaluation_on_a_cluster(cluster: Any, tmp_path: Path) -> None:
+def test_evaluation_on_a_cluster(cluster: Any, tmp_path: Path, spinray: Command) -> None:
     """A volume a task: the same table; a broken volume is left out and listed."""
     for n in range(3):
         write_fastmri(tmp_path / f"file{n}.h5", seed=n, matrix=(48, 40), crop=(32, 32))
@@ -74,7 +71,10 @@ def test_evaluation_on_a_cluster(cluster: Any, tmp_path: Path) -> None:
     assert found["skipped"] == expected["skipped"]
 
 
-def test_no_scheduler_is_one_line(files: list[Path], tmp_path: Path) -> None:
+def test_no_scheduler_is_one_line(
+    files: list[Path], tmp_path: Path, spinray: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spinray.recon.cluster._CONNECT", 0.5)
     done = spinray("recon", files[0], "-o", tmp_path / "a.npy", "--scheduler", "tcp://127.0.0.1:9")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "tcp://127.0.0.1:9" in done.stderr

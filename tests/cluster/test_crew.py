@@ -102,9 +102,15 @@ def test_a_piece_that_kills_every_worker_is_given_up(cluster: Any) -> None:
         assert workers.submit(square, 3).result().value == 9
 
 
-def test_here_a_disk_error_is_an_outcome_too(tmp_path: Path) -> None:
+def no_memory() -> None:
+    raise RuntimeError("out of memory")
+
+
+def test_here_whatever_a_piece_raises_is_an_outcome_too(tmp_path: Path) -> None:
     with crew() as workers:
         assert isinstance(workers.submit(bad_disk, tmp_path / "a", 5).result().error, OSError)
+        assert str(workers.submit(no_memory).result().error) == "out of memory"
+        assert workers.submit(square, 3).result().value == 9
 
 
 def test_no_scheduler_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:

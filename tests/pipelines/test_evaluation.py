@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
-import sys
-import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -20,36 +16,8 @@ import spinray as sr
 from spinray.datasets import FastMRI, LineMask, SimulatedCT
 from spinray.datasets.reports import subject_keys
 from spinray.recon import metrics
-from spinray.recon.cli.main import main
 from spinray.recon.models import PromptVarNet
 from spinray.recon.pipelines.evaluation import evaluate_folder, evaluate_method
-
-
-@dataclass
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def spinray(monkeypatch, capsys):
-    """The command line in this process."""
-
-    def run(*words: object) -> Done:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["spinray", *map(str, words)])
-        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            with pytest.raises(SystemExit) as exit_:
-                main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        said = capsys.readouterr()
-        return Done(int(exit_.value.code or 0), said.out, said.err)
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -32,9 +32,10 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ru
         return started[-1]
 
     yield begin
+    for running in started:  # all at once, then wait for each
+        running.process.terminate()
     for running in started:
-        if running.process.poll() is None:
-            running.stop()
+        running.process.wait(60)
 
 
 @pytest.fixture(scope="module")

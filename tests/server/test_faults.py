@@ -22,6 +22,7 @@ from mrd_client import Running, opened
 import spinray as sr
 from spinray.recon.io.mrd_messages import ACQUISITION, CONFIG_TEXT, HEADER, IMAGE, text_message
 from spinray.recon.server.recorder import Recorder, converted
+from spinray.recon.server.server import recover
 from spinray.recon.server.wire import Limits, MessageReader, WireError
 
 
@@ -64,6 +65,15 @@ def image_head(attributes: int) -> bytes:
     return struct.pack("<H", IMAGE) + head.tobytes() + struct.pack("<Q", attributes)
 
 
+SPACE = (
+    "<matrixSize><x>4096</x><y>4096</y><z>4096</z></matrixSize>"
+    "<fieldOfView_mm><x>1</x><y>1</y><z>1</z></fieldOfView_mm>"
+)
+COILS = (
+    "<ismrmrdHeader><acquisitionSystemInformation><receiverChannels>many</receiverChannels>"
+    "</acquisitionSystemInformation><encoding><trajectory>cartesian</trajectory>"
+    f"<encodedSpace>{SPACE}</encodedSpace></encoding></ismrmrdHeader>"
+)
 GARBAGE = np.random.default_rng(3).bytes(5000)
 HOSTILE = {
     "nothing": b"",
@@ -74,6 +84,7 @@ HOSTILE = {
     "4 GB of header": struct.pack("<HI", HEADER, (1 << 32) - 1) + b"x",
     "a header that is none": text_message(HEADER, "<ismrmrdHeader/>"),
     "no XML": text_message(HEADER, "\0\1\2"),
+    "coils that are no number": text_message(HEADER, COILS),
     "entities": text_message(
         HEADER, "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'>" + "".join(
             f"<!ENTITY {b} '{f'&{a};' * 10}'>" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
@@ -185,23 +196,69 @@ def test_a_worker_that_is_killed(server: Running, path: Path) -> None:
     require_serves(server.port, path)
 
 
-def test_a_server_that_is_killed_finds_what_it_had(
-    start: Callable[..., Running], path: Path
-) -> None:
-    first = start("--save")
-    client, lines = opened(first, path)
-    client.send(*lines[:12])
+def test_a_server_that_is_killed(start: Callable[..., Running], path: Path) -> None:
+    """The next one finds what a dead worker had, and leaves alone what another still writes."""
+    first = start("--save", "--sessions", 2)
+    lost, lines = opened(first, path)
+    lost.send(*lines[:12])
     wait_for(first, lines[:12])
-    children = workers(first)
+    (recording,) = first.folder.glob("*.mrd")
+    going, _ = opened(first, path)
+    going.send(*lines[:12])
+    wait_for(first, 2 * lines[:12])
+    (worker,) = (
+        w for w in workers(first) if str(recording) in [file.path for file in w.open_files()]
+    )
     first.stop(signal.SIGKILL)
-    for child in children:
-        child.kill()
+    worker.kill()
+    worker.wait()
     second = start("--folder", first.folder)
-    second.stop()
-    (found,) = first.folder.glob("[0-9]*.h5")
+    found = recording.with_suffix(".h5")
     data = ismrmrd.Dataset(str(found), create_if_needed=False)
     assert data.number_of_acquisitions() == 12
     assert data.read_acquisition(11) == lines[11]
+    going.send(*lines[12:])
+    going.messages.close()
+    assert len(going.answers().images) == 2
+    data = ismrmrd.Dataset(str(kept(first, {found})), create_if_needed=False)
+    assert data.number_of_acquisitions() == len(lines)
+    require_serves(second.port, path)
+
+
+def test_only_recordings_are_mended(tmp_path: Path) -> None:
+    """Somebody else's files in the folder of sessions stay as they are."""
+    contents = {
+        "20260101-120000-0001.mrd": b"mrd\x02, a stream of another version" * 99,
+        "20260101-120000-0002.mrd": b"",
+        "mine.mrd": text_message(HEADER, "<x/>") + bytes(7),
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    recover(tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == contents
+
+
+def test_a_worker_that_was_killed_while_idle(server: Running, path: Path) -> None:
+    require_serves(server.port, path)
+    (worker,) = workers(server)
+    os.kill(worker.pid, signal.SIGKILL)
+    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.05)
+    require_serves(server.port, path)
+
+
+def test_a_recording_that_cannot_begin_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, buffers: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "writev", full)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(OSError, match="No space left"):
+        Recorder(tmp_path / "scan", "<x/>")
+    assert not list(tmp_path.iterdir())
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_disk_that_is_full_ends_the_recording_not_the_session(

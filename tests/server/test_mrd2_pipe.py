@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,14 +18,11 @@ import spinray as sr
 mrd = pytest.importorskip("mrd")
 
 
-def recon(source: bytes, *words: str) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "spinray", "recon", "--stream", *words]
-    return subprocess.run(command, input=source, capture_output=True, timeout=300, check=False)
-
-
 def test_images_of_the_file_with_its_header(tmp_path: Path) -> None:
     path = raw_files.write_mrd2(tmp_path, repetitions=2)
-    done = recon(path.read_bytes(), "-m", "rss")
+    command = [sys.executable, "-m", "spinray", "recon", "--stream", "-m", "rss"]
+    with path.open("rb") as source:
+        done = subprocess.run(command, stdin=source, capture_output=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     images = tmp_path / "images.mrd"
     images.write_bytes(done.stdout)
@@ -40,15 +40,18 @@ def test_images_of_the_file_with_its_header(tmp_path: Path) -> None:
         assert image.head.position.tolist() == [0, 0, 0]
 
 
-def test_what_is_wrong_in_one_line(tmp_path: Path) -> None:
+def test_what_is_wrong_in_one_line(
+    tmp_path: Path, spinray: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = raw_files.write_mrd2(tmp_path).read_bytes()
     for source, words, message in (
-        (whole[:-50], ("-m", "rss"), b"standard input: ends in the middle"),
-        (b"garbage", (), b"standard input"),
-        (whole, ("-m", "gridding"), b"gridding needs a trajectory"),
-        (whole, ("file.h5",), b"--stream reads standard input"),
+        (whole[:-50], ("-m", "rss"), "standard input: ends in the middle"),
+        (b"garbage", (), "standard input"),
+        (whole, ("-m", "gridding"), "gridding needs a trajectory"),
+        (whole, ("file.h5",), "--stream reads standard input"),
     ):
-        done = recon(source, *words)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(source)))
+        done = spinray("recon", "--stream", *words)
         assert done.returncode == 2
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1

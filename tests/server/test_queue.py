@@ -135,6 +135,7 @@ def test_tls_and_token(start: Callable[..., Running], tmp_path: Path, path: Path
         sr.send(path, tls=True, token="secret", **options)
     with pytest.raises(OSError, match="left|broke"):  # without TLS
         sr.send(path, token="secret", **options)
+    assert not [thread for thread in threading.enumerate() if thread.name == "TLS"]
 
     def get(place: str) -> bytes:
         address = f"https://localhost:{server.watch}{place}"
@@ -146,6 +147,14 @@ def test_tls_and_token(start: Callable[..., Running], tmp_path: Path, path: Path
     for place in ("/metrics", "/picture?token=guess", "/"):
         with pytest.raises(urllib.error.HTTPError, match="401"):
             get(place)
+
+
+def test_ipv6(start: Callable[..., Running], path: Path) -> None:
+    server = start("--host", "::1", "--token", "secret")
+    with pytest.raises(sr.client.ServerError, match="token"):
+        sr.send(path, "::1", server.port)
+    with urllib.request.urlopen(f"http://[::1]:{server.watch}/health") as answer:
+        assert answer.status == 200
 
 
 def test_it_listens_on_loopback_alone(server: Running) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import socket
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 import scanner_files
 
 import spinray as sr
+from spinray.recon.io.mrd_messages import TEXT, text_message
 
 
 def expected_of(path: Path, method: str, **options: Any) -> sr.Image:
@@ -127,6 +131,48 @@ def test_a_wish_that_cannot_be_met_is_answered(
     with pytest.raises(sr.client.ServerError, match=message):
         sr.send(path, port=server.port, **wish)
     assert len(sr.send(path, port=server.port, method="rss")) == 1
+
+
+class Damaged(list[Any]):
+    """Samples of a file that ends after 50 readouts."""
+
+    def __getitem__(self, number: Any) -> Any:
+        if number >= 50:
+            raise sr.FormatError("scan.h5", f"readout {number}", "truncated")
+        return super().__getitem__(number)
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["a damaged file", "progress"])
+def test_what_goes_wrong_while_sending_reaches_the_caller(
+    tmp_path: Path, server: Any, reads: bool
+) -> None:
+    """At once, not when the server has waited in vain."""
+    readouts = scanner_files.readouts_of(scanner_files.scan_file(tmp_path))
+    if reads:
+        readouts = dataclasses.replace(readouts, data=Damaged(readouts.data))
+
+    def progress(sent: int, total: int, images: int) -> None:
+        if not reads and sent < total:
+            raise RuntimeError("the window was closed")
+
+    with pytest.raises((sr.FormatError, RuntimeError), match="truncated|the window was closed"):
+        sr.send(readouts, port=server.port, method="rss", progress=progress)
+    path = scanner_files.scan_file(tmp_path, slices=1)
+    assert len(sr.send(path, port=server.port, method="rss")) == 1
+
+
+def test_half_an_answer_is_a_broken_connection(tmp_path: Path) -> None:
+    path = scanner_files.scan_file(tmp_path, slices=1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def half() -> None:
+            with listener.accept()[0] as peer:
+                peer.recv(1000)
+                peer.sendall(text_message(TEXT, "hello")[:5])
+
+        threading.Thread(target=half).start()
+        with pytest.raises(ConnectionError):
+            sr.send(path, port=listener.getsockname()[1], method="rss")
 
 
 def test_gadgetrons_chains_are_told_what_to_send(tmp_path: Path, client: Any) -> None:

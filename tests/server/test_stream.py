@@ -102,6 +102,39 @@ def test_without_flags_nothing_is_given_too_early(tmp_path: Path) -> None:
         assert len(list(stream)) == 3
 
 
+@pytest.mark.parametrize("method", ["sense", "grappa"])
+def test_segments_may_leave_the_centre_for_the_end(tmp_path: Path, method: str) -> None:
+    """The edge of all slices first: from that alone there are no maps, which is no error yet."""
+    path = scanner_files.scan_file(tmp_path, matrix=64)
+    readouts = scanner_files.readouts_of(path)
+    idx = readouts.head["idx"]
+    centre = idx["kspace_encode_step_1"] >= 20
+    noise = readouts.flagged(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+    order = np.lexsort((idx["kspace_encode_step_1"], idx["slice"], centre, ~noise))
+    segments = scanner_files.without_ends(scanner_files.shuffled(readouts, order))
+    live = LiveScan(segments.header, segments.xml, method, {})
+    images, refused = [], 0
+    for i in range(len(segments)):
+        live.push(segments.head[i], segments.data[i], segments.trajectory[i])
+        images += [result.image for found in jobs(live) for result in found]
+        refused = max(refused, *(part.refused for part in live._sorter.parts.values()), 0)
+    assert refused > 0
+    live.finish()
+    images += [result.image for found in jobs(live) for result in found]
+    expected = sr.reconstruct(sr.load(path), method, progress=False)
+    made = stacked(images, 3)
+    assert float((made - expected.data).norm()) <= 1e-5 * float(expected.data.norm())
+
+
+def test_a_scan_without_a_centre_is_refused_at_the_end(tmp_path: Path) -> None:
+    readouts = scanner_files.readouts_of(scanner_files.scan_file(tmp_path, slices=2, matrix=64))
+    edge = np.flatnonzero(readouts.head["idx"]["kspace_encode_step_1"] < 20)
+    with stream_of(readouts, "sense") as stream:
+        push(stream, readouts, edge)
+        with pytest.raises(ValueError, match="centre"):
+            list(stream)
+
+
 def test_a_full_slice_needs_no_flag(tmp_path: Path) -> None:
     path = scanner_files.scan_file(tmp_path, slices=2, acceleration=1.0)
     readouts = scanner_files.without_ends(scanner_files.readouts_of(path))

@@ -15,7 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from spinray.recon.io.atomic import atomic
 
@@ -28,6 +30,11 @@ PACKAGES = (
 )  # fmt: skip
 Report = dict[str, Any]
 Job = Callable[[Report], Iterator[Report]]
+
+
+def data_folder() -> Path:
+    """Where real data are: `SPINRAY_DATA`, or beside the clone."""
+    return Path(os.environ.get("SPINRAY_DATA") or "../shared/data")
 
 
 def has(module: str) -> bool:
@@ -77,6 +84,11 @@ def medians(
     clocks = {name: partial(seconds_of, call) for name, call in calls.items()}
     times = interleaved(clocks, rounds, slow_rounds)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def relative_l2(found: NDArray[Any], exact: NDArray[Any]) -> float:
+    """Length of the difference over that of what is exact."""
+    return float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
 
 
 def write(path: Path, report: Mapping[str, Any]) -> None:

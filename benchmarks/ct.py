@@ -157,14 +157,8 @@ def planar(name: str, n: int) -> Iterator[Task]:
         tools = {OURS: lambda way=way: job().our_stack(way)}
         if name == "parallel":
             tools["mbirjax"] = lambda way=way: job().mbirjax(way)
-        yield Task(
-            "ct",
-            f"{name} stack {way}, a slice",
-            tools,
-            measured,
-            {"matrix": n, "slices": STACK},
-            STACK,
-        )
+        facts = {"matrix": n, "slices": STACK}
+        yield Task("ct", f"{name} stack {way}, a slice", tools, measured, facts, STACK)
 
 
 def accuracy(name: str, n: int) -> Task:

@@ -17,7 +17,6 @@ import spinray  # noqa: F401  # before torch: see GOMP_SPINCOUNT there
 # isort: split
 import argparse
 import dataclasses
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from spinray.datasets.phantoms import WATER, water_disc
 from spinray.datasets.simulate import clinical_fan
 from spinray.recon import ct, metrics
 
-from .common import has, machine, write
+from .common import data_folder, has, machine, write
 
 Images = dict[str, NDArray[np.float32]]
 
@@ -298,7 +297,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="folder for PNG images")
     parser.add_argument("--repeats", type=int, default=200, help="scans of the low-dose job")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("SPINRAY_DATA", "../shared/data"))
+    data = data_folder()
     images: Images = {}
     jobs: dict[str, Callable[[], dict[str, Any]]] = {
         "kernels": kernels,

@@ -23,7 +23,6 @@ import spinray as sr  # before torch: see GOMP_SPINCOUNT there
 import argparse
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +39,7 @@ from spinray.recon.ct.hounsfield import WATER
 from spinray.recon.operators import XRayTransform
 from spinray.recon.solvers import cgls, sirt
 
-from .common import Report, run_jobs
+from .common import Report, data_folder, run_jobs
 from .subjects import HEAD, HEAD_SPACING
 
 SLICE, PIXELS, PHOTONS, NOISE = 60, 512, 1e4, 5.0
@@ -307,7 +306,7 @@ def main() -> None:
     parser.add_argument("job", nargs="?", choices=JOBS, help="default: all")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/ct_iterative.json"))
     arguments = parser.parse_args()
-    data = Path(os.environ.get("SPINRAY_DATA", "../shared/data"))
+    data = data_folder()
     jobs = {
         "quality": lambda _: quality(data),
         "sparse": lambda _: sparse(data),

@@ -20,7 +20,6 @@ import spinray as sr  # before torch: see GOMP_SPINCOUNT there
 import argparse
 import json
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable
@@ -39,7 +38,7 @@ from spinray.recon.metrics import nrmse, psnr
 from spinray.recon.models.weights import shipped_models
 from spinray.recon.uncertainty import calibrate, coverage
 
-from .common import machine, write
+from .common import data_folder, machine, write
 from .subjects import HEAD, HEAD_SPACING, Brain
 
 CLASSICAL = ("sense", "l1-wavelet", "tv", "tgv")
@@ -320,7 +319,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/diffusion.json"))
     parser.add_argument("--pictures", type=Path, help="folder for the pictures of the tutorial")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("SPINRAY_DATA", "../shared/data"))
+    data = data_folder()
     if not (data / "mr_kspace" / "brain8ch_full.cfl").exists():
         print("skipped: the real data are not in SPINRAY_DATA")
         return

@@ -32,7 +32,7 @@ from .common import run_suite
 from .ct import ELLIPSOIDS, beam, cell_averages, ellipsoids_on, head
 from .ct_phantoms import image_of, line_integrals_of
 from .gpu_peers import NUFFTS, Astra
-from .nufft import kooshball, noise, radial
+from .nufft import kooshball, noise, radial, ring_of_maps
 from .protocol import OURS, Prepared, Task
 
 STACK = 32
@@ -120,12 +120,7 @@ class ConjugateGradients:
 
     def __init__(self, coils: int = 32) -> None:
         self.k = radial(64)
-        grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 256)] * 2, indexing="ij"))
-        angle = np.arange(coils) * 2 * np.pi / coils
-        centre = np.stack([np.sin(angle), np.cos(angle)], 1)
-        maps = np.exp(-((grid[None] - centre[..., None, None]) ** 2).sum(1))
-        maps /= np.sqrt((maps**2).sum(0))
-        self.maps = torch.from_numpy(maps.astype(np.complex64)).cuda()
+        self.maps = torch.from_numpy(ring_of_maps(coils)).cuda()
         self.x = torch.from_numpy(noise(256, 256)).cuda()
         fine = self._sense(self.maps.to(torch.complex128), tolerance=1e-9)
         self.exact = fine.adjoint(fine(self.x.to(torch.complex128)))

@@ -13,7 +13,6 @@ from __future__ import annotations
 import spinray as sr  # before torch: see GOMP_SPINCOUNT there
 
 # isort: split
-import os
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -28,7 +27,7 @@ from spinray.datasets.trajectories import radial
 from spinray.recon.metrics import nrmse
 from spinray.recon.mri import resize
 
-from .common import run_suite
+from .common import data_folder, run_suite
 from .protocol import OURS, Prepared, Task
 
 FRAMES, SPOKES, MATRIX, COILS = 20, 21, 128, 8
@@ -89,7 +88,7 @@ class Series:
 
 def tasks(quick: bool = False) -> Iterator[Task]:
     """Frame by frame, then each weight; nothing without the data."""
-    data = Path(os.environ.get("SPINRAY_DATA", "../shared/data"))
+    data = data_folder()
     if not (data / "mr_images" / "t2_brain.nii.gz").exists():
         print("skipped: mr_images/t2_brain.nii.gz is not in SPINRAY_DATA")
         return

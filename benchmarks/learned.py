@@ -16,9 +16,6 @@ import spinray as sr  # before torch: see GOMP_SPINCOUNT there
 import argparse
 import json
 import math
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -34,9 +31,9 @@ from spinray.recon.metrics import nrmse, ssim
 from spinray.recon.models.weights import shipped_models
 from spinray.recon.operators import XRayTransform
 
-from .common import machine, write
-from .mri_cases import read_cfl, write_cfl
-from .mri_peers import BART_WEIGHTS, bart
+from .bart import has_bart
+from .common import data_folder, machine, write
+from .mri_peers import BART_WEIGHTS, bart_runs
 from .subjects import HEAD, HEAD_SPACING, Brain
 
 
@@ -111,21 +108,18 @@ def mr(data: Path, weights: str) -> dict[str, Any]:
         for method, sweep in MR_METHODS.items():
             images = {w: sr.reconstruct(scan, method=method, weight=w).data for w in sweep}
             rows[method] = _best({w: brain.score(x) for w, x in images.items()})
-        if shutil.which("bart"):
+        if has_bart():
             rows["bart pics"] = _best(dict(_bart(brain, scan.kspace)))
         result[name] = rows
         _print(name, rows)
     return result
 
 
-def _bart(brain: Brain, kspace: Tensor) -> Iterator[tuple[float, Row]]:
-    with tempfile.TemporaryDirectory() as folder:
-        k, m, x = (str(Path(folder) / name) for name in "kmx")
-        write_cfl(Path(k), np.moveaxis(kspace.numpy(), 0, -1)[None])
-        bart("ecalib", "-c0", "-m1", k, m)
+def _bart(brain: Scored, kspace: Tensor) -> Iterator[tuple[float, Row]]:
+    with bart_runs(kspace) as prepare:
         for weight in BART_WEIGHTS:
-            bart("pics", "-l1", "-r", str(weight), "-i", "100", k, m, x)
-            yield weight, brain.score(torch.from_numpy(np.ascontiguousarray(read_cfl(Path(x)))))
+            image = prepare({"weight": weight, "iterations": 100})()
+            yield weight, brain.score(torch.from_numpy(np.ascontiguousarray(image)))
 
 
 def ct(data: Path, weights: str) -> dict[str, Any]:
@@ -206,7 +200,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.weights and not arguments.modality:
         parser.error("--weights goes with mr or ct")
-    data = Path(os.environ.get("SPINRAY_DATA", "../shared/data"))
+    data = data_folder()
     if not data.is_dir():
         parser.error(f"no data in {data}: set SPINRAY_DATA")
     old = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}

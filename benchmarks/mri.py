@@ -34,8 +34,9 @@ from spinray.recon.mri import espirit, wavelet_sense
 from spinray.recon.operators import Sense
 
 from .common import Job, Report, medians, run_jobs
-from .mri_cases import DEVELOPMENT, Case, Undersampled, brain, folder
-from .mri_peers import best, espirit_calls, peers, timed
+from .mri_cases import DEVELOPMENT, Case, Undersampled, brain, folder_with_brain
+from .mri_peers import best, espirit_calls, peers
+from .protocol import seconds_of
 
 ACCELERATIONS, MASKS = (4, 8, 12), (0, 1, 2)
 CASES = [Case("brain", a, seed) for a in ACCELERATIONS for seed in MASKS]
@@ -102,9 +103,9 @@ def time_to_errors(
     ours = {p: [s for _ in range(rounds) if (s := until(scan, A, n))] for p, n in steps.items()}
     found: dict[str, dict[str, float | None]] = {}
     for peer, (runs, _) in peers().items():
-        with runs(scan) as prepare:
+        with runs(scan.kspace) as prepare:
             settings = {k: row[peer][k] for k in ("weight", "iterations")}
-            seconds = [timed(prepare(settings))[0] for _ in range(min(rounds, 3))]
+            seconds = [seconds_of(prepare(settings)) for _ in range(min(rounds, 3))]
         reached = statistics.median(ours[peer]) if ours[peer] else None
         found[peer] = {"Spinray": reached, peer: statistics.median(seconds)}
     return found
@@ -127,7 +128,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of the timings")
     parser.add_argument("--fresh", action="store_true", help="run the peers' sweeps again")
     arguments = parser.parse_args()
-    if (data := folder()) is None:
+    if (data := folder_with_brain()) is None:
         print("skipped: mr_kspace/brain8ch_full.cfl is not in SPINRAY_DATA")
         return
     jobs: dict[str, Job] = {

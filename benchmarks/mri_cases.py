@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from spinray.datasets import SimulatedMR
 from spinray.recon.metrics import nrmse
 from spinray.recon.mri import root_sum_of_squares
 from spinray.recon.operators import Fourier
 
-Complex = NDArray[np.complex64]
+from .bart import read_cfl
+from .common import data_folder
 
 # images that k-space is simulated from: file, slice, SNR
 IMAGES = {
@@ -30,20 +29,10 @@ IMAGES = {
 DEVELOPMENT = ("t2 brain", "tumour", "colin27")  # the default weight was chosen on these alone
 
 
-def folder() -> Path | None:
+def folder_with_brain() -> Path | None:
     """The folder of real data, if it holds the brain slice."""
-    data = Path(os.environ.get("SPINRAY_DATA", "../shared/data"))
+    data = data_folder()
     return data if (data / "mr_kspace" / "brain8ch_full.cfl").exists() else None
-
-
-def read_cfl(path: Path) -> Complex:
-    shape = [int(n) for n in path.with_suffix(".hdr").read_text().split("\n")[1].split()]
-    return np.fromfile(path.with_suffix(".cfl"), np.complex64).reshape(shape, order="F").squeeze()
-
-
-def write_cfl(path: Path, array: Complex) -> None:
-    path.with_suffix(".hdr").write_text("# Dimensions\n" + " ".join(map(str, array.shape)) + "\n")
-    array.astype(np.complex64).ravel(order="F").tofile(path.with_suffix(".cfl"))
 
 
 def brain(data: Path, name: str = "brain8ch_full") -> torch.Tensor:
@@ -88,15 +77,17 @@ class Case:
         return Undersampled(kspace, torch.from_numpy(np.abs(mask) > 0), target)
 
 
-class Undersampled:
-    """K-space under a mask, and the NRMSE of magnitude images with their scale fitted.
+def object_of(target: torch.Tensor) -> torch.Tensor:
+    """Where errors count: the target exceeds 8 % of its 99.5 percentile."""
+    return target > 0.08 * target.flatten().quantile(0.995)
 
-    Counted inside the object, where the target exceeds 8 % of its 99.5 percentile.
-    """
+
+class Undersampled:
+    """K-space under a mask, and the NRMSE of magnitude images inside the object, scale fitted."""
 
     def __init__(self, full: torch.Tensor, mask: torch.Tensor, target: torch.Tensor) -> None:
         self.mask, self.target, self.kspace = mask, target, full * mask
-        self.inside = target > 0.08 * target.flatten().quantile(0.995)
+        self.inside = object_of(target)
 
     def error(self, image: Any) -> float:
         return nrmse(self.target, np.abs(np.asarray(image)), mask=self.inside, fit_scale=True)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from spinray.recon.operators import Fourier
 
+from .bart import Complex, bart, has_bart, read_cfl, write_cfl
 from .common import has
-from .mri_cases import Complex, Undersampled, read_cfl, write_cfl
+from .mri_cases import Undersampled
 
 BART_WEIGHTS = (0.002, 0.003, 0.004, 0.006, 0.01)
 BART_ITERATIONS = (30, 100)  # its default, and more
@@ -28,22 +26,12 @@ Settings = dict[str, float]
 Run = Callable[[], Any]
 
 
-def bart(*arguments: str) -> None:
-    subprocess.run(["bart", *arguments], check=True, stdout=subprocess.DEVNULL)
-
-
-def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
-    result = call()
-    return time.perf_counter() - start, result
-
-
 @contextmanager
-def bart_runs(scan: Undersampled) -> Iterator[Callable[[Settings], Run]]:
+def bart_runs(kspace: Tensor) -> Iterator[Callable[[Settings], Run]]:
     """Maps in a folder; from settings to a call that runs ``bart pics`` and reads its image."""
     with tempfile.TemporaryDirectory() as name:
-        k, m, x = (str(Path(name) / file) for file in "kmx")
-        write_cfl(Path(k), np.moveaxis(scan.kspace.numpy(), 0, -1)[None])
+        k = write_cfl(Path(name) / "k", np.moveaxis(kspace.numpy(), 0, -1)[None])
+        m, x = (str(Path(name) / file) for file in "mx")
         bart("ecalib", "-c0", "-m1", k, m)
 
         def prepare(settings: Settings) -> Run:
@@ -59,18 +47,18 @@ def bart_runs(scan: Undersampled) -> Iterator[Callable[[Settings], Run]]:
 
 
 @contextmanager
-def sigpy_runs(scan: Undersampled) -> Iterator[Callable[[Settings], Run]]:
+def sigpy_runs(kspace: Tensor) -> Iterator[Callable[[Settings], Run]]:
     """Maps; from settings to a call that makes SigPy's image."""
     from sigpy.mri.app import EspiritCalib, L1WaveletRecon
 
-    kspace = scan.kspace.numpy()
-    maps = EspiritCalib(kspace, crop=0, show_pbar=False).run()
-    images = Fourier(kspace.shape[1:]).adjoint(scan.kspace).numpy()
+    samples = kspace.numpy()
+    maps = EspiritCalib(samples, crop=0, show_pbar=False).run()
+    images = Fourier(kspace.shape[1:]).adjoint(kspace).numpy()
     scale = float(np.abs((maps.conj() * images).sum(0)).max())
 
     def prepare(settings: Settings) -> Run:
         app = L1WaveletRecon(
-            kspace, maps, settings["weight"] * scale, max_iter=int(settings["iterations"]),
+            samples, maps, settings["weight"] * scale, max_iter=int(settings["iterations"]),
             show_pbar=False,
         )  # fmt: skip
         return app.run  # type: ignore[no-any-return]
@@ -81,7 +69,7 @@ def sigpy_runs(scan: Undersampled) -> Iterator[Callable[[Settings], Run]]:
 def peers() -> dict[str, tuple[Callable[..., Any], list[Settings]]]:
     """The installed ones: how to run them, and the settings that are swept."""
     found: dict[str, tuple[Callable[..., Any], list[Settings]]] = {}
-    if shutil.which("bart"):
+    if has_bart():
         found["BART"] = (
             bart_runs,
             [{"weight": w, "iterations": i} for w in BART_WEIGHTS for i in BART_ITERATIONS],
@@ -96,18 +84,17 @@ def peers() -> dict[str, tuple[Callable[..., Any], list[Settings]]]:
 def best(name: str, scan: Undersampled) -> dict[str, float]:
     """The least error of a peer's sweep, and the settings that reach it."""
     runs, sweep = peers()[name]
-    with runs(scan) as prepare:
+    with runs(scan.kspace) as prepare:
         found = [(scan.error(prepare(settings)()), settings) for settings in sweep]
     error, settings = min(found, key=lambda pair: pair[0])
     return {"nrmse": error, **settings}
 
 
-def espirit_calls(kspace: torch.Tensor, folder: Path) -> dict[str, Run]:
+def espirit_calls(kspace: Tensor, folder: Path) -> dict[str, Run]:
     """ESPIRiT maps of a full scan ``(coil, y, x)``; BART's as a process, files included."""
     calls: dict[str, Run] = {}
-    if shutil.which("bart"):
-        k, m = str(folder / "k"), str(folder / "m")
-        write_cfl(Path(k), np.moveaxis(kspace.numpy(), 0, -1)[None])
+    if has_bart():
+        k, m = write_cfl(folder / "k", np.moveaxis(kspace.numpy(), 0, -1)[None]), str(folder / "m")
         calls["BART"] = lambda: bart("ecalib", "-c0", "-m1", k, m)
     if has("sigpy"):
         from sigpy.mri.app import EspiritCalib

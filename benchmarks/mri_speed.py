@@ -27,10 +27,10 @@ from spinray.recon.metrics import nrmse
 from spinray.recon.mri import espirit, grappa, root_sum_of_squares, wavelet_sense
 from spinray.recon.operators import Fourier
 
+from .bart import read_cfl, require_bart
 from .common import run_suite
-from .mri_cases import Undersampled, read_cfl
+from .mri_cases import Undersampled
 from .mri_peers import bart_runs, espirit_calls, sigpy_runs
-from .nufft_peers import require_bart
 from .protocol import OURS, Prepared, Task
 
 CENTRE = 24
@@ -91,12 +91,12 @@ class Phantom:
 
     def bart(self) -> Prepared:
         require_bart()
-        prepare = self.opened.enter_context(bart_runs(self.scan))
+        prepare = self.opened.enter_context(bart_runs(self.kspace))
         call = prepare({"weight": 0.004, "iterations": 100})
         return self.image(call, process=True)
 
     def sigpy(self) -> Prepared:
-        prepare = self.opened.enter_context(sigpy_runs(self.scan))
+        prepare = self.opened.enter_context(sigpy_runs(self.kspace))
         return self.image(lambda: prepare({"weight": 4e-3, "iterations": 100})())
 
     def grappa(self) -> Prepared:

@@ -21,7 +21,7 @@ import torch
 
 from spinray.kernels.nufft import Plan
 
-from .common import has, run_suite
+from .common import has, relative_l2, run_suite
 from .nufft_peers import PEERS, bart_cg, ducc, finufft, torch_toeplitz
 from .protocol import OURS, Prepared, Task
 
@@ -57,7 +57,7 @@ def forward_error(k: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
         phase = np.exp(-2j * np.pi * np.outer(k[pick, axis], n))
         exact = np.einsum("j...n,jn->j...", exact, phase)
     exact /= np.sqrt(x.size)
-    return float(np.linalg.norm(y[pick] - exact) / np.linalg.norm(exact))
+    return relative_l2(y[pick], exact)
 
 
 def adjoint_error(k: np.ndarray, y: np.ndarray, x: np.ndarray) -> float:
@@ -67,7 +67,7 @@ def adjoint_error(k: np.ndarray, y: np.ndarray, x: np.ndarray) -> float:
     origin = np.array(x.shape) // 2
     exact = np.array([np.exp(2j * np.pi * (k @ (p - origin))) @ y.astype(complex) for p in pick])
     exact /= np.sqrt(x.size)
-    return float(np.linalg.norm(x[tuple(pick.T)] - exact) / np.linalg.norm(exact))
+    return relative_l2(x[tuple(pick.T)], exact)
 
 
 def fitted(error: Callable[[np.ndarray], float], exact_scale: np.ndarray, out: np.ndarray) -> float:
@@ -156,7 +156,7 @@ class Normal:
         self.exact = exact.adjoint(exact.forward(self.x.astype(complex)))
 
     def prepared(self, call: Callable[[], Any]) -> Prepared:
-        return Prepared(call, partial(fitted, lambda o: _relative(o, self.exact), self.exact))
+        return Prepared(call, partial(fitted, lambda o: relative_l2(o, self.exact), self.exact))
 
     def ours(self) -> Prepared:
         return self.prepared(lambda: self.plan.normal(self.x))
@@ -186,10 +186,6 @@ def normal() -> Task:
         "ducc0 pair": lambda: job().ducc0(), "torchkbnufft Toeplitz": lambda: job().torchkbnufft(),
     }  # fmt: skip
     return Task("nufft", "normal 256", tools, "relative l2 at tolerance 1e-10", {"coils": 8})
-
-
-def _relative(out: np.ndarray, exact: np.ndarray) -> float:
-    return float(np.linalg.norm(out - exact) / np.linalg.norm(exact))
 
 
 class Frames:
@@ -236,6 +232,15 @@ def frames(count: int) -> Iterator[Task]:
         )
 
 
+def ring_of_maps(coils: int, n: int = 256) -> np.ndarray:
+    """Sensitivities ``(coil, n, n)`` of coils around the image, of unit root sum of squares."""
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, n)] * 2, indexing="ij"))
+    angle = np.arange(coils) * 2 * np.pi / coils
+    centre = np.stack([np.sin(angle), np.cos(angle)], 1)
+    maps = np.exp(-((grid[None] - centre[..., None, None]) ** 2).sum(1))
+    return (maps / np.sqrt((maps**2).sum(0))).astype(np.complex64)
+
+
 class ConjugateGradients:
     """64 spokes, 8 coils: the same loop over each tool's normal operator."""
 
@@ -245,10 +250,8 @@ class ConjugateGradients:
         from spinray.recon.operators import Sense
 
         self.k = radial(64)
+        self.maps = ring_of_maps(8)
         grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 256)] * 2, indexing="ij"))
-        centre = np.stack([f(np.arange(8) * np.pi / 4) for f in (np.sin, np.cos)], 1)
-        maps = np.exp(-((grid[None] - centre[..., None, None]) ** 2).sum(1)).astype(np.complex64)
-        self.maps = maps / np.sqrt((abs(maps) ** 2).sum(0))
         detail = 1 + 0.3 * np.sin(9 * grid[0]) * np.cos(7 * grid[1])
         rho = np.where(np.hypot(*grid) < 0.8, detail, 0).astype(np.complex64)
         self.tensor = torch.from_numpy(self.maps)
@@ -260,7 +263,7 @@ class ConjugateGradients:
 
     def prepared(self, call: Callable[[], Any], **how: bool) -> Prepared:
         exact = self.reference
-        return Prepared(call, partial(fitted, lambda o: _relative(o, exact), exact), **how)
+        return Prepared(call, partial(fitted, lambda o: relative_l2(o, exact), exact), **how)
 
     def loop(self, apply: Callable[[torch.Tensor], torch.Tensor]) -> Prepared:
         return self.prepared(lambda: _cg(apply, self.start, self.ITERATIONS))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +12,7 @@ import torch
 
 from spinray.kernels.nufft import Plan
 
-from .protocol import MissingError
+from .bart import bart, require_bart, write_cfl
 
 Pair = tuple[Callable[[], np.ndarray], Callable[[], np.ndarray]]
 
@@ -117,8 +115,20 @@ def _mrpro_pair(k, x, y, tolerance: float, threads: int) -> Pair:
 
 
 def _bart_pair(k, x, y, tolerance: float, threads: int) -> Pair:
+    """BART's nufft as a process, files included; times are of the process."""
     require_bart()
-    return bart(k, x, y)
+    kept = tempfile.TemporaryDirectory()  # as long as the calls are
+    folder = Path(kept.name)
+    trajectory, samples = _bart_samples(folder, k, x.shape[1:], y)
+    image = write_cfl(folder / "x", x[:, None].T)
+
+    def run(*options: str, result: str, shape) -> np.ndarray:
+        return _run_bart(Path(kept.name), "nufft", *options, trajectory, result).reshape(shape)
+
+    return (
+        lambda: run(result=image, shape=y.shape),
+        lambda: run("-a", "-d", f"{x.shape[2]}:{x.shape[1]}:1", result=samples, shape=x.shape),
+    )
 
 
 # of one trajectory: name to a function of (k, x, y, tolerance, threads)
@@ -134,34 +144,13 @@ PEERS: dict[str, Callable[..., Pair]] = {
 }
 
 
-def require_bart() -> None:
-    if not shutil.which("bart"):
-        raise MissingError("no program bart on the PATH")
-
-
-def bart(k, x, y) -> Pair:
-    """BART's nufft as a process, files included; times are of the process."""
-    kept = tempfile.TemporaryDirectory()  # as long as the calls are
-    folder = Path(kept.name)
-    trajectory, samples = _bart_samples(folder, k, x.shape[1:], y)
-    image = _write_cfl(folder / "x", x[:, None])
-
-    def run(*options: str, result: str, shape) -> np.ndarray:
-        return _run_bart(Path(kept.name), "nufft", *options, trajectory, result).reshape(shape)
-
-    return (
-        lambda: run(result=image, shape=y.shape),
-        lambda: run("-a", "-d", f"{x.shape[2]}:{x.shape[1]}:1", result=samples, shape=x.shape),
-    )
-
-
 def bart_cg(k, maps, data, iterations: int) -> Callable[[], np.ndarray]:
     """A call of BART's CG-SENSE as a process."""
     require_bart()
     kept = tempfile.TemporaryDirectory()
     folder = Path(kept.name)
     trajectory, samples = _bart_samples(folder, k, maps.shape[1:], data)
-    sensitivities = _write_cfl(folder / "maps", maps[:, None])
+    sensitivities = write_cfl(folder / "maps", maps[:, None].T)
     words = ("pics", "-i", str(iterations), "-t", trajectory, samples, sensitivities)
     return lambda: _run_bart(Path(kept.name), *words).reshape(maps.shape[1:])
 
@@ -170,21 +159,14 @@ def _bart_samples(folder: Path, k, shape, data) -> tuple[str, str]:
     points = np.zeros((len(k), 1, 3))
     points[:, 0, 0], points[:, 0, 1] = k[:, 1] * shape[1], k[:, 0] * shape[0]
     return (
-        _write_cfl(folder / "k", points.transpose(1, 0, 2)),  # (3, sample, 1), last first
-        _write_cfl(folder / "y", data[:, None, :, None]),
+        write_cfl(folder / "k", points.transpose(2, 0, 1)),  # (3, sample, 1)
+        write_cfl(folder / "y", data[:, None, :, None].T),
     )
-
-
-def _write_cfl(path: Path, data: np.ndarray) -> str:
-    sizes = " ".join(map(str, data.shape[::-1]))  # BART is column-major
-    path.with_suffix(".hdr").write_text(f"# Dimensions\n{sizes}\n")
-    np.ascontiguousarray(data, np.complex64).tofile(path.with_suffix(".cfl"))
-    return str(path)
 
 
 def _run_bart(folder: Path, *arguments: str) -> np.ndarray:
     out = folder / "o"
-    subprocess.run(["bart", *arguments, str(out)], check=True, capture_output=True)
+    bart(*arguments, str(out))
     return np.fromfile(out.with_suffix(".cfl"), np.complex64)
 
 

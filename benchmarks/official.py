@@ -14,7 +14,6 @@ the note of each source says of which.
 
 from __future__ import annotations
 
-# isort: split
 import argparse
 import time
 import warnings
@@ -29,7 +28,7 @@ from spinray.datasets import FastMRI, LineMask, LoDoPaB, SliceDataset
 from spinray.recon.pipelines.evaluation import evaluate_method
 
 from .common import machine, write
-from .protocol import Row
+from .protocol import Row, one_line
 from .quality import interval
 from .tabulate import Cell, Table, markdown_table, with_interval
 
@@ -155,7 +154,7 @@ def measured(
                     warnings.simplefilter("ignore")
                     result = evaluate_method(data, method)
             except Exception as refusal:
-                row["status"] = " ".join(str(refusal).split())[:160]
+                row["status"] = one_line(refusal)
             else:
                 row |= {key: interval(result.values(key).tolist()) for key in FIGURES[name]}
                 if name == "lodopab":  # whose files are no volumes: its figures are of images

@@ -40,8 +40,8 @@ from spinray.recon.operators import Fourier, Sampling, Sense
 from spinray.recon.solvers import conjugate_gradient
 
 from .common import Job, Report, has, medians, run_jobs
-from .mri_cases import Undersampled, brain, folder
-from .mri_peers import timed
+from .mri_cases import Undersampled, brain, folder_with_brain, object_of
+from .protocol import seconds_of
 
 KERNEL = (7, 7)
 CENTRE = (slice(105, 125), slice(80, 100))  # fully sampled in brain8ch_und2x2
@@ -76,8 +76,8 @@ def times(data: Path, rounds: int) -> Iterator[Report]:
     if peer := pygrappa(under):
         calls["pygrappa"] = peer
     seconds = medians(calls, rounds)
-    seconds["SPIRiT"] = timed(lambda: spirit(under))[0]
-    seconds["NLINV"] = timed(lambda: nlinv(A, under))[0]
+    seconds["SPIRiT"] = seconds_of(lambda: spirit(under))
+    seconds["NLINV"] = seconds_of(lambda: nlinv(A, under))
     yield {"seconds": seconds}
 
 
@@ -98,7 +98,7 @@ def g_factor(data: Path, replicas: int) -> Iterator[Report]:
     size = 108, 84  # that 2, 3 and 4 divide
     part = resize(brain(data), size)
     maps, truth = espirit(part), rss(part)
-    inside = truth > 0.08 * truth.flatten().quantile(0.995)
+    inside = object_of(truth)
     rows: Report = {}
     for acceleration in (2, 3, 4):
         mask = torch.zeros(size, dtype=torch.bool)
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="rounds of the timings")
     parser.add_argument("--replicas", type=int, default=100, help="of the g-factors")
     arguments = parser.parse_args()
-    if (data := folder()) is None:
+    if (data := folder_with_brain()) is None:
         print("skipped: mr_kspace/brain8ch_full.cfl is not in SPINRAY_DATA")
         return
     jobs: dict[str, Job] = {

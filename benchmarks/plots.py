@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from .protocol import OURS, Row
 
@@ -49,14 +49,10 @@ def ratios(rows: Sequence[Row]) -> str:
             f"<title>{_text(tool)}: {ratio:.2f} x</title></circle>"
             for tool, ratio in marks
         ]
-    legend = "".join(
-        f'<span><i class="line{i % COLOURS}"></i>{_text(tool)}</span>'
-        for i, tool in enumerate(tools)
-    )
     return (
         f'<figure class="plot"><figcaption>Time over Spinray\'s</figcaption><svg viewBox="0 0 {WIDTH} {height}" '
         f'role="img" aria-label="times over Spinray\'s">{"".join(parts)}</svg>'
-        f'<p class="legend">{legend}</p></figure>'
+        f"{_legend(tools)}</figure>"
     )
 
 
@@ -89,15 +85,11 @@ def lines(title: str, x_name: str, y_name: str, curves: Mapping[str, Points]) ->
     for i, curve in enumerate(curves.values()):
         path = " ".join("{:.1f},{:.1f}".format(*place(p)) for p in curve if p[0] > 0 and p[1] > 0)
         parts.append(f'<polyline class="line{i % COLOURS}" points="{path}"/>')
-    legend = "".join(
-        f'<span><i class="line{i % COLOURS}"></i>{_text(name)}</span>'
-        for i, name in enumerate(curves)
-    )
     label = f"{_text(y_name)} over {_text(x_name)}"
     return (
         f'<figure class="plot"><figcaption>{_text(title)}: {label}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">{"".join(parts)}'
-        f'</svg><p class="legend">{legend}</p></figure>'
+        f"</svg>{_legend(curves)}</figure>"
     )
 
 
@@ -108,6 +100,14 @@ def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
         facts = [f"{name} {value:g}" for name, value in row["facts"].items()]
         found.setdefault(", ".join([row["job"], *facts]), []).append(row)
     return found
+
+
+def _legend(names: Iterable[str]) -> str:
+    marks = (
+        f'<span><i class="line{i % COLOURS}"></i>{_text(name)}</span>'
+        for i, name in enumerate(names)
+    )
+    return f'<p class="legend">{"".join(marks)}</p>'
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

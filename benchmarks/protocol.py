@@ -115,9 +115,9 @@ def measure(task: Task, rounds: int, peers: Sequence[str] | None = None) -> list
                 prepared = prepare()
                 row |= first_calls(prepared)
         except ImportError as missing:
-            row["status"] = f"not installed: {_line(missing)}"
+            row["status"] = f"not installed: {one_line(missing)}"
         except Exception as failure:
-            row["status"] = f"failed: {type(failure).__name__}: {_line(failure)}"
+            row["status"] = f"failed: {type(failure).__name__}: {one_line(failure)}"
         else:
             ready[tool] = prepared
     times = interleaved({tool: p.timed for tool, p in ready.items()}, rounds)
@@ -211,7 +211,8 @@ def _resident(key: str) -> int:
     return 1024 * int(found[1]) if found else 0
 
 
-def _line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """What an error says, cut where it goes on for long."""
     return " ".join(str(error).split())[:200]
 
 

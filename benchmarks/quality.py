@@ -26,7 +26,7 @@ import torch
 from spinray.recon.metrics import nrmse, object_mask, psnr, ssim
 
 from .common import machine, write
-from .protocol import Row
+from .protocol import Row, one_line
 from .references import NOISES, REFERENCES, Reference, noisy
 
 SUBJECTS, PIXELS = 5, 128
@@ -99,7 +99,7 @@ def table(
                 if len(found) == 1:
                     images[name] = values.reshape(truth.shape).astype(np.float32)
         except Exception as refusal:
-            row["status"] = " ".join(str(refusal).split())[:160]
+            row["status"] = one_line(refusal)
             continue
         row |= {key: interval([f[key] for f in found]) for key in FIGURES}
         row |= {"seconds": float(np.median(seconds)), "subjects": count}

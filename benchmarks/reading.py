@@ -25,7 +25,7 @@ import ismrmrd
 import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype
 
-from .common import run_suite
+from .common import relative_l2, run_suite
 from .protocol import OURS, Prepared, Task
 
 COILS, SAMPLES, LINES = 32, 512, 256
@@ -87,7 +87,7 @@ class File:
     def error(self, scan: Any) -> float:
         """Of the last repetition."""
         kspace = scan.kspace.numpy()
-        return _relative(kspace.reshape(-1, *kspace.shape[-3:])[-1], self.kspace())
+        return relative_l2(kspace.reshape(-1, *kspace.shape[-3:])[-1], self.kspace())
 
     def whole(self) -> Prepared:
         return Prepared(lambda: sr.load(self.path), self.error)
@@ -107,11 +107,7 @@ class File:
             return line
 
         last = self.lines[-1].view(np.complex64).reshape(COILS, SAMPLES)
-        return Prepared(call, lambda line: _relative(line.data, last))
-
-
-def _relative(found: np.ndarray, exact: np.ndarray) -> float:
-    return float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
+        return Prepared(call, lambda line: relative_l2(line.data, last))
 
 
 def tasks(quick: bool = False) -> Iterator[Task]:

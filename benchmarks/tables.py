@@ -1,4 +1,4 @@
-"""README's tables and sentences, from the results on disk: python -m benchmarks.tables"""
+"""README's tables, from the results on disk: python -m benchmarks.tables"""
 
 from __future__ import annotations
 
@@ -144,84 +144,7 @@ def gpu() -> str:
     return "\n".join(lines)
 
 
-def _rows(name: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """Rows by job and tool."""
-    return {(row["job"], row["tool"]): row for row in results(name)["rows"]}
-
-
-def grasp() -> str:
-    """The sentence on dynamic MR."""
-    rows = _rows("grasp")
-    default, alone = rows["weight 0.5", "spinray"], rows["frame by frame", "spinray"]
-    return (
-        f"20 frames of 21 golden-angle spokes, 8 coils, 128 x 128: `grasp` takes "
-        f"{default['seconds']:.1f} s and reaches NRMSE {default['error']:.3f}, frame by frame "
-        f"{alone['error']:.3f} (`python -m benchmarks.grasp`)."
-    )
-
-
-def reading() -> str:
-    """The sentence on ISMRMRD files."""
-    seconds = {key: row["seconds"] for key, row in _rows("reading").items()}
-    ours, loop = (seconds["the whole file", tool] for tool in ("spinray", "ismrmrd loop"))
-    opening, one = (seconds[j, "spinray"] for j in ("opening", "one repetition of 34 MB"))
-    return (
-        f"Reading 1 GB of Cartesian ISMRMRD into sorted k-space takes {ours:.1f} s, `ismrmrd`'s loop "
-        f"over its acquisitions {loop:.0f} s; opening it {opening:.2f} s, one repetition of 34 MB "
-        f"{one:.2f} s (`python -m benchmarks.reading`)."
-    )
-
-
-def server() -> str:
-    """The sentences on latency and ingest."""
-    rows = _rows("server")
-    paced, at_once = (
-        rows[f"{way}, last line to last image", "spinray"] for way in ("paced", "at once")
-    )
-    readout = 8 * 256 * 32 + 342  # bytes: samples, header and message id
-    ours, forgets, keeps = (
-        readout / rows["ingest, a readout", tool]["seconds"] / 1e6
-        for tool in ("spinray", "ismrmrd-python loop", "ismrmrd-python loop, readouts kept")
-    )
-    return (
-        f"Server (`python -m benchmarks.server`): {paced['facts']['slices']} slices of 256 x 256 from "
-        f"32 coils by `sense`, lines 20 ms apart: the last image is back {paced['seconds']:.2f} s "
-        f"after the last line; {at_once['seconds']:.0f} s if the whole scan comes at once, so that "
-        f"all work is left for the end. It takes {ours:.0f} MB/s of readouts, and keeps them; the "
-        f"plain loop of `ismrmrd`'s `deserialize_from` {keeps:.0f} MB/s if it keeps them, too, "
-        f"{forgets:.0f} MB/s if each lies in the memory of the one before."
-    )
-
-
-def networks() -> str:
-    """The sentence on VarNet and on training MoDL."""
-    rows = _rows("network_speed")
-    memory = [
-        rows["MoDL, training step", tool]["memory"] / 1e6
-        for tool in ("spinray", "spinray, checkpoints", "plain backpropagation")
-    ]
-    ours, official = (
-        rows["VarNet, one cascade", tool]["seconds"] for tool in ("spinray", "fastmri")
-    )
-    return (
-        f"A cascade of VarNet takes {ours:.2f} s on 8 x 320 x 320 (fastMRI's {official:.2f} s, the "
-        f"same weights and image). A training step of MoDL, 5 unrolls of 10 iterations on 8 x 128 x "
-        f"128, needs {memory[0]:.0f} MB, {memory[1]:.0f} MB with checkpoints, by plain "
-        f"backpropagation {memory[2]:.0f} MB (`python -m benchmarks.network_speed`)."
-    )
-
-
-def ratios() -> str:
-    """The sentence on repeatability."""
-    found = results("ratios")
-    return (
-        f"Times over peers' in the same run repeat within {100 * found['largest spread']:.0f} % over "
-        f"{found['runs']} runs of {len(found['ratios'])} small jobs (`python -m benchmarks.ratios`)."
-    )
-
-
 TABLES = (mri, nufft, ct, gpu)
-SENTENCES = (grasp, reading, server, networks, ratios)
 
 if __name__ == "__main__":
-    print(*(make() for make in (*TABLES, *SENTENCES)), sep="\n\n")
+    print(*(make() for make in TABLES), sep="\n\n")

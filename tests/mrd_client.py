@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import ismrmrd
-import psutil
 from ismrmrd import serialization
 
 
@@ -84,9 +83,3 @@ def opened(server: Running, path: Path, config: str = "rss") -> tuple[Client, li
     client = Client(server.port)
     client.open(config, data.read_xml_header())
     return client, [data.read_acquisition(i) for i in range(data.number_of_acquisitions())]
-
-
-def memory_of_tree(process: int) -> int:
-    """Bytes of a process and its children."""
-    root = psutil.Process(process)
-    return sum(p.memory_info().rss for p in [root, *root.children(recursive=True)])

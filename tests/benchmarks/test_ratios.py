@@ -76,6 +76,6 @@ def test_the_committed_ratios_repeat() -> None:
 
     found = results("ratios")
     assert found["runs"] == 3
-    assert found["largest spread"] == max(line["spread"] for line in found["ratios"])
+    assert found["largest spread"] == max(line["spread"] for line in found["ratios"]) <= 0.1
     names = {(line["suite"], line["job"]) for line in found["ratios"]}
     assert names == {(task.suite, task.name) for task in ratios.tasks()}

@@ -65,9 +65,18 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_the_page_is_small_and_loads_nothing(folder) -> None:
+def test_the_page_stays_small(tmp_path) -> None:
+    """Noise, which does not pack: 13 MB of it on two viewers."""
+    noise = np.random.default_rng(0).random((2, 5, 5, 256, 256)).astype(np.float32)
+    images = {
+        f"scan {n}": {f"method {m}": x for m, x in enumerate(scan)} for n, scan in enumerate(noise)
+    }
+    write_report(RESULTS, tmp_path, images)
+    assert 4e6 < (tmp_path / "report.html").stat().st_size < 8e6
+
+
+def test_the_page_loads_nothing(folder) -> None:
     text = (folder / "report.html").read_text()
-    assert len(text) < 8e6
     assert "AMD &lt;EPYC&gt;" in text
     assert not re.search(r"(src|href)=[\"']?https?:", text)
 

@@ -6,8 +6,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+import scanner_files
 from mrd_client import Client, Running
 
 
@@ -41,6 +43,12 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ru
 @pytest.fixture(scope="module")
 def server(start: Callable[..., Running]) -> Running:
     return start()
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scan of two slices."""
+    return scanner_files.scan_file(tmp_path_factory.mktemp("scan"), slices=2)
 
 
 @pytest.fixture

@@ -26,11 +26,6 @@ from spinray.recon.server.server import recover
 from spinray.recon.server.wire import Limits, MessageReader, WireError
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return scanner_files.scan_file(tmp_path_factory.mktemp("scan"), slices=2)
-
-
 def require_serves(port: int, path: Path) -> None:
     assert len(sr.send(path, port=port, method="rss")) == 2
 

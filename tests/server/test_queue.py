@@ -16,16 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import scanner_files
-from mrd_client import Client, Running, memory_of_tree, opened
+from mrd_client import Client, Running, opened
 
 import spinray as sr
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return scanner_files.scan_file(tmp_path_factory.mktemp("scan"), slices=2)
+from spinray.benchmarks.soak import memory_of
 
 
 def finished(client: Client, lines: list[Any]) -> Any:
@@ -87,7 +84,7 @@ def test_two_at_a_time_get_their_own_images(start: Callable[..., Running], tmp_p
             user.start()
         for user in users:
             user.join()
-        return memory_of_tree(server.process.pid)
+        return memory_of(psutil.Process(server.process.pid))
 
     before, after = round_of_all(), round_of_all()
     assert not wrong
@@ -158,8 +155,6 @@ def test_ipv6(start: Callable[..., Running], path: Path) -> None:
 
 
 def test_it_listens_on_loopback_alone(server: Running) -> None:
-    import psutil
-
     process = psutil.Process(server.process.pid)
     addresses = {c.laddr.ip for c in process.net_connections() if c.status == "LISTEN"}
     assert addresses == {"127.0.0.1"}

@@ -42,9 +42,9 @@ lint: $(VENV)/dev
 	@MYPYPATH=$(VENV)/src $(BIN)/mypy -p spinray
 	@$(BIN)/lint-imports
 
-# Studies with figures of the README: RESULTS are rows of suites, STUDIES files of their own.
-SUITES  := nufft ct mri_speed network_speed server reading grasp
-STUDIES := ct_corrections mri parallel_imaging learned diffusion ratios
+# Modules with figures of the README: SUITES write rows, STUDIES files of their own form.
+SUITES  := nufft ct mri_speed network_speed gpu server reading grasp
+STUDIES := ct_corrections ct_iterative mri parallel_imaging learned diffusion ratios soak
 
 bench: $(VENV)/dev
 	@$(BIN)/spinray bench all --output bench

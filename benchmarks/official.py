@@ -1,6 +1,6 @@
 """Public data sets by their official protocols, beside figures that others published.
 
-    python -m benchmarks.official fastmri FOLDER [--methods sense ...] [--quick] [--output FILE.json]
+    spinray bench --dataset fastmri --path FOLDER [--methods sense,tv] [--quick] [--output FOLDER]
 
 fastMRI: every volume with one mask, seeded by its name, at 4x with 8 % and at 8x with 4 % of the
 lines in the centre: `random` for knees, `equispaced_fraction` for brains, as its challenges had
@@ -14,7 +14,6 @@ the note of each source says of which.
 
 from __future__ import annotations
 
-import argparse
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,6 @@ import numpy as np
 from spinray.datasets import FastMRI, LineMask, LoDoPaB, SliceDataset
 from spinray.recon.pipelines.evaluation import evaluate_method
 
-from .common import machine, write
 from .protocol import Row, one_line
 from .quality import interval
 from .tabulate import Cell, Table, markdown_table, with_interval
@@ -215,21 +213,3 @@ def shown(row: Row, name: str) -> str:
     if row["status"] != "ok":
         return str(row["status"])
     return ", ".join(f"{key} {row[key]['mean']:.4g}" for key in FIGURES[name])
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("dataset", choices=METHODS)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--methods", nargs="+", default=())
-    parser.add_argument("--quick", action="store_true", help="the first two volumes")
-    parser.add_argument("--output", type=Path)
-    options = parser.parse_args()
-    rows = list(measured(options.dataset, options.folder, options.methods, quick=options.quick))
-    print(in_words(options.dataset, rows))
-    if options.output:
-        write(options.output, {"machine": machine(), "dataset": options.dataset, "rows": rows})
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """The quality table: every method on the reference scans, beside null models that see no data.
 
-    python -m benchmarks.quality [--quick] [--output FOLDER]
+    spinray bench quality [--quick] [--output FOLDER]
 
 Figures are means over subjects with 95 % intervals (Student's t). NRMSE, PSNR and SSIM are of
 magnitudes inside the object, MR with its scale fitted. A method that a scan does not suit, or whose
@@ -12,7 +12,6 @@ from __future__ import annotations
 import spinray as sr  # before torch: see GOMP_SPINCOUNT there
 
 # isort: split
-import argparse
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,6 @@ import torch
 
 from spinray.recon.metrics import nrmse, object_mask, psnr, ssim
 
-from .common import machine, write
 from .protocol import Row, one_line
 from .references import NOISES, REFERENCES, Reference, noisy
 
@@ -168,17 +166,3 @@ def shown(row: Row) -> str:
     if row["status"] != "ok":
         return str(row["status"])
     return f"NRMSE {row['nrmse']['mean']:.4f}, SSIM {row['ssim']['mean']:.3f}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer subjects and pixels")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/quality.json"))
-    parser.add_argument("--images", type=Path, help="folder for the first subject's images")
-    options = parser.parse_args()
-    for result in measured(options.quick, options.images):
-        write(options.output, {"machine": machine(), "quick": options.quick, **result})
-
-
-if __name__ == "__main__":
-    main()

@@ -81,9 +81,8 @@ def run(
         for row in kept("scaling", scaling.measured(quick)):
             rows.append(row)
     shown = {}
-    if "quality" in suites:
-        for file in sorted(images.glob("*.npz")):
-            with np.load(file) as arrays:
-                shown[file.stem] = dict(arrays)
+    for scan in dict.fromkeys(row["scan"] for row in results.get("quality", {}).get("table", [])):
+        with np.load(images / f"{scan}.npz") as arrays:
+            shown[scan] = dict(arrays)
     write_report(results, folder, shown)
     return folder / "report.html"

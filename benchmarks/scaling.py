@@ -1,6 +1,6 @@
 """How times grow with coils, pixels, samples, views, slices and threads; fitted powers; floors.
 
-    python -m benchmarks.scaling [--quick] [--output FILE.json]
+    spinray bench scaling [--quick] [--output FOLDER]
 
 Two floors stand beside every NUFFT: the FFT of its grid by torch, and the time that the measured
 bandwidth of memory takes to move image, grid and samples once. Beside CT stands the second.
@@ -11,11 +11,9 @@ from __future__ import annotations
 import spinray  # noqa: F401  # before torch: see GOMP_SPINCOUNT there
 
 # isort: split
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,6 @@ from spinray.kernels.ct import Projector
 from spinray.kernels.ct.geometry import ParallelBeam, VolumeGrid
 from spinray.kernels.nufft import Plan
 
-from .common import machine, write
 from .nufft import noise, radial
 from .protocol import Row, interleaved, seconds_of, spread
 
@@ -137,16 +134,3 @@ def measured(quick: bool) -> Iterator[Row]:
         print(f"  {row['work']} ~ {row['of']}^{row['exponent']:.2f}", flush=True)
         yield row
     yield from threads(rounds)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="smaller sizes")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/scaling.json"))
-    options = parser.parse_args()
-    about = machine()
-    write(options.output, {"machine": about, "rows": list(measured(options.quick))})
-
-
-if __name__ == "__main__":
-    main()

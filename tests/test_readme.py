@@ -45,6 +45,12 @@ def test_every_measured_sentence_is_made_from_results() -> None:
 RESULTS = sorted(tables.RESULTS.glob("*.json"))
 
 
+def test_make_bench_writes_all_results() -> None:
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text()
+    modules = " ".join(re.findall(r"^(?:SUITES|STUDIES) +:= (.*)$", makefile, re.M)).split()
+    assert {path.stem for path in RESULTS} <= set(modules)
+
+
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_results_name_their_machine_and_commit(path: Path) -> None:
     """Of the file, or of each of its jobs."""

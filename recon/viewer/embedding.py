@@ -56,7 +56,7 @@ def _fitting(series: Sequence[Series], limit: int) -> tuple[list[dict[str, Any]]
         packed = [s.packed(bits, step) for s in series]
         if sum(len(p["data"]) for p in packed) <= limit:
             notes = [f"values rounded to {bits} bits"] * (bits < BITS[0])
-            notes += [f"every {step}th slice"] * (step > 1)
+            notes += [f"one slice of {step}"] * (step > 1)
             return packed, ", ".join(notes)
     raise ValueError(
         f"{len(series)} images of {series[0].values.shape[1:]} do not fit into {limit / 1e6:g} MB: "

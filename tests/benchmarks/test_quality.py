@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from typer.testing import CliRunner
 
 import spinray as sr
 from spinray.benchmarks import quality
 from spinray.benchmarks.references import REFERENCES, noisy, subject
+from spinray.recon.cli.main import app
 
 BY_NAME = {reference.name: reference for reference in REFERENCES}
 
@@ -45,6 +48,23 @@ def test_a_mr_method_beats_the_nulls() -> None:
     assert by["g-factor"]["status"] == "a map of noise, no image"
     assert list(images)[:2] == ["reference", "sense"]
     json.dumps(rows)
+
+
+def test_the_command_draws_the_table_and_its_images(monkeypatch, tmp_path) -> None:
+    """Two methods of one scan; what an older run left beside is not of this one."""
+    methods = [method for method in sr.methods("mri") if method.name in ("rss", "sense")]
+    monkeypatch.setattr(sr, "methods", lambda modality: methods)
+    monkeypatch.setattr(quality, "REFERENCES", (BY_NAME["MR, Cartesian 4x"],))
+    monkeypatch.setattr(quality, "CURVES", {})
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "older.npz").write_bytes(b"not of this run")
+    done = CliRunner().invoke(app, ["bench", "quality", "--quick", "-o", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "results.json").read_text())["quality"]["table"]
+    assert [row["method"] for row in found] == ["rss", "sense", *quality.NULLS]
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('<section class="viewer" tabindex') == 1
+    assert {'"name": "reference"', '"name": "sense"'} <= set(re.findall(r'"name": "\w+"', page))
 
 
 def test_a_ct_method_beats_the_nulls() -> None:

@@ -1,4 +1,4 @@
-"""A server of its own for the tests of a file."""
+"""Servers for the tests: one for all, and others that begin with options of their own."""
 
 from __future__ import annotations
 
@@ -13,24 +13,36 @@ import scanner_files
 from mrd_client import Client, Running
 
 
+def begun(folder: Path, *words: object) -> Running:
+    """A server of one session at a time, as a process."""
+    command = [
+        sys.executable, "-m", "spinray", "serve", "--port", 0, "--watch", 0, "--cores", 1,
+        "--sessions", 1, "--folder", folder, *words,
+    ]  # fmt: skip
+    with (folder / "server.txt").open("w") as log:
+        process = subprocess.Popen(
+            [str(word) for word in command], stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    assert process.stdout is not None
+    ports = json.loads(process.stdout.readline())
+    return Running(process, ports["port"], ports["watch"], folder)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The one that tests leave as they found it."""
+    running = begun(tmp_path_factory.mktemp("sessions"))
+    yield running
+    running.stop()
+
+
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
     """Starts servers, which end with the module."""
     started: list[Running] = []
 
     def begin(*words: object) -> Running:
-        folder = tmp_path_factory.mktemp("sessions")
-        command = [
-            sys.executable, "-m", "spinray", "serve", "--port", 0, "--watch", 0, "--cores", 1,
-            "--sessions", 1, "--folder", folder, *words,
-        ]  # fmt: skip
-        process = subprocess.Popen(
-            [str(word) for word in command], stdout=subprocess.PIPE, text=True,
-            stderr=(folder / "server.txt").open("w"),
-        )  # fmt: skip
-        assert process.stdout is not None
-        ports = json.loads(process.stdout.readline())
-        started.append(Running(process, ports["port"], ports["watch"], folder))
+        started.append(begun(tmp_path_factory.mktemp("sessions"), *words))
         return started[-1]
 
     yield begin
@@ -40,12 +52,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ru
         running.process.wait(60)
 
 
-@pytest.fixture(scope="module")
-def server(start: Callable[..., Running]) -> Running:
-    return start()
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scan of two slices."""
     return scanner_files.scan_file(tmp_path_factory.mktemp("scan"), slices=2)

@@ -45,8 +45,6 @@ def until(browser: Any, condition: Callable[[], bool]) -> None:
 
 def test_a_session_is_shown_while_it_runs(page: Any, server: Running, tmp_path: Path) -> None:
     path = scanner_files.scan_file(tmp_path, slices=2, matrix=64, coils=16)
-    if not page.find_element("css selector", "figure").is_displayed():
-        assert (text(page, "images"), text(page, "latency")) == ("0", "none yet")
     images = int(text(page, "images"))
     client, lines = opened(server, path, "sense iterations=4")
     until(page, lambda: text(page, "running") == "1")
@@ -84,18 +82,22 @@ def test_a_session_is_shown_while_it_runs(page: Any, server: Running, tmp_path: 
 def test_a_problem_is_shown_as_text(page: Any, server: Running, tmp_path: Path) -> None:
     """Whatever a client says is no code of the page."""
     path = scanner_files.scan_file(tmp_path, slices=1)
-    client, lines = opened(server, path, "<b>sense</b>=1")
+    client, lines = opened(server, path, '{"method": "<b>sense"}')
     client.send(*lines[:1])
     client.answers()
-    until(page, lambda: rows(page)[0][1] in ("failed", "refused"))
-    assert rows(page)[0][6]
+    until(page, lambda: rows(page)[0][1:3] == ["failed", "<b>sense"])
+    assert "unknown method '<b>sense'" in rows(page)[0][6]
     assert not page.find_elements("css selector", "#sessions b")
 
 
-def test_the_page_says_when_the_server_is_gone(browser: Any, start: Callable[..., Running]) -> None:
+def test_the_page_is_empty_at_first_and_says_when_the_server_is_gone(
+    browser: Any, start: Callable[..., Running]
+) -> None:
     server = start("--token", "secret")
     browser.get(f"http://127.0.0.1:{server.watch}/?token=secret")
     until(browser, lambda: text(browser, "status") == "is running")
+    assert (text(browser, "images"), text(browser, "latency")) == ("0", "none yet")
+    assert not browser.find_element("css selector", "figure").is_displayed()
     server.stop()
     until(browser, lambda: text(browser, "status") == "does not answer")
     browser.get_log("browser")

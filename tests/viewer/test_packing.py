@@ -58,7 +58,7 @@ def test_too_much_is_rounded_then_thinned_and_said() -> None:
     rounded = held(stage(series, limit=120_000))
     assert rounded["note"] == "values rounded to 10 bits"
     thinned = held(stage(series, limit=30_000))
-    assert thinned["note"] == "values rounded to 8 bits, every 4th slice"
+    assert thinned["note"] == "values rounded to 8 bits, one slice of 4"
     assert thinned["series"][0]["shape"] == [4, 64, 64]
     assert np.allclose(decoded(thinned["series"][0]), series[0].values[::4], atol=0.03)
     with pytest.raises(ValueError, match="do not fit"):

@@ -20,7 +20,14 @@ import scanner_files
 from mrd_client import Running, opened
 
 import spinray as sr
-from spinray.recon.io.mrd_messages import ACQUISITION, CONFIG_TEXT, HEADER, IMAGE, text_message
+from spinray.recon.io.mrd_messages import (
+    ACQUISITION,
+    CLOSE_MESSAGE,
+    CONFIG_TEXT,
+    HEADER,
+    IMAGE,
+    text_message,
+)
 from spinray.recon.server.recorder import Recorder, converted
 from spinray.recon.server.server import recover
 from spinray.recon.server.wire import Limits, MessageReader, WireError
@@ -162,14 +169,36 @@ def test_slow_clients_do_not_keep_others_waiting(server: Running, path: Path) ->
         peer.close()
 
 
-def test_a_message_that_drips_is_not_waited_for() -> None:
+@pytest.mark.parametrize("part", [acquisition_head(128, 32)[:100], acquisition_head(128, 32)])
+def test_a_message_that_drips_is_not_waited_for(part: bytes) -> None:
+    """Half its header, and its header without the samples."""
     ours, theirs = socket.socketpair()
-    reader = MessageReader(ours, Limits(idle=5.0, stall=1.0))
-    theirs.sendall(acquisition_head(128, 32)[:100])
-    begun = time.monotonic()
-    with pytest.raises(WireError, match="too little came for too long"):
-        reader.message()
-    assert 0.9 < time.monotonic() - begun < 3
+    with ours, theirs:
+        reader = MessageReader(ours, Limits(idle=5.0, stall=1.0))
+        theirs.sendall(part)
+        begun = time.monotonic()
+        with pytest.raises(WireError, match="too little came for too long"):
+            reader.message()
+        assert 0.9 < time.monotonic() - begun < 3
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        struct.pack("<HI", CONFIG_TEXT, 1 << 31),
+        struct.pack("<HI", HEADER, (1 << 32) - 1),
+        acquisition_head(65535, 65535),
+        image_head(0),
+        image_head(1 << 62),
+        struct.pack("<HHHH", 1030, 8, 0, 65535) + b"\xff" * 300,
+    ],
+)
+def test_sizes_beyond_the_limits_are_refused_before_they_are_taken(head: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(head)
+        with pytest.raises(WireError, match=r"declares \d+ bytes, at most"):
+            MessageReader(ours, Limits()).message()
 
 
 def workers(server: Running) -> list[psutil.Process]:
@@ -280,6 +309,8 @@ def test_a_disk_that_is_full_ends_the_recording_not_the_session(
     monkeypatch.undo()
     left = recorder.finish()
     assert left == tmp_path / "scan.mrd"
+    whole = text_message(HEADER, readouts.xml), *pieces[:2], CLOSE_MESSAGE
+    assert left.stat().st_size == sum(map(len, whole)) + 2 * 2  # and two messages' numbers
     stream = sr.open_raw(left).readouts
     assert stream is not None
     assert len(stream) == 2

@@ -59,7 +59,7 @@ class Recorder:
         self._size = 0
         self.full = False  # whether the disk ended the recording
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX)  # other servers let it be
+            _lock(self._file)  # other servers let it be
             self._append([text_message(HEADER, xml)])
         except OSError:
             os.close(self._file)
@@ -113,7 +113,7 @@ def converted(path: Path) -> Path:
     try:
         with path.open("r+b") as file:
             # a session goes on where its server was killed, and another server may look here
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file.fileno())
             _mend(path, file)
             readouts = ismrmrd_stream.open_file(path).readouts
             assert readouts is not None
@@ -123,6 +123,16 @@ def converted(path: Path) -> Path:
         return path
     path.unlink()
     return target
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file, where its file system can; `BlockingIOError` if somebody else has."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        log.debug("no lock on raw data: %s", error)
 
 
 def _mend(path: Path, file: BinaryIO) -> None:

@@ -48,6 +48,9 @@ def test_a_job_that_lost_against_its_peers_is_named_on_any_machine() -> None:
     ]  # fmt: skip
     assert changes[0].ratio == pytest.approx(1.5)
     assert "1.50 x against ducc0" in str(changes[0])
+    faster = [row | {"least": 2.5} if row["tool"] == "finufft" else row for row in run(1.0)]
+    (change, _), _ = compare(baseline, {"rows": faster})  # one peer of two gained as much again
+    assert (change.job, change.ratio) == ("nufft: a, coils 8", pytest.approx(1.5))
     with pytest.raises(ValueError, match="nothing to compare"):
         compare(baseline, {"rows": [row("spinray", 1.0)]})
 

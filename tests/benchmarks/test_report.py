@@ -9,6 +9,7 @@ import pytest
 
 from spinray.benchmarks import plots
 from spinray.benchmarks.report import write_report
+from spinray.benchmarks.tabulate import Cell, markdown_table
 
 MACHINE = {
     "processor": "AMD <EPYC>", "cores": 2, "threads": 2, "load at start": 0.5, "python": "3.11",
@@ -98,6 +99,11 @@ def test_quality_is_best_first_and_nulls_are_named(folder) -> None:
     page = (folder / "report.html").read_text()
     assert "Robustness to noise, ct: NRMSE over photons a ray" in page
     assert "NUFFT adjoint, power 0.90: ms over coils" in page
+
+
+def test_cells_are_text() -> None:
+    assert Cell("<b>", 2.5, span=3).html == '<td data-value="2.5" colspan="3">&lt;b&gt;</td>'
+    assert markdown_table(["a|b"], [[Cell("x|y")]]).splitlines()[2] == "| x\\|y |"
 
 
 def test_marks_stand_at_their_ratios() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,15 @@ def test_a_row_has_times_and_floors() -> None:
     assert len(row["times"]) == len(row["memory floor"]) == len(row["FFT floor"]) == 2
     assert row["memory floor"][1] > row["memory floor"][0] > 0
     assert np.isfinite(row["exponent"])
+
+
+def test_the_fft_stands_beside_the_work() -> None:
+    def work(size: int) -> scaling.Point:
+        return scaling.Point(lambda: time.sleep(1e-3), 1000 * size, lambda: time.sleep(2e-2))
+
+    row = scaling.along(("work", work, "size", (), ()), (1, 2), 1e6, rounds=2)
+    assert row["memory floor"] == [1e-3, 2e-3]
+    assert min(row["FFT floor"]) > 0.02 > max(time["seconds"] for time in row["times"])
 
 
 def test_bandwidth_is_that_of_memory() -> None:

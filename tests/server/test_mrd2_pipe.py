@@ -12,8 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import raw_files
+import torch
 
 import spinray as sr
+from spinray.recon.io.acquisitions import ACQUISITION_HEADER
+from spinray.recon.server import mrd2_pipe
+from spinray.recon.server.live import Result
 
 mrd = pytest.importorskip("mrd")
 
@@ -38,6 +42,25 @@ def test_images_of_the_file_with_its_header(tmp_path: Path) -> None:
         assert image.head.field_of_view.tolist() == [80.0, 60.0, 5.0]
         assert image.head.col_dir.tolist() == [1, 0, 0]
         assert image.head.position.tolist() == [0, 0, 0]
+
+
+def test_images_lie_where_their_affines_say() -> None:
+    """Tilted about x; MRD's place is that of the pixel in the middle, in LPS."""
+    tilt, spacing = np.radians(30), np.array([2.0, 3.0, 5.0])
+    turn = np.array([
+        [1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)],
+    ])  # fmt: skip
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn * spacing, (10, -20, 30)
+    image = sr.Image(torch.ones(6, 8), tuple(spacing[1::-1]), affine)
+    result = Result(image, {}, np.zeros((), ACQUISITION_HEADER))
+    head = mrd2_pipe._item(mrd, result, 1).value.head
+    assert np.allclose(head.field_of_view, spacing * [8, 6, 1])
+    to_lps = np.diag([-1.0, -1.0, 1.0])
+    for i, name in enumerate(("col_dir", "line_dir", "slice_dir")):
+        assert np.allclose(getattr(head, name), to_lps @ turn[:, i], atol=1e-6), name
+    first = head.position - 4 * 2.0 * head.col_dir - 3 * 3.0 * head.line_dir
+    assert np.allclose(first, to_lps @ affine[:3, 3], atol=1e-5)
 
 
 def test_what_is_wrong_in_one_line(

@@ -133,6 +133,18 @@ def test_a_wish_that_cannot_be_met_is_answered(
     assert len(sr.send(path, port=server.port, method="rss")) == 1
 
 
+def test_the_client_orders_images_by_their_counters(tmp_path: Path, server: Any) -> None:
+    """The last slice is measured first."""
+    path = scanner_files.scan_file(tmp_path)
+    readouts = scanner_files.readouts_of(path)
+    noise = readouts.flagged(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+    order = np.lexsort((-readouts.head["idx"]["slice"].astype(int), ~noise))
+    backwards = scanner_files.without_ends(scanner_files.shuffled(readouts, order))
+    images = sr.send(backwards, port=server.port, method="rss")
+    made = np.stack([image.data.numpy() for image in images])
+    assert np.allclose(made, expected_of(path, "rss").data, rtol=1e-4)
+
+
 class Damaged(list[Any]):
     """Samples of a file that ends after 50 readouts."""
 

@@ -54,7 +54,7 @@ def test_a_share_is_what_the_protocol_needs_or_its_part_of_all(pool: Pool) -> No
 
 
 def test_what_does_not_fit_waits_and_is_not_overtaken(pool: Pool) -> None:
-    """A large scan runs: one that does not fit beside it waits, and so does a small one after it."""
+    """Beside a large scan there is no room for a second; the third would fit, but came later."""
     large = Waiting(pool, 100)
     large.join(5)
     assert large.worker.threads == 2

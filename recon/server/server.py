@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import logging
 import socket
@@ -97,6 +98,7 @@ class Server:
         self.port = int(self._listener.getsockname()[1])
         self._pool = Pool(settings.sessions, settings.cores, settings.memory)
         self._visits: set[threading.Thread] = set()
+        self._arriving: set[socket.socket] = set()  # whose protocol has not come
         self._count = 0
         self._stopping = threading.Event()
         self._carrier = Carrier() if context is not None else None
@@ -116,6 +118,9 @@ class Server:
         if self._carrier is not None:
             self._carrier.stop_serving()
         self._listener.close()
+        for connection in list(self._arriving):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
         self._pool.stop()
         deadline = time.monotonic() + grace
         for visit in list(self._visits):
@@ -158,7 +163,7 @@ class Server:
         writer = MessageWriter(connection)
         outcome, problem = "refused", ""
         try:
-            wish, xml = self._opening(MessageReader(connection, _OPENING, ahead=0))
+            wish, xml = self._arrived(connection)
             self.figures.opened(name, peer=peer, method=wish.method)
             outcome, problem = self._served(connection, writer, self._order(name, wish, xml))
         except HungUpError:
@@ -173,6 +178,21 @@ class Server:
             self.figures.closed(name, outcome, problem)
             self._visits.discard(threading.current_thread())
             log.info("%s from %s: %s%s", name, peer, outcome, f" ({problem})" * bool(problem))
+
+    def _arrived(self, connection: socket.socket) -> tuple[Configuration, str]:
+        """What the client wants, if the server is not stopped before it has said so."""
+        stopping = RefusedError("the server is shutting down")
+        self._arriving.add(connection)
+        try:
+            if self._stopping.is_set():
+                raise stopping
+            return self._opening(MessageReader(connection, _OPENING, ahead=0))
+        except HungUpError:
+            if self._stopping.is_set():
+                raise stopping from None
+            raise
+        finally:
+            self._arriving.discard(connection)
 
     def _opening(self, reader: MessageReader) -> tuple[Configuration, str]:
         """What the client wants, and its protocol."""

@@ -118,6 +118,7 @@ def test_tables_sort_and_the_viewer_opens(browser, folder) -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 
     browser.set_window_size(1200, 900)
+    browser.get_log("browser")
     browser.get((folder / "report.html").as_uri())
     column = "return [...document.querySelector('tbody').rows].map(r => r.cells[2].textContent)"
     heads = browser.find_elements("css selector", "th button")

@@ -100,4 +100,5 @@ def test_the_page_is_empty_at_first_and_says_when_the_server_is_gone(
     assert not browser.find_element("css selector", "figure").is_displayed()
     server.stop()
     until(browser, lambda: text(browser, "status") == "does not answer")
+    browser.get("about:blank")  # it would go on asking
     browser.get_log("browser")

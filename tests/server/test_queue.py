@@ -102,10 +102,12 @@ def test_sigterm_finishes_and_refuses_but_drops_nobody(
     wait_for(server, running=1)
     waiting, _ = opened(server, path)
     wait_for(server, waiting=1)
+    silent = Client(server.port)
     server.process.send_signal(signal.SIGTERM)
-    refused = waiting.answers()
-    assert refused.closed
-    assert refused.texts[-1] == "error: the server is shutting down"
+    for client in (waiting, silent):
+        refused = client.answers()
+        assert refused.closed
+        assert refused.texts[-1] == "error: the server is shutting down"
     with pytest.raises(OSError, match="refused"):
         sr.send(path, port=server.port)
     assert len(finished(running, lines[5:]).images) == 2

@@ -22,7 +22,7 @@ import torch
 
 Row = dict[str, Any]
 OURS = "spinray"  # how the names of our own tools begin
-SLOW = 0.3  # seconds; calls above it run in the first rounds only
+SLOW = 1.0  # seconds; calls above it run in the first rounds only
 SLOW_ROUNDS = 3
 LONG = 5.0  # seconds; calls above it are not made once more for warmth, and are timed once
 _COUNTERS = Path("/proc/self/clear_refs")

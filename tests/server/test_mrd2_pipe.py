@@ -44,7 +44,10 @@ def test_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     whole = raw_files.write_mrd2(tmp_path).read_bytes()
     for source, words, message in (
         (whole[:-50], ("-m", "rss"), b"standard input: ends in the middle"),
+        (whole[:300], (), b"standard input: ends in the middle"),
         (b"garbage", (), b"standard input"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(500), (), b"standard input: is no MRD 2 stream"),
+        (whole, ("-o", "a.h5", "--json"), b"a method and its options only, got --output, --json"),
         (whole, ("-m", "gridding"), b"gridding needs a trajectory"),
         (whole, ("file.h5",), b"--stream reads standard input"),
     ):

@@ -56,7 +56,12 @@ class Recorder:
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._size = 0
         self.full = False  # whether the disk ended the recording
-        self._append([text_message(HEADER, xml)])
+        try:
+            self._append([text_message(HEADER, xml)])
+        except OSError:
+            os.close(self._file)
+            self.path.unlink()
+            raise
 
     def add(self, number: int, content: memoryview) -> None:
         """Append a readout or a waveform.
@@ -101,10 +106,8 @@ def converted(path: Path) -> Path:
     target = path.with_suffix(_DONE)
     try:
         _mend(path)
-        content = mapped(path)
-        readouts = ismrmrd_stream.open_file(path).readouts
-        assert readouts is not None
-        write_readouts(readouts, target, _waveforms(content))
+        readouts, _ = ismrmrd_stream.read_readouts(path)
+        write_readouts(readouts, target, _waveforms(mapped(path)))
     except (FormatError, OSError) as error:
         log.warning("%s is kept as it came: %s", path, error)
         return path

@@ -13,14 +13,32 @@ from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 _HANDSHAKE = 10.0  # s
+_GOODBYE = 2.0  # s that TLS waits for the peer's end
 _PIECE = 1 << 18  # bytes
 
 
 def server_context(certificate: Path, key: Path | None = None) -> ssl.SSLContext:
-    """For a server with this certificate (PEM, with its chain); `key` if it is in another file."""
+    """For a server with this certificate (PEM, with its chain); `key` if it is in another file.
+
+    Raises
+    ------
+    OSError
+        A file that cannot be read.
+    ValueError
+        Files that are no PEM, do not belong together, or need a pass phrase.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
+    files = [certificate] if key is None else [certificate, key]
+    for path in files:
+        path.open("rb").close()  # ssl would not say which one is missing
+    try:
+        context.load_cert_chain(certificate, key, password=lambda: "")  # asks nobody
+    except ssl.SSLError as error:
+        raise ValueError(
+            f"{' and '.join(map(str, files))}: expected a certificate with its key (PEM, without "
+            f"a pass phrase): {error.reason or error}"
+        ) from None
     return context
 
 
@@ -29,8 +47,7 @@ class Carrier:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="TLS", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._carry_on, name="TLS", daemon=True).start()
 
     def serve(
         self, listener: socket.socket, context: ssl.SSLContext,
@@ -69,9 +86,20 @@ class Carrier:
             opened = asyncio.open_connection(host, port, ssl=context, limit=_PIECE)
             reader, writer = await asyncio.wait_for(opened, timeout)
             self._task = asyncio.get_running_loop().create_task(_carry(reader, writer, inside))
+            self._task.add_done_callback(lambda _: self._loop.stop())  # it carries no other
 
-        self._run(open_it())
+        try:
+            self._run(open_it())
+        except BaseException:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            inside.close()
+            outside.close()
+            raise
         return outside
+
+    def _carry_on(self) -> None:
+        self._loop.run_forever()
+        self._loop.close()
 
     def _run(self, what: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(what, self._loop).result()
@@ -86,8 +114,9 @@ async def _carry(
         await asyncio.gather(_pump(reader, plain_writer), _pump(plain_reader, writer))
     finally:
         for end in (writer, plain_writer):
+            end.close()
             with contextlib.suppress(OSError):
-                end.close()
+                await asyncio.wait_for(end.wait_closed(), _GOODBYE)
 
 
 async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:

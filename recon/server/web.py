@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hmac
 import json
+import logging
+import socket
 import ssl
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from .figures import Figures
+
+log = logging.getLogger("spinray")
 
 _SECONDS = 10  # that a request may take
 # The page holds everything itself; images are patients'.
@@ -24,37 +30,42 @@ _SAFE = {
 
 
 class Watch:
-    """Serves ``/``, ``/metrics``, ``/health``, ``/state`` and ``/picture``.
+    """Serves ``/``, ``/metrics``, ``/health``, ``/state`` and ``/picture`` on a listener.
 
     All but ``/health`` ask for the token, if there is one: as a bearer or as ``?token=``.
-
-    Raises
-    ------
-    OSError
-        The port is taken.
     """
 
     def __init__(
-        self, figures: Figures, host: str, port: int, token: str = "",
+        self, figures: Figures, listener: socket.socket, token: str = "",
         context: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         class Handler(_Handler):
             pass
 
         Handler.figures, Handler.token = figures, token
-        self._server = ThreadingHTTPServer((host, port), Handler)
-        self._server.daemon_threads = True
+        self.port = int(listener.getsockname()[1])
         if context is not None:  # the handshake is the handler's, in its own thread and time
-            self._server.socket = context.wrap_socket(
-                self._server.socket, server_side=True, do_handshake_on_connect=False
+            listener = context.wrap_socket(
+                listener, server_side=True, do_handshake_on_connect=False
             )
-        self.port = int(self._server.server_address[1])
+        self._server = _Server(listener, Handler)
         threading.Thread(target=self._server.serve_forever, name="watch", daemon=True).start()
 
     def stop(self) -> None:
         """Answer no more."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def __init__(self, listener: socket.socket, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(listener.getsockname(), handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whatever knocks at an open port is worth a line, no traceback."""
+        log.info("the page, to %s: %s", client_address[0], sys.exception())
 
 
 class _Handler(BaseHTTPRequestHandler):

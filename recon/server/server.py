@@ -130,7 +130,7 @@ class Server:
             self._carrier.stop_serving()
         else:  # refuses at once; closed alone, it would listen until `accept` looks up
             self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+            self._listener.close()
         self._pool.stop()
         deadline = time.monotonic() + grace
         for visit in list(self._visits):

@@ -67,8 +67,12 @@ class Carrier:
         )
 
     def stop_serving(self) -> None:
-        """Take no new connections."""
-        self._loop.call_soon_threadsafe(self._server.close)
+        """Take no new connections; the listener is closed."""
+
+        async def close() -> None:
+            self._server.close()
+
+        self._run(close())
 
     def connect(
         self, host: str, port: int, context: ssl.SSLContext, timeout: float

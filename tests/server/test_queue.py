@@ -153,6 +153,8 @@ def test_tls_and_token(start: Callable[..., Running], tmp_path: Path, path: Path
     for place in ("/metrics", "/picture?token=guess", "/"):
         with pytest.raises(urllib.error.HTTPError, match="401"):
             get(place)
+    assert server.stop() == 0
+    assert "Traceback" not in (server.folder / "server.txt").read_text()
 
 
 def test_it_listens_on_loopback_alone(server: Running) -> None:

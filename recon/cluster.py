@@ -71,6 +71,8 @@ def crew(scheduler: Any = None, *, retries: int = RETRIES) -> Iterator[Crew]:
         dask.distributed is not installed.
     OSError
         No scheduler answers at that address.
+    ValueError
+        What is given is no address.
     """
     if scheduler is None:
         yield _Here()
@@ -79,6 +81,13 @@ def crew(scheduler: Any = None, *, retries: int = RETRIES) -> Iterator[Crew]:
     if isinstance(scheduler, distributed.Client):
         yield _There(scheduler, retries)
         return
+    if isinstance(scheduler, str):
+        try:  # a client that was never connected would take 20 s to go
+            distributed.comm.resolve_address(scheduler)
+        except ValueError as error:
+            raise ValueError(
+                f"scheduler must be an address such as tcp://head:8786, got {scheduler!r}: {error}"
+            ) from None
     with distributed.Client(scheduler, set_as_default=False, timeout=_CONNECT) as client:
         yield _There(client, retries)
 

@@ -84,6 +84,7 @@ def recon(
     """
     inputs, options = _split_options([*(files or []), *context.args])
     if stream:
+        _refuse_beside_stream(context)
         _stream(inputs, method, options)
         return
     if not inputs:
@@ -167,6 +168,18 @@ def _split_options(words: list[str]) -> tuple[list[Path], dict[str, Any]]:
             raise ValueError(f"option --{name} of the method needs a value: --{name} VALUE")
         options[name.replace("-", "_")] = value
     return inputs, options
+
+
+def _refuse_beside_stream(context: typer.Context) -> None:
+    """Refuse options that streams have no use for; what is no option of ours is the method's."""
+    given = []
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            given.append(f"--{name.removeprefix('as_').replace('_', '-')}")
+    given = [name for name in given if name not in ("--files", "--method", "--stream")]
+    if given:
+        raise ValueError(f"--stream takes a method and its options only, got {', '.join(given)}")
 
 
 def _stream(inputs: list[Path], method: str, options: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,7 @@ def serve(
         int | None, typer.Option(min=1, help="For all sessions. Default: all.")
     ] = None,
     memory: Annotated[
-        float | None, typer.Option(min=0.5, help="GB for all sessions. Default: 3/4 of all.")
+        float | None, typer.Option(min=1.0, help="GB for all sessions. Default: 3/4 of all.")
     ] = None,
     folder: Annotated[
         Path | None, typer.Option(help="Where sessions leave logs, and raw data if asked to.")
@@ -64,7 +65,7 @@ def serve(
     from ..server.server import Server, Settings
     from ..server.tls import server_context
     from ..server.web import Watch
-    from ..server.wire import Limits
+    from ..server.wire import Limits, listening
 
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
@@ -76,27 +77,29 @@ def serve(
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
-    server = Server(
-        Settings(
-            host=host, port=port, sessions=sessions, cores=cores or os.cpu_count() or 1,
-            memory=int((memory * 1e9) if memory else 0.75 * memory_of_machine()), folder=folder,
-            save=save, models=models, certificate=tls, key=key, token=token,
-            limits=Limits(idle=idle),
-        )
-    )  # fmt: skip
-    page = None
-    if watch is not None:
-        context = None if tls is None else server_context(tls, key)
-        page = Watch(server.figures, host, watch, token, context)
-    ports = {"port": server.port, **({} if page is None else {"watch": page.port})}
-    typer.echo(json.dumps(ports))
-    while not ending.wait(1.0):
-        pass
-    for number in (signal.SIGTERM, signal.SIGINT):  # a second one ends at once
-        signal.signal(number, lambda *_: os._exit(143))
-    done = server.stop(grace)
-    if page is not None:
-        page.stop()
-    if not done:
-        typer.echo("spinray: sessions were still running after the grace period", err=True)
-        raise typer.Exit(1)
+    # Both ports are taken before any process is started.
+    with nullcontext() if watch is None else listening(host, watch) as listener:
+        server = Server(
+            Settings(
+                host=host, port=port, sessions=sessions, cores=cores or os.cpu_count() or 1,
+                memory=int((memory * 1e9) if memory else 0.75 * memory_of_machine()), folder=folder,
+                save=save, models=models, certificate=tls, key=key, token=token,
+                limits=Limits(idle=idle),
+            )
+        )  # fmt: skip
+        page = None
+        if listener is not None:
+            context = None if tls is None else server_context(tls, key)
+            page = Watch(server.figures, listener, token, context)
+        ports = {"port": server.port, **({} if page is None else {"watch": page.port})}
+        typer.echo(json.dumps(ports))
+        while not ending.wait(1.0):
+            pass
+        for number in (signal.SIGTERM, signal.SIGINT):  # a second one ends at once
+            signal.signal(number, lambda *_: os._exit(143))
+        done = server.stop(grace)
+        if page is not None:
+            page.stop()
+        if not done:
+            typer.echo("spinray: sessions were still running after the grace period", err=True)
+            raise typer.Exit(1)

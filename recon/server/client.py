@@ -7,10 +7,12 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ...kernels.warn import warn
 from ..image import Image
@@ -98,20 +100,20 @@ def send(
         No connection, or one that broke.
     ValueError
         A file that has no readouts, or is damaged.
+    TypeError
+        An option that cannot be sent.
     """
     readouts = source if isinstance(source, Acquisitions) else _readouts(Path(source))
     wish = {"method": method, "options": options, "pixels": pixels, "save": save, "token": token}
-    opening = text_message(CONFIG_TEXT, json.dumps(wish))
+    opening = text_message(CONFIG_TEXT, json.dumps(wish, default=_plain))
     if config_file:
         opening = config_file_message(config_file)
-    with ExitStack() as opened:
-        if tls:
-            context = tls if isinstance(tls, ssl.SSLContext) else ssl.create_default_context()
-            carrier = opened.enter_context(closing(Carrier()))
-            connection = carrier.connect(host, port, context, timeout)
-        else:
-            connection = socket.create_connection((host, port), timeout)
-        opened.enter_context(connection)
+    if tls:
+        context = tls if isinstance(tls, ssl.SSLContext) else ssl.create_default_context()
+        connection = Carrier().connect(host, port, context, timeout)
+    else:
+        connection = socket.create_connection((host, port), timeout)
+    with connection:
         return _Exchange(connection, progress).run(opening, readouts)
 
 
@@ -140,7 +142,12 @@ class _Exchange:
         if error:
             raise ServerError(error)
         if not closed:
-            raise ConnectionError("the server left without a closing message")
+            raise ConnectionError(
+                "the server left without a closing message"
+                if self._images or self._remarks
+                else "the server left without a word: does it expect TLS (tls=True), or is it "
+                "another kind of server?"
+            )
         sender.join()
         ordered = sorted(self._images, key=lambda item: item[0])
         return [image for _, image in ordered]
@@ -181,6 +188,13 @@ class _Exchange:
             else:
                 warn(f"the server sent message {number}, which is passed over")
         return False
+
+
+def _plain(value: Any) -> Any:
+    """An option as JSON has it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"options that are sent are numbers, words and lists, got {value!r:.100}")
 
 
 def _readouts(path: Path) -> Acquisitions:

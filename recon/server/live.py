@@ -88,6 +88,7 @@ class LiveScan:
         self._maps: dict[int, KnownMaps] = {}  # by slice
         self._lock = threading.Lock()
         self._over = self._whole_begun = False
+        self._reason = ""  # of auto's choice
         self.last = 0.0  # when the last readout came
         self.late = 0  # readouts that came after the image of their part
 
@@ -203,9 +204,11 @@ class LiveScan:
     def _results(self, acquisitions: Acquisitions, maps: KnownMaps) -> list[Result]:
         scan = self._scan(acquisitions, maps)
         if self.method == "auto":
-            self.method, reason = choose(scan)
-            log.info("method %s: %s", self.method, reason)
+            self.method, self._reason = choose(scan)
+            log.info("method %s: %s", self.method, self._reason)
         image = reconstruct(scan, self.method, progress=False, **self.options)
+        if self._reason:
+            image = replace(image, metadata={**image.metadata, "reason": self._reason})
         imaging, _ = acquisitions.imaging(scan.header["encoding"])
         return [Result(*item) for item in items(image, scan, imaging)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -40,8 +41,14 @@ def pipe(source: BinaryIO, target: BinaryIO, method: str = "auto", **options: An
     """
     mrd = extra_library("mrd", "vendors", "mrd-python")
     count = 0
-    with format_errors(_SOURCE):
-        reader = mrd.BinaryMrdReader(source)
+    with _reading():
+        try:
+            reader = mrd.BinaryMrdReader(source)
+        except RuntimeError as error:
+            raise FormatError(
+                _SOURCE, "", f"is no MRD 2 stream ({error}): files go without --stream, sessions "
+                "of MRD 1 to spinray serve",
+            ) from error  # fmt: skip
         header = reader.read_header()
     if header is None:
         raise FormatError(_SOURCE, "header", "missing")
@@ -61,15 +68,22 @@ def pipe(source: BinaryIO, target: BinaryIO, method: str = "auto", **options: An
     return count
 
 
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Whatever the library raises where its stream ends is a `FormatError`."""
+    with format_errors(_SOURCE):
+        try:
+            yield
+        except BufferError as error:
+            raise FormatError(None, "", "ends in the middle of an item") from error
+
+
 def _readouts(mrd: Any, reader: Any) -> Iterator[Any]:
-    """The readouts of a stream; whatever its library raises where it ends is a `FormatError`."""
+    """The readouts of a stream."""
     items = iter(reader.read_data())
     while True:
-        with format_errors(_SOURCE):
-            try:
-                item = next(items, None)
-            except BufferError as error:
-                raise FormatError(None, "", "ends in the middle of a readout") from error
+        with _reading():
+            item = next(items, None)
         if item is None:
             return
         if isinstance(item, mrd.StreamItem.Acquisition):

@@ -115,8 +115,7 @@ def converted(path: Path) -> Path:
             # a session goes on where its server was killed, and another server may look here
             _lock(file.fileno())
             _mend(path, file)
-            readouts = ismrmrd_stream.open_file(path).readouts
-            assert readouts is not None
+            readouts, _ = ismrmrd_stream.read_readouts(path)
             write_readouts(readouts, target, _waveforms(mapped(path)))
     except (FormatError, OSError) as error:
         log.warning("%s is kept as it came: %s", path, error)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hmac
 import logging
+import os
 import socket
 import threading
 import time
@@ -21,12 +23,20 @@ from .memory import need_of
 from .order import STREAM, Order
 from .pool import Pool, RefusedError
 from .tls import Carrier, server_context
-from .wire import HungUpError, Limits, MessageReader, MessageWriter, WireError, family_of, part
+from .wire import (
+    HungUpError,
+    Limits,
+    MessageReader,
+    MessageWriter,
+    WireError,
+    has_left,
+    listening,
+    part,
+)
 
 log = logging.getLogger("spinray")
 
 PORT = 9002  # FIRE's and OpenRecon's
-_BACKLOG = 128
 _CONNECTIONS = 512  # at once, those in the queue included
 _OPENING = Limits(idle=20.0, stall=20.0, message=1 << 20)  # until the protocol has come
 _ACCEPT = 0.5  # s between looks whether to stop
@@ -88,13 +98,13 @@ class Server:
             raise ValueError("saving raw data needs a folder")
         if settings.folder is not None:
             settings.folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(settings.folder, os.W_OK):
+                raise PermissionError(errno.EACCES, "cannot be written to", str(settings.folder))
             recover(settings.folder)
         context = None
         if settings.certificate is not None:
             context = server_context(settings.certificate, settings.key)
-        self._listener = socket.create_server(
-            (settings.host, settings.port), family=family_of(settings.host), backlog=_BACKLOG
-        )
+        self._listener = listening(settings.host, settings.port)
         self.port = int(self._listener.getsockname()[1])
         self._pool = Pool(settings.sessions, settings.cores, settings.memory)
         self._visits: set[threading.Thread] = set()
@@ -115,9 +125,16 @@ class Server:
         """
         self._stopping.set()
         self.figures.stopping = True
+        state = self.figures.state()
+        log.info(
+            "shutting down: %d sessions are finished, %d in the queue refused",
+            state["running"], state["waiting"],
+        )  # fmt: skip
         if self._carrier is not None:
             self._carrier.stop_serving()
-        self._listener.close()
+        else:  # refuses at once; closed alone, it would listen until `accept` looks up
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
         for connection in list(self._arriving):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)
@@ -127,8 +144,6 @@ class Server:
             visit.join(max(deadline - time.monotonic(), 0))
         done = not any(visit.is_alive() for visit in list(self._visits))
         self._pool.end()
-        if self._carrier is not None:
-            self._carrier.close()
         return done
 
     def _accept(self) -> None:
@@ -235,7 +250,7 @@ class Server:
         worker = self._pool.acquire(
             order.memory,
             on_wait=lambda before: writer.text(f"queued: number {before} in the queue"),
-            gone=lambda: _has_left(connection),
+            gone=lambda: has_left(connection),
         )
         try:
             worker.wait_ready()
@@ -264,13 +279,3 @@ def recover(folder: Path, name: str = _NAMES) -> None:
 
         for path in left:
             log.info("raw data of a session that was cut off: %s", converted(path))
-
-
-def _has_left(connection: socket.socket) -> bool:
-    """Whether a peer that waits has closed its end."""
-    try:
-        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except (BlockingIOError, TimeoutError):
-        return False
-    except OSError:
-        return True

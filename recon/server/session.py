@@ -23,12 +23,13 @@ from .memory import memory_of
 from .order import Order
 from .recorder import Recorder
 from .stream import Stream
-from .wire import HungUpError, MessageReader, MessageWriter, WireError, readout_of
+from .wire import HungUpError, MessageReader, MessageWriter, WireError, has_left, readout_of
 
 log = logging.getLogger("spinray")
 
 Report = Callable[[dict[str, Any]], None]
 _EVERY = 0.25  # s between reports
+_LISTENS = 2.0  # s between looks whether the client still waits for images
 _THUMBNAIL = 192  # pixels
 _LOOKS = 64  # readouts between looks at the memory
 
@@ -42,7 +43,7 @@ class Session:
     def __init__(self, connection: socket.socket, order: Order, report: Report) -> None:
         self._reader = MessageReader(connection, order.limits)
         self._writer = MessageWriter(connection)
-        self._order, self._report = order, report
+        self._connection, self._order, self._report = connection, order, report
         self._wish = order.configuration
         self._recorder: Recorder | None = None
         self._stream: Stream | None = None
@@ -118,11 +119,7 @@ class Session:
         self._tell({"method": self._wish.method})
         try:
             if self._wish.save or self._order.save:
-                if self._order.record is None:
-                    raise ValueError(
-                        "this server saves no raw data: it was started without --folder"
-                    )
-                self._recorder = Recorder(self._order.record, self._order.xml)
+                self._start_recording()
             wish = self._wish.within(self._order.models)
             self._stream = Stream(self._order.xml, wish.method, **wish.options)
         except (ValueError, TypeError) as error:
@@ -133,15 +130,27 @@ class Session:
 
     def _finish(self) -> bool:
         """Wait for the images; whether all went."""
+        if not self._begun:
+            self._writer.text("no readouts came")
         if self._stream is not None and self._sender is not None:
             self._stream.finish()
-            self._sender.join()
+            self._await_images(self._sender)
             if not self._problem:
                 self._writer.text(
                     f"{self._counts['images']} images of {self._counts['acquisitions']} readouts, "
                     f"the last {self._latency:.3f} s after the last readout"
                 )
         return not self._problem and not self._writer.broken
+
+    def _await_images(self, sender: threading.Thread) -> None:
+        """Wait until all are sent, or nobody is there who takes them."""
+        while sender.is_alive() and not self._writer.broken:
+            sender.join(_LISTENS)
+            if sender.is_alive() and has_left(self._connection):
+                # A client may end its side once it has sent all; one that is gone refuses this.
+                self._writer.text("images are being made")
+        if self._writer.broken:
+            self._fail("the client left before its images were made")
 
     def _push(self, content: memoryview) -> None:
         self._last = time.monotonic()
@@ -161,6 +170,8 @@ class Session:
         """Images as soon as they are ready."""
         try:
             for result in stream.results():
+                if self._writer.broken:
+                    return
                 self._image(result)
         except Exception as error:
             self._fail(_line(error))
@@ -178,7 +189,18 @@ class Session:
             "image %d (%s), %.3f s after its last readout", self._counts["images"], where,
             result.latency,
         )  # fmt: skip
-        self._tell({"picture": thumbnail(result), "where": where, "latency": result.latency})
+        self._tell({
+            "picture": thumbnail(result), "where": where, "latency": result.latency,
+            "method": result.image.metadata["method"],
+        })  # fmt: skip
+
+    def _start_recording(self) -> None:
+        if self._order.record is None:
+            raise ValueError("this server saves no raw data: it was started without --folder")
+        try:
+            self._recorder = Recorder(self._order.record, self._order.xml)
+        except OSError as error:
+            self._tell_unkept(error)
 
     def _record(self, number: int, content: memoryview) -> None:
         if self._recorder is None:
@@ -186,10 +208,13 @@ class Session:
         try:
             self._recorder.add(number, content)
         except OSError as error:
-            count = self._counts["acquisitions"]
-            text = f"raw data are kept up to readout {count}: {error.strerror}"
-            log.error(text)
-            self._writer.text(text)
+            self._tell_unkept(error)
+
+    def _tell_unkept(self, error: OSError) -> None:
+        """A disk that is full is no reason to go without images."""
+        text = f"raw data are kept up to readout {self._counts['acquisitions']}: {error.strerror}"
+        log.error(text)
+        self._writer.text(text)
 
     def _fail(self, text: str) -> None:
         """Tell the client and the log, once; raw data are still taken."""

@@ -13,15 +13,32 @@ from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 _HANDSHAKE = 10.0  # s
+_GOODBYE = 2.0  # s that TLS waits for the peer's end
 _PIECE = 1 << 18  # bytes
-_LINGER = 2.0  # s for what was written last to leave
 
 
 def server_context(certificate: Path, key: Path | None = None) -> ssl.SSLContext:
-    """For a server with this certificate (PEM, with its chain); `key` if it is in another file."""
+    """For a server with this certificate (PEM, with its chain); `key` if it is in another file.
+
+    Raises
+    ------
+    OSError
+        A file that cannot be read.
+    ValueError
+        Files that are no PEM, do not belong together, or need a pass phrase.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
+    files = [certificate] if key is None else [certificate, key]
+    for path in files:
+        path.open("rb").close()  # ssl would not say which one is missing
+    try:
+        context.load_cert_chain(certificate, key, password=lambda: "")  # asks nobody
+    except ssl.SSLError as error:
+        raise ValueError(
+            f"{' and '.join(map(str, files))}: expected a certificate with its key (PEM, without "
+            f"a pass phrase): {error.reason or error}"
+        ) from None
     return context
 
 
@@ -30,8 +47,7 @@ class Carrier:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="TLS", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._carry_on, name="TLS", daemon=True).start()
 
     def serve(
         self, listener: socket.socket, context: ssl.SSLContext,
@@ -51,8 +67,12 @@ class Carrier:
         )
 
     def stop_serving(self) -> None:
-        """Take no new connections."""
-        self._loop.call_soon_threadsafe(self._server.close)
+        """Take no new connections; the listener is closed."""
+
+        async def close() -> None:
+            self._server.close()
+
+        self._run(close())
 
     def connect(
         self, host: str, port: int, context: ssl.SSLContext, timeout: float
@@ -70,29 +90,19 @@ class Carrier:
             opened = asyncio.open_connection(host, port, ssl=context, limit=_PIECE)
             reader, writer = await asyncio.wait_for(opened, timeout)
             self._task = asyncio.get_running_loop().create_task(_carry(reader, writer, inside))
+            self._task.add_done_callback(lambda _: self._loop.stop())  # it carries no other
 
         try:
             self._run(open_it())
         except BaseException:
+            self._loop.call_soon_threadsafe(self._loop.stop)
             inside.close()
             outside.close()
             raise
         return outside
 
-    def close(self) -> None:
-        """End the loop; connections whose plain ends are closed have a moment to end before."""
-
-        async def end() -> None:
-            carried = asyncio.all_tasks() - {asyncio.current_task()}
-            if carried:
-                _, left = await asyncio.wait(carried, timeout=_LINGER)
-                for task in left:
-                    task.cancel()
-                await asyncio.gather(*left, return_exceptions=True)
-
-        self._run(end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+    def _carry_on(self) -> None:
+        self._loop.run_forever()
         self._loop.close()
 
     def _run(self, what: Coroutine[Any, Any, _T]) -> _T:
@@ -108,8 +118,9 @@ async def _carry(
         await asyncio.gather(_pump(reader, plain_writer), _pump(plain_reader, writer))
     finally:
         for end in (writer, plain_writer):
+            end.close()
             with contextlib.suppress(OSError):
-                end.close()
+                await asyncio.wait_for(end.wait_closed(), _GOODBYE)
 
 
 async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:

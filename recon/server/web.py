@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import logging
+import socket
 import ssl
 import sys
 import threading
@@ -14,7 +15,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from .figures import Figures
-from .wire import family_of
 
 log = logging.getLogger("spinray")
 
@@ -30,30 +30,25 @@ _SAFE = {
 
 
 class Watch:
-    """Serves ``/``, ``/metrics``, ``/health``, ``/state`` and ``/picture``.
+    """Serves ``/``, ``/metrics``, ``/health``, ``/state`` and ``/picture`` on a listener.
 
     All but ``/health`` ask for the token, if there is one: as a bearer or as ``?token=``.
-
-    Raises
-    ------
-    OSError
-        The port is taken.
     """
 
     def __init__(
-        self, figures: Figures, host: str, port: int, token: str = "",
+        self, figures: Figures, listener: socket.socket, token: str = "",
         context: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         class Handler(_Handler):
             pass
 
         Handler.figures, Handler.token = figures, token
-        self._server = _Listener(host, port, Handler)
+        self.port = int(listener.getsockname()[1])
         if context is not None:  # the handshake is the handler's, in its own thread and time
-            self._server.socket = context.wrap_socket(
-                self._server.socket, server_side=True, do_handshake_on_connect=False
+            listener = context.wrap_socket(
+                listener, server_side=True, do_handshake_on_connect=False
             )
-        self.port = int(self._server.server_address[1])
+        self._server = _Server(listener, Handler)
         threading.Thread(target=self._server.serve_forever, name="watch", daemon=True).start()
 
     def stop(self) -> None:
@@ -62,18 +57,15 @@ class Watch:
         self._server.server_close()
 
 
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
-        self.address_family = family_of(host)
-        super().__init__((host, port), handler)
+class _Server(ThreadingHTTPServer):
+    def __init__(self, listener: socket.socket, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(listener.getsockname(), handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A line for a peer that left or speaks no TLS; what is our own fault at length."""
-        error = sys.exception()
-        own = None if isinstance(error, OSError) else error
-        log.info("watching from %s: %s", client_address[0], error, exc_info=own)
+        """Whatever knocks at an open port is worth a line, no traceback."""
+        log.info("the page, to %s: %s", client_address[0], sys.exception())
 
 
 class _Handler(BaseHTTPRequestHandler):

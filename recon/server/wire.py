@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import threading
@@ -24,6 +25,7 @@ from ..io.mrd_messages import (
 )
 
 Content = memoryview
+_BACKLOG = 128
 _LINGER = 2.0  # s for a peer to read what was said last
 _TICK = 0.5  # s between looks at the clock
 _HEAD = ACQUISITION_HEADER.itemsize
@@ -230,9 +232,30 @@ def readout_of(content: Content) -> Readout:
     return head, data.reshape(coils, samples), trajectory
 
 
-def family_of(host: str) -> socket.AddressFamily:
-    """IPv4's or IPv6's, of an address to listen on."""
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there, by IPv6 where the host is written so; port 0 takes a free one.
+
+    Raises
+    ------
+    OSError
+        The port is taken, or there is no such host.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        reason, *_ = str(error.strerror).split(" (while")  # Python adds the address as a tuple
+        raise OSError(f"cannot listen on port {port} of {host}: {reason}") from None
+
+
+def has_left(connection: socket.socket) -> bool:
+    """Whether a peer has closed its end and nothing that it sent is left to read."""
+    look = select.poll()
+    try:
+        look.register(connection, select.POLLIN)
+        return bool(look.poll(0)) and not connection.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
 
 
 def part(connection: socket.socket) -> None:

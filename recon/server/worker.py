@@ -31,7 +31,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     channel = Connection(int(sys.argv[1]))
     _warm_up()
-    channel.send({"ready": True})
+    with contextlib.suppress(OSError):  # a server that is gone already: the loop ends at once
+        channel.send({"ready": True})
     while True:
         try:
             order = channel.recv()
@@ -55,18 +56,37 @@ def _serve(connection: socket.socket, order: Order, channel: Any) -> dict[str, A
     for handler in root.handlers:
         handler.setFormatter(shape)
     if order.log is not None:
-        handlers = [logging.FileHandler(order.log, encoding="utf-8")]
-        handlers[0].setFormatter(shape)
-        root.addHandler(handlers[0])
+        try:
+            handlers = [_Log(order.log, encoding="utf-8")]
+        except OSError as error:
+            log.warning("no log of the session: %s", error)
+    for handler in handlers:
+        handler.setFormatter(shape)
+        root.addHandler(handler)
     try:
         outcome = Session(connection, order, channel.send).run()
-        log.info("%s", {k: v for k, v in outcome.items() if k != "problem"})
+        log.info(
+            "%s: %d readouts, %d waveforms, %d images, %.1f MB", outcome["outcome"],
+            outcome["acquisitions"], outcome["waveforms"], outcome["images"],
+            outcome["bytes"] / 1e6,
+        )  # fmt: skip
         part(connection)
         return outcome
     finally:
         for handler in handlers:
             root.removeHandler(handler)
             handler.close()
+
+
+class _Log(logging.FileHandler):
+    """A session's own log; a full disk cuts it short, the server's has the same lines."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: images matter more."""
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 def _warm_up() -> None:

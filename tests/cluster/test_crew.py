@@ -118,3 +118,6 @@ def test_no_scheduler_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spinray.recon.cluster._CONNECT", 0.5)
     with pytest.raises(OSError, match="tcp://127.0.0.1:9"), crew("tcp://127.0.0.1:9"):
         pass
+    for address in ("head", "http://head:8786"):
+        with pytest.raises(ValueError, match="such as tcp://head:8786, got"), crew(address):
+            pass

@@ -384,7 +384,7 @@ def test_a_session_is_not_given_to_a_worker_that_leaves(
 
 
 def test_scans_beyond_the_memory_are_refused(start: Callable[..., Running], path: Path) -> None:
-    small = start("--memory", 0.6)
+    small = start("--memory", 1)
     readouts = scanner_files.readouts_of(path)
     xml = readouts.xml.replace("<x>48</x>", "<x>4096</x>").replace("<y>48</y>", "<y>4096</y>")
     with socket.create_connection(("127.0.0.1", small.port), 10) as peer:

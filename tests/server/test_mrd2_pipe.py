@@ -69,7 +69,10 @@ def test_what_is_wrong_in_one_line(
     whole = raw_files.write_mrd2(tmp_path).read_bytes()
     for source, words, message in (
         (whole[:-50], ("-m", "rss"), "standard input: ends in the middle"),
+        (whole[:300], (), "standard input: ends in the middle"),
         (b"garbage", (), "standard input"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(500), (), "standard input: is no MRD 2 stream"),
+        (whole, ("-o", "a.h5", "--json"), "a method and its options only, got --output, --json"),
         (whole, ("-m", "gridding"), "gridding needs a trajectory"),
         (whole, ("file.h5",), "--stream reads standard input"),
     ):

@@ -187,6 +187,14 @@ def test_half_an_answer_is_a_broken_connection(tmp_path: Path) -> None:
             sr.send(path, port=listener.getsockname()[1], method="rss")
 
 
+def test_options_of_numpy_are_numbers(tmp_path: Path, server: Any) -> None:
+    path = scanner_files.scan_file(tmp_path, slices=1)
+    (image,) = sr.send(path, port=server.port, method="sense", iterations=np.int64(3))
+    assert image.metadata["options"]["iterations"] == 3
+    with pytest.raises(TypeError, match="numbers, words and lists, got .3."):
+        sr.send(path, port=server.port, method="sense", iterations={3})
+
+
 def test_gadgetrons_chains_are_told_what_to_send(tmp_path: Path, client: Any) -> None:
     path = scanner_files.scan_file(tmp_path, slices=1)
     answers = client.file(path, "<gadgetronStreamConfiguration/>")

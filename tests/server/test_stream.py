@@ -247,6 +247,16 @@ def test_what_goes_wrong_reaches_whoever_waits(tmp_path: Path) -> None:
             push(stream, readouts)
 
 
+def test_auto_says_what_it_chose_and_why(tmp_path: Path) -> None:
+    path = scanner_files.scan_file(tmp_path, slices=2)
+    with stream_of(readouts := scanner_files.readouts_of(path), "auto") as stream:
+        push(stream, readouts)
+        found = [image.metadata for image in stream]
+    expected = sr.reconstruct(sr.load(path), progress=False).metadata
+    for name in ("method", "reason"):
+        assert [metadata[name] for metadata in found] == [expected[name]] * 2
+
+
 def test_acquisitions_of_ismrmrds_package(tmp_path: Path) -> None:
     path = scanner_files.scan_file(tmp_path, slices=1)
     data = ismrmrd.Dataset(str(path), create_if_needed=False)

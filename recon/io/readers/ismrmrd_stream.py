@@ -68,6 +68,14 @@ def open_file(
     sequence
         The Pulseq .seq that was played, for places in k-space and labels.
     """
+    acquisitions, waveforms = read_readouts(path)
+    raw = readout_file(acquisitions, encoding, sequence)
+    found = {"waveforms": waveforms} if waveforms else {}
+    return dataclasses.replace(raw, facts={**raw.facts, **found})
+
+
+def read_readouts(path: Path) -> tuple[Acquisitions, int]:
+    """All readouts, be any of an image or not, and the number of waveforms."""
     content = mapped(path)
     xml, places, waveforms = None, [], 0
     for number, at in _messages(content):
@@ -87,7 +95,7 @@ def open_file(
     head = np.ascontiguousarray(windows[first]).view(ACQUISITION_HEADER)[:, 0]
     samples = head["number_of_samples"].astype(np.int64)
     axes = head["trajectory_dimensions"].astype(np.int64)
-    acquisitions = Acquisitions(
+    return Acquisitions(
         head=head,
         trajectory=StoredReadouts(content, first + width, samples, axes, np.dtype("<f4")),
         data=StoredReadouts(
@@ -97,10 +105,7 @@ def open_file(
         header=parse_header(xml),
         xml=xml,
         source=NAME,
-    )  # fmt: skip
-    raw = readout_file(acquisitions, encoding, sequence)
-    found = {"waveforms": waveforms} if waveforms else {}
-    return dataclasses.replace(raw, facts={**raw.facts, **found})
+    ), waveforms  # fmt: skip
 
 
 def _messages(content: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:

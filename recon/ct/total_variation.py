@@ -131,7 +131,12 @@ def _regularized(
     subsets = view_subsets(A)
     term = LeastSquares(subsets, y, weights)
     strength = _strength(kind, subsets, y, weight, weights)
-    prox = kind(subsets.domain_shape, strength, nonnegative=nonnegative, steps=STEPS)
+    prox = kind(
+        subsets.domain_shape,
+        strength,  # type: ignore[arg-type]  # of each pixel in TV alone
+        nonnegative=nonnegative,
+        steps=STEPS,
+    )
     longest = 1 / separable_curvature(term)  # steps of the pixels
 
     def update(z: Tensor, gradient: Tensor, divisor: float) -> Tensor:

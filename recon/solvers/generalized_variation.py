@@ -14,9 +14,9 @@ RATIO = 2.0  # of the weights of second to first order, as in Knoll's paper
 
 
 class GeneralizedVariationProx:
-    """``prox(v, t) = argmin_x |x - v|^2 / 2 + t TGV(x)``.
+    """``prox(v, t) = argmin_x |x - v|^2 / 2 + t weight TGV(x)``.
 
-    ``TGV(x) = min_w sum_j weight_j (|D x - w|_j + 2 |E w|_j)`` with the gradient D and the symmetrised gradient E of
+    ``TGV(x) = min_w |D x - w|_1 + 2 |E w|_1`` with the gradient D and the symmetrised gradient E of
     vector fields: ramps are free, where total variation makes stairs of them. A few primal-dual
     steps start where the last call ended: one object serves one problem.
 
@@ -25,7 +25,7 @@ class GeneralizedVariationProx:
     shape
         Axes of space, the last of ``(*batch, *shape)``.
     weight
-        Of the total generalised variation: a number, or of each voxel, ``(*batch, *shape)``.
+        Of the total generalised variation.
     nonnegative
         Keep x >= 0.
     steps
@@ -38,7 +38,7 @@ class GeneralizedVariationProx:
     """
 
     def __init__(
-        self, shape: Shape, weight: float | Tensor, *, nonnegative: bool = False, steps: int = 10
+        self, shape: Shape, weight: float, *, nonnegative: bool = False, steps: int = 10
     ) -> None:
         self.gradient = FiniteDifference(shape)
         self.weight, self.nonnegative, self.steps = weight, nonnegative, steps
@@ -51,22 +51,18 @@ class GeneralizedVariationProx:
         """Apply the map to ``(*batch, *shape)``; with a t for each voxel, in that metric."""
         mean = float(t.mean()) if isinstance(t, Tensor) else t
         strength, metric = mean * self.weight, mean / t if isinstance(t, Tensor) else 1.0
-        if not isinstance(strength, Tensor) and strength == 0:
+        if strength == 0:
             return self._project(v)
         d = len(self.gradient.domain_shape)
-        field = tensor = strength
-        if isinstance(strength, Tensor):
-            strength = strength.clamp_min(torch.finfo(v.dtype).tiny)
-            field, tensor = strength.unsqueeze(-d - 1), strength[(..., None, None, *[slice(None)] * d)]
         if self._state is None:
             p = torch.zeros_like(self.gradient(v))
             self._state = v.clone(), torch.zeros_like(p), p, torch.zeros_like(self.gradient(p))
         x, w, p, q = self._state
         x_ahead, w_ahead, rate = x, w, self._rate
         for _ in range(self.steps):
-            p = _clipped(p + rate * (self.gradient(x_ahead) - w_ahead), field, (-d - 1,))
+            p = _clipped(p + rate * (self.gradient(x_ahead) - w_ahead), strength, (-d - 1,))
             q = q + rate * _symmetric(self.gradient(w_ahead), d)
-            q = _clipped(q, RATIO * tensor, (-d - 2, -d - 1))
+            q = _clipped(q, RATIO * strength, (-d - 2, -d - 1))
             pull = rate * metric
             x_new = (x - rate * self.gradient.adjoint(p)).add_(pull * v).div_(1 + pull)
             x_new = self._project(x_new)
@@ -85,6 +81,6 @@ def _symmetric(field: Tensor, d: int) -> Tensor:
     return (field + field.transpose(-d - 2, -d - 1)) / 2
 
 
-def _clipped(v: Tensor, radius: float | Tensor, dim: tuple[int, ...]) -> Tensor:
-    """Project vectors along `dim` onto the ball of a radius, which may differ from voxel to voxel."""
+def _clipped(v: Tensor, radius: float, dim: tuple[int, ...]) -> Tensor:
+    """Project vectors along `dim` onto the ball of a radius."""
     return v.div_((lengths(v, dim) / radius).clamp_min_(1))

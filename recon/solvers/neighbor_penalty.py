@@ -33,7 +33,8 @@ class NeighborPenalty:
     shape
         Axes of space, the last of ``(*batch, *shape)``.
     strength
-        Slope of the penalty for large differences: a number, or of each voxel, ``(*batch, *shape)``.
+        Slope of the penalty for large differences: a number, or of each voxel,
+        ``(*batch, *shape)``.
     delta
         Difference of two neighbours from which on it counts as an edge, in the image's unit.
     potential
@@ -70,16 +71,16 @@ class NeighborPenalty:
                 f"strength must be 0 or more and delta positive, got {least} and {delta}"
             )
         self.shape, self.delta = tuple(shape), delta
-        self._root = strength.sqrt() if isinstance(strength, Tensor) else strength**0.5
+        self._root = strength.sqrt() if isinstance(strength, Tensor) else math.sqrt(strength)
         self.potential: Potential = potential
         self._pairs = _pairs(self.shape, spacing or (1.0,) * len(shape))
 
     @property
     def curvature(self) -> float | Tensor:
-        """Bound of the second derivative, separated into voxels (De Pierro): a number or an image."""
+        """Bound of the second derivative, separated into voxels (De Pierro): a number or image."""
         # each pair bends both of its voxels, with twice its curvature; each voxel has two of a kind
         if not isinstance(self._root, Tensor):
-            return 4 * self._root**2 / self.delta * sum(b for _, _, b in self._pairs)
+            return 4 * self._root * self._root / self.delta * sum(b for _, _, b in self._pairs)
         total = torch.zeros_like(self._root)
         for here, there, b in self._pairs:
             both = (self._root[here] * self._root[there]).mul_(2 * b / self.delta)
@@ -110,7 +111,7 @@ class NeighborPenalty:
         root = self._root
         if isinstance(root, Tensor):
             return of_pairs.mul_(root[here]).mul_(root[there])
-        return of_pairs.mul_(root**2)
+        return of_pairs.mul_(root * root)
 
     def _psi(self, t: Tensor) -> Tensor:
         half = t.square() / 2

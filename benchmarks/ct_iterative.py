@@ -51,7 +51,7 @@ FILTERS = [("ram-lak", 1.0), ("shepp-logan", 1.0), ("cosine", 1.0), ("hann", 1.0
 DISC = 6.0  # mm
 CONTRASTS = (60.0, 250.0, 1000.0)  # HU
 PASSES = 16
-CONVERGED = 60  # steps of all views, after those passes
+CONVERGED = 50  # steps of all views, after those passes
 SIRT_STEP = 10  # iterations between two looks
 JOBS = ("quality", "tuning", "sparse", "sparse tuning", "iterations", "speed")
 

@@ -17,7 +17,7 @@ WATER = 0.0193
 
 def non_local_means(image: np.ndarray, sigma: float) -> np.ndarray:
     return denoise_nl_means(
-        image, patch_size=5, patch_distance=5, h=0.6 * sigma, sigma=sigma, fast_mode=True
+        image, patch_size=5, patch_distance=3, h=0.6 * sigma, sigma=sigma, fast_mode=True
     )
 
 

@@ -29,6 +29,35 @@ def operator_norm(subsets: Subsets, like: Tensor) -> float:
     return math.sqrt(len(subsets)) * part.norm(dtype=like.dtype, device=like.device)
 
 
+def noise_strength(subsets: Subsets, y: Tensor, weights: Tensor) -> Tensor:
+    """Noise in a pixel's gradient times what keeps resolution even, ``(*batch, *domain_shape)``.
+
+    A pixel's certainty is the mean weight of the rays through it, by one subset. Penalties
+    proportional to it blur alike everywhere; at the mean certainty, by the attenuation that rays
+    cross, the result is the standard deviation of the noise in ``A^H w (A x - y)``. How much air
+    the image has around the object makes no difference.
+
+    Parameters
+    ----------
+    y
+        Line integrals ``(*batch, *range_shape)``.
+    weights
+        Their inverse variances, broadcasting to them.
+
+    References
+    ----------
+    J. A. Fessler, W. L. Rogers, IEEE Trans Image Process 5, 1346 (1996).
+    """
+    part = subsets.parts[0]
+    seen = subsets.cut("weights", weights)[0]
+    lines = subsets.cut("data", y)[0].clamp_min(0)
+    certainty = part.adjoint(seen) / part.adjoint(torch.ones_like(seen)).clamp_min(1e-30)
+    axes = tuple(range(-len(subsets.range_shape), 0))
+    mean = (seen * lines).sum(axes) / lines.sum(axes)
+    mean = mean[(..., *[None] * len(subsets.domain_shape))]
+    return gradient_noise(subsets, seen.new_ones(())) * certainty / mean.sqrt()
+
+
 def gradient_noise(subsets: Subsets, deviation: Tensor) -> float:
     """Standard deviation of the noise in a pixel of ``A^H w (A x - y)``, root mean square.
 

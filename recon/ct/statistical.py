@@ -18,7 +18,7 @@ from ..solvers.ordered_subsets import (
 from ..solvers.simultaneous import start
 from ..solvers.subsets import Subsets, as_subsets
 from .ray_weights import statistical_weights
-from .regularization_scale import gradient_noise, image_scale
+from .regularization_scale import image_scale, noise_strength
 from .view_subsets import ordered_views
 
 UPDATES = 240  # of the image, where the number of passes is not given
@@ -29,7 +29,7 @@ def pwls(
     y: Tensor,
     weights: Tensor,
     *,
-    weight: float = 0.7,
+    weight: float = 1.8,
     edge: float = 0.02,
     potential: Potential = "q-ggmrf",
     iterations: int | None = None,
@@ -43,7 +43,8 @@ def pwls(
     """Minimise ``sum_i w_i (A x - y)_i^2 / 2 + R(x)``: penalised weighted least squares (MBIR).
 
     Separable quadratic surrogates, ordered subsets of the views and Nesterov's momentum; R is
-    `spinray.solvers.NeighborPenalty`, in units that the items of a batch share.
+    `spinray.solvers.NeighborPenalty`, stronger where rays are more certain, so that resolution is
+    even (Fessler and Rogers).
 
     Parameters
     ----------
@@ -56,8 +57,8 @@ def pwls(
         Inverse variances of the line integrals, zero or more, broadcasting to them:
         `statistical_weights`.
     weight
-        Slope of the penalty at edges, in units of the noise in a pixel's gradient, which
-        follows dose, number of views and geometry.
+        Slope of the penalty at edges, in units of the noise in a pixel's gradient at the mean
+        certainty of the rays, which follows dose, number of views and geometry.
     edge
         Difference of two neighbours from which on it counts as an edge, as a part of the image's
         scale (about that of water: 0.02 are 20 HU).
@@ -91,7 +92,8 @@ def pwls(
     References
     ----------
     J.-B. Thibault et al., Med Phys 34, 4526 (2007); H. Erdogan, J. A. Fessler, Phys Med Biol 44,
-    2835 (1999); D. Kim, S. Ramani, J. A. Fessler, IEEE Trans Med Imaging 34, 167 (2015).
+    2835 (1999); J. A. Fessler, W. L. Rogers, IEEE Trans Image Process 5, 1346 (1996); D. Kim, S.
+    Ramani, J. A. Fessler, IEEE Trans Med Imaging 34, 167 (2015).
     """
     subsets = view_subsets(A)
     term = LeastSquares(subsets, y, weights)
@@ -112,7 +114,7 @@ def mltr(
     blank: Tensor | float,
     *,
     background: Tensor | float = 0.0,
-    weight: float = 0.7,
+    weight: float = 1.8,
     edge: float = 0.02,
     potential: Potential = "q-ggmrf",
     iterations: int | None = None,
@@ -235,7 +237,7 @@ def _penalty(
         return None
     return NeighborPenalty(
         subsets.domain_shape,
-        weight * gradient_noise(subsets, weights.sqrt().to(y)),
+        weight * noise_strength(subsets, y, weights.to(y)),
         edge * scale,
         potential=potential,
         spacing=_spacing(subsets),

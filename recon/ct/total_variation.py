@@ -13,10 +13,10 @@ from ..solvers.ordered_subsets import LeastSquares, ordered_subsets, separable_c
 from ..solvers.simultaneous import start
 from ..solvers.subsets import Subsets
 from ..solvers.total_variation import TotalVariationProx
-from .regularization_scale import gradient_noise, image_scale, operator_norm
+from .regularization_scale import gradient_noise, image_scale, noise_strength, operator_norm
 from .statistical import passes, view_subsets
 
-AUTO = {TotalVariationProx: 0.5, GeneralizedVariationProx: 0.8}  # slope over a gradient's noise
+AUTO = {TotalVariationProx: 1.4, GeneralizedVariationProx: 0.8}  # slope over a gradient's noise
 STEPS = 4  # of the proximal map, which goes on where the last update left it
 
 
@@ -48,8 +48,8 @@ def tv(
     y
         Line integrals ``(*batch, *A.range_shape)``.
     weight
-        Regularisation, without unit. ``"auto"``: lambda is a fixed part of the noise in a pixel's
-        gradient, which the weights tell.
+        Regularisation, without unit. ``"auto"``: by the noise in a pixel's gradient, which the
+        weights tell; in `tv`, stronger where rays are more certain, so that resolution is even.
     weights
         Inverse variances of the line integrals, broadcasting to them; see `statistical_weights`.
         Default: all rays count alike.
@@ -131,7 +131,12 @@ def _regularized(
     subsets = view_subsets(A)
     term = LeastSquares(subsets, y, weights)
     strength = _strength(kind, subsets, y, weight, weights)
-    prox = kind(subsets.domain_shape, strength, nonnegative=nonnegative, steps=STEPS)
+    prox = kind(
+        subsets.domain_shape,
+        strength,  # type: ignore[arg-type]  # of each pixel in TV alone
+        nonnegative=nonnegative,
+        steps=STEPS,
+    )
     longest = 1 / separable_curvature(term)  # steps of the pixels
 
     def update(z: Tensor, gradient: Tensor, divisor: float) -> Tensor:
@@ -155,11 +160,13 @@ def _strength(
     y: Tensor,
     weight: float | Literal["auto"],
     weights: Tensor | None,
-) -> float:
+) -> float | Tensor:
     if isinstance(weight, str):
         if weight != "auto" or weights is None:
             raise ValueError(f'weight must be a number, or "auto" with weights, got {weight!r}')
-        return AUTO[kind] * gradient_noise(subsets, weights.sqrt())
+        if kind is GeneralizedVariationProx:  # one for all pixels: even resolution costs it edges
+            return AUTO[kind] * gradient_noise(subsets, weights.sqrt())
+        return AUTO[kind] * noise_strength(subsets, y, weights.to(y))
     if not weight >= 0:
         raise ValueError(f"weight must be 0 or more, got {weight}")
     mean = 1.0 if weights is None else float(weights.mean())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from ..arrays import as_tensor
 from ..models import EDMDenoiser
 from ..models.channels import from_channels, to_channels
 from .tiles import Tiling
@@ -27,6 +30,37 @@ class Denoiser(Protocol):
 
     def deviation(self, sigma: float) -> float:
         """Root mean square of what the expected image misses, in either part."""
+
+
+class FunctionDenoiser:
+    """A function ``(image, sigma) -> image`` as a prior: BM3D, non-local means, any denoiser.
+
+    What it misses is not known; it is taken for as much as the noise that it removes, so that data
+    and denoiser count alike.
+
+    Parameters
+    ----------
+    function
+        Takes one real or complex image ``([z,] y, x)``, NumPy, in units of `scale`, and the noise's
+        standard deviation in the same unit (of either part); returns the denoised one.
+    """
+
+    def __init__(self, function: Callable[[NDArray[Any], float], ArrayLike]) -> None:
+        self._function = function
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        """Images ``(sample, [z,] y, x)``, one by one; see `Denoiser`."""
+        images = [as_tensor(self._function(image.cpu().numpy(), sigma)) for image in x]
+        for image in images:
+            if image.shape != x.shape[1:]:
+                raise ValueError(
+                    f"the denoiser made {tuple(image.shape)} of an image of {tuple(x.shape[1:])}"
+                )
+        return torch.stack(images).to(x)
+
+    def deviation(self, sigma: float) -> float:
+        """The noise's own; see `Denoiser`."""
+        return sigma
 
 
 class Prior:

@@ -224,7 +224,7 @@ def _mlem(scan: CTScan, options: MlemOptions, track: Track, name: str, count: in
 class PwlsOptions(IterativeOptions):
     """Options of `pwls` and `mltr`."""
 
-    weight: float = option(0.7, "of the penalty, in units of the data's noise")
+    weight: float = option(1.8, "of the penalty, in units of the data's noise")
     edge: float = option(0.02, "difference that counts as an edge; 0.02 are about 20 HU")
     potential: str = option("q-ggmrf", "of the differences", choices=get_args(Potential))
     iterations: int | None = option(None, PASSES)

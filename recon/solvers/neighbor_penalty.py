@@ -15,23 +15,26 @@ from ..operators.base import Shape
 
 Potential = Literal["quadratic", "huber", "q-ggmrf"]
 Q = 1.2  # of the q-GGMRF: how fast it grows for large differences, as in Thibault's paper
+Index = tuple[slice | EllipsisType, ...]
 MEAN_COSINE = {1: 1.0, 2: 2 / math.pi, 3: 0.5}  # of a gradient with random directions
 
 
 class NeighborPenalty:
-    """``strength * delta * sum_jk b_jk psi((x_j - x_k) / delta)`` over neighbours, diagonal too.
+    """``delta * sum_jk b_jk s_jk psi((x_j - x_k) / delta)`` over neighbours, diagonal too.
 
     Potentials, with t the difference over delta: ``"quadratic"`` ``t^2 / 2``; ``"huber"`` the same
     up to 1 and ``|t| - 1/2`` beyond; ``"q-ggmrf"`` ``t^2 / 2 / (1 + |t|^(2 - q))``, which keeps
     growing as ``|t|^1.2``. The b fall with distance, and are such that for large differences
-    Huber's penalty is about ``strength`` times the isotropic total variation.
+    Huber's penalty is about ``strength`` times the isotropic total variation. The s are the
+    strength, or the geometric mean of both voxels'.
 
     Parameters
     ----------
     shape
         Axes of space, the last of ``(*batch, *shape)``.
     strength
-        Slope of the penalty for large differences.
+        Slope of the penalty for large differences: a number, or of each voxel,
+        ``(*batch, *shape)``.
     delta
         Difference of two neighbours from which on it counts as an edge, in the image's unit.
     potential
@@ -52,7 +55,7 @@ class NeighborPenalty:
     def __init__(
         self,
         shape: Shape,
-        strength: float,
+        strength: float | Tensor,
         delta: float,
         *,
         potential: Potential = "q-ggmrf",
@@ -62,19 +65,28 @@ class NeighborPenalty:
             raise ValueError(
                 f"potential must be one of {', '.join(get_args(Potential))}, got {potential!r}"
             )
-        if not 0 <= strength < math.inf or not 0 < delta < math.inf:
+        least, largest = _range(strength)
+        if not 0 <= least <= largest < math.inf or not 0 < delta < math.inf:
             raise ValueError(
-                f"strength must be 0 or more and delta positive, got {strength} and {delta}"
+                f"strength must be 0 or more and delta positive, got {least} and {delta}"
             )
-        self.shape, self.strength, self.delta = tuple(shape), strength, delta
+        self.shape, self.delta = tuple(shape), delta
+        self._root = strength.sqrt() if isinstance(strength, Tensor) else math.sqrt(strength)
         self.potential: Potential = potential
         self._pairs = _pairs(self.shape, spacing or (1.0,) * len(shape))
 
     @property
-    def curvature(self) -> float:
-        """Bound of the second derivative, separated into voxels (De Pierro): a number for all."""
+    def curvature(self) -> float | Tensor:
+        """Bound of the second derivative, separated into voxels (De Pierro): a number or image."""
         # each pair bends both of its voxels, with twice its curvature; each voxel has two of a kind
-        return 4 * self.strength / self.delta * sum(b for _, _, b in self._pairs)
+        if not isinstance(self._root, Tensor):
+            return 4 * self._root * self._root / self.delta * sum(b for _, _, b in self._pairs)
+        total = torch.zeros_like(self._root)
+        for here, there, b in self._pairs:
+            both = (self._root[here] * self._root[there]).mul_(2 * b / self.delta)
+            total[here] += both
+            total[there] += both
+        return total
 
     def value(self, x: Tensor) -> Tensor:
         """The penalty of each image ``(*batch, *shape)``, ``(*batch,)``."""
@@ -82,17 +94,24 @@ class NeighborPenalty:
         total = x.new_zeros(x.shape[: x.ndim - len(axes)])
         for here, there, b in self._pairs:
             t = (x[here] - x[there]).div_(self.delta)
-            total += b * self._psi(t).sum(axes)
-        return self.strength * self.delta * total
+            total += b * self._by_strength(self._psi(t), here, there).sum(axes)
+        return self.delta * total
 
     def gradient(self, x: Tensor) -> Tensor:
         """Its gradient ``(*batch, *shape)``."""
         out = torch.zeros_like(x)
         for here, there, b in self._pairs:
-            slope = self._slope((x[here] - x[there]).div_(self.delta)).mul_(b * self.strength)
+            slope = self._slope((x[here] - x[there]).div_(self.delta)).mul_(b)
+            slope = self._by_strength(slope, here, there)
             out[here] += slope
             out[there] -= slope
         return out
+
+    def _by_strength(self, of_pairs: Tensor, here: Index, there: Index) -> Tensor:
+        root = self._root
+        if isinstance(root, Tensor):
+            return of_pairs.mul_(root[here]).mul_(root[there])
+        return of_pairs.mul_(root * root)
 
     def _psi(self, t: Tensor) -> Tensor:
         half = t.square() / 2
@@ -112,8 +131,13 @@ class NeighborPenalty:
         return t.mul_((1 + Q / 2 * u).div_(u.add_(1).square_()))
 
 
-Index = tuple[slice | EllipsisType, ...]
 Pair = tuple[Index, Index, float]
+
+
+def _range(strength: float | Tensor) -> tuple[float, float]:
+    if isinstance(strength, Tensor):
+        return float(strength.min()), float(strength.max())
+    return strength, strength
 
 
 def _pairs(shape: Shape, spacing: Sequence[float]) -> list[Pair]:

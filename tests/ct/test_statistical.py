@@ -13,7 +13,7 @@ from helpers import dense
 import spinray as sr
 from spinray.datasets import reference_image, simulate_ct
 from spinray.recon import ct
-from spinray.recon.ct.regularization_scale import gradient_noise, image_scale
+from spinray.recon.ct.regularization_scale import image_scale, noise_strength
 from spinray.recon.ct.statistical import TransmissionLikelihood
 from spinray.recon.operators import FiniteDifference, XRayTransform
 from spinray.recon.solvers import NeighborPenalty, Term, primal_dual
@@ -36,8 +36,8 @@ def small() -> tuple[XRayTransform, torch.Tensor, torch.Tensor]:
     return A, ct.line_integrals(counts, 1e3), ct.statistical_weights(counts)
 
 
-def penalty_of(A, y, w, weight=0.7, edge=0.02, potential="q-ggmrf") -> NeighborPenalty:
-    strength = weight * gradient_noise(whole(A), w.sqrt())
+def penalty_of(A, y, w, weight=1.8, edge=0.02, potential="q-ggmrf") -> NeighborPenalty:
+    strength = weight * noise_strength(whole(A), y, w)
     delta = edge * image_scale(whole(A), y)
     return NeighborPenalty(A.domain_shape, strength, delta, potential=potential)
 
@@ -150,6 +150,47 @@ class _Dense(sr.LinearOperator):
         return torch.tensordot(y, self.matrix, 1)
 
 
+def test_the_unit_of_penalties_is_the_noise_in_a_pixels_gradient(small) -> None:
+    A, y, w = small
+    matrix = dense(A, dtype=torch.float64)
+    # of equal weights: the standard deviation of A^T w (A x - y) itself
+    noise = noise_strength(whole(A), y, torch.full_like(w, 300.0))
+    expected = (300.0 * matrix.square().sum(0)).mean().sqrt()
+    torch.testing.assert_close(noise, expected.expand(GRID.shape), rtol=0.15, atol=0)
+    # of others: as certain as the rays through the pixel, whatever air there is around
+    one = noise_strength(whole(A), y, w)
+    certainty = (matrix.T @ w.flatten() / matrix.sum(0)).reshape(GRID.shape)
+    torch.testing.assert_close(one / one.mean(), certainty / certainty.mean())
+    with pytest.warns(UserWarning, match="the detector sees"):
+        wide = XRayTransform(A.geometry, sr.VolumeGrid((20, 21), GRID.spacing))
+    other = noise_strength(whole(wide), y, w)[5:15, 5:16]
+    torch.testing.assert_close(other / other.mean(), one / one.mean(), rtol=0.05, atol=0)
+    assert float(other.mean() / one.mean()) == pytest.approx(1, abs=0.25)
+    stacked = noise_strength(whole(A), torch.stack([y, y]), torch.stack([w, 4 * w]))
+    torch.testing.assert_close(stacked, torch.stack([one, 2 * one]))
+
+
+def test_resolution_is_even_where_rays_are_not() -> None:
+    """An ellipse of water: faint discs in its middle and near its rim keep alike of their peak."""
+    grid = sr.VolumeGrid((64, 64), 3.0)
+    A = XRayTransform(sr.ParallelBeam(np.arange(120) * np.pi / 120, 100, 2.0), grid)
+    row, column = (torch.from_numpy(grid.positions(axis)).double() for axis in (0, 1))
+    body = WATER * ((row[:, None] / 40) ** 2 + (column[None] / 90) ** 2 < 1)
+    spots = [torch.hypot(row[:, None], column[None] - x) < 3.5 for x in (0.0, 75.0)]
+    bare = A(body)
+    counts = 1e5 * torch.exp(-bare)
+    kept = []
+    for spot in spots:
+        faint = 1e-4 * WATER * spot
+        images = [
+            ct.pwls(ct.ordered_views(A, 1), y, counts, weight=20.0, iterations=150, edge=0.05)
+            for y in (bare, A(body + faint))
+        ]
+        kept.append(float((images[1] - images[0]).max() / faint.max()))
+    assert 0.05 < kept[0] < 0.8
+    assert kept[1] / kept[0] == pytest.approx(1, abs=0.2)
+
+
 def test_slope_of_the_likelihood_is_its_derivative(small) -> None:
     A, y, _ = small
     photons = torch.poisson(50 * torch.exp(-y), generator=torch.Generator().manual_seed(0))
@@ -239,3 +280,23 @@ def test_data_of_zeros_give_an_image_of_zeros(small) -> None:
     zeros = torch.zeros_like(y)
     for x in (ct.pwls(A, zeros, w), ct.tv(A, zeros), ct.tgv(A, zeros)):
         assert float(x.abs().max()) == 0
+
+
+def test_tgv_keeps_a_ramp_of_which_tv_makes_stairs() -> None:
+    """Attenuation that grows across a disc, as of a contrast agent that settles."""
+    grid = sr.VolumeGrid((64, 64), 3.0)
+    A = XRayTransform(sr.ParallelBeam(np.arange(120) * np.pi / 120, 100, 2.0), grid)
+    row, column = (torch.from_numpy(grid.positions(axis)) for axis in (0, 1))
+    distance = torch.hypot(row[:, None], column[None])
+    truth = WATER * (1 + column[None] / 160) * (distance < 75)
+    counts = ct.simulate_counts(A(truth), 2e4, seed=0)
+    y, w = ct.line_integrals(counts, 2e4), ct.statistical_weights(counts)
+    inside = distance < 66
+    errors, bends = [], []
+    for method in (ct.tv, ct.tgv):
+        x = method(ct.ordered_views(A, 4), y, weights=w, weight="auto", iterations=60)
+        errors.append(float((x - truth)[inside].square().mean().sqrt()))
+        # a stair is flat but for its edges: second differences along the ramp
+        bends.append(float(torch.diff(x, n=2, dim=1)[inside[:, 1:-1]].abs().mean()))
+    assert errors[1] < 0.7 * errors[0]
+    assert bends[1] < 0.7 * bends[0]

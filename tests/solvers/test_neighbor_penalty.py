@@ -24,6 +24,28 @@ def test_gradient_is_the_derivative_of_the_value(potential, shape) -> None:
 
 
 @pytest.mark.parametrize("potential", POTENTIALS)
+def test_strengths_of_voxels_are_those_of_their_pairs(potential) -> None:
+    generator = torch.Generator().manual_seed(0)
+    strength = torch.rand((2, 4, 5), dtype=torch.float64, generator=generator)
+    x = torch.randn((2, 4, 5), dtype=torch.float64, generator=generator).requires_grad_()
+    penalty = NeighborPenalty((4, 5), strength, 0.4, potential=potential)
+    value = penalty.value(x)
+    (expected,) = torch.autograd.grad(value.sum(), x)
+    torch.testing.assert_close(penalty.gradient(x.detach()), expected, atol=1e-12, rtol=1e-9)
+    for item in range(2):
+        one = NeighborPenalty((4, 5), strength[item], 0.4, potential=potential)
+        hessian = torch.autograd.functional.hessian(
+            lambda v, p=one: p.value(v), x[item].detach()
+        ).reshape(20, 20)
+        bound = torch.diag(one.curvature.flatten()) - hessian
+        assert float(torch.linalg.eigvalsh(bound).min()) > -1e-9
+    even = NeighborPenalty((4, 5), torch.full((4, 5), 3.0, dtype=torch.float64), 0.4)
+    same = NeighborPenalty((4, 5), 3.0, 0.4)
+    torch.testing.assert_close(even.value(x), same.value(x))
+    assert float(even.curvature[1, 2]) == pytest.approx(same.curvature)
+
+
+@pytest.mark.parametrize("potential", POTENTIALS)
 def test_curvature_bounds_the_hessian_and_is_reached_by_a_checkerboard(potential) -> None:
     penalty = NeighborPenalty((6, 6), 2.0, 0.5, potential=potential)
     generator = torch.Generator().manual_seed(1)

@@ -73,6 +73,31 @@ def test_tv_map_is_the_minimiser_and_warm_start_refines_it() -> None:
         assert float((x - expected).norm()) < 0.1 * first
 
 
+def test_weights_of_voxels_are_those_of_the_variation_there() -> None:
+    generator = torch.Generator().manual_seed(1)
+    v = torch.randn(12, 9, dtype=torch.float64, generator=generator)
+    weight = torch.rand(12, 9, dtype=torch.float64, generator=generator)
+    term = Term(
+        FiniteDifference((12, 9)), lambda u, s: group_soft_threshold(u, s * weight[None] * 0.5, -3)
+    )
+    expected = primal_dual(Identity((12, 9)), v, [term], iterations=4000)
+    prox = TotalVariationProx((12, 9), weight)
+    for _ in range(40):
+        x = prox(v, 0.5)
+    assert float((x - expected).norm()) < 1e-3 * float(expected.norm())
+
+
+def test_each_item_of_a_batch_may_have_its_weights() -> None:
+    generator = torch.Generator().manual_seed(1)
+    v = torch.randn(2, 12, 9, dtype=torch.float64, generator=generator)
+    t = 0.2 + torch.rand(12, 9, dtype=torch.float64, generator=generator)
+    weights = torch.tensor([0.3, 0.8], dtype=torch.float64).reshape(2, 1, 1).expand(2, 12, 9)
+    both = TotalVariationProx((12, 9), weights, steps=20)(v, t)
+    for item, weight in enumerate((0.3, 0.8)):
+        one = TotalVariationProx((12, 9), weight, steps=20)(v[item], t)
+        torch.testing.assert_close(both[item], one)
+
+
 def test_tv_map_without_weight_is_the_projection() -> None:
     v = torch.tensor([[-1.0, 2.0], [3.0, -4.0]])
     torch.testing.assert_close(TotalVariationProx((2, 2), 0.0)(v, 1.0), v)

@@ -144,7 +144,30 @@ def gpu() -> str:
     return "\n".join(lines)
 
 
-TABLES = (mri, nufft, ct, gpu)
+def learned_mr() -> str:
+    """Markdown rows of the MR network and the best of each classical method, PSNR and SSIM."""
+    report = results("learned")["mr"]
+    tools = "unrolled", "l1-wavelet", "tv", "tgv", "bart pics"
+    lines = []
+    for case, rows in report.items():
+        if case != "reference noise":
+            cells = [f"{rows[tool]['psnr']:.2f} / {rows[tool]['ssim']:.3f}" for tool in tools]
+            lines.append(f"| {' | '.join([case, *cells])} |")
+    return "\n".join(lines)
+
+
+def learned_ct() -> str:
+    """Markdown rows of the CT network and others: PSNR, and bias of soft tissue in HU."""
+    tools = "unrolled", "tv", "tv, rays weighed", "fbp"
+    lines = []
+    for case, rows in results("learned")["ct"].items():
+        cells = [f"{rows[tool]['psnr']:.2f} / {rows[tool]['bias_hu']:.1f}" for tool in tools]
+        lines.append(f"| {' | '.join([case, *cells])} |")
+    return "\n".join(lines)
+
+
+TABLES = (mri, nufft, ct, gpu)  # of README
+LEARNED = (learned_mr, learned_ct)  # of experiments/RESULTS.md
 
 if __name__ == "__main__":
-    print(*(make() for make in TABLES), sep="\n\n")
+    print(*(make() for make in (*TABLES, *LEARNED)), sep="\n\n")

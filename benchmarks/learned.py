@@ -48,7 +48,7 @@ MR_CASES: dict[str, Any] = {
     "lines 8x": LineMask(kind="equispaced", center_fractions=[0.04], accelerations=[8]),
 }
 MR_METHODS: dict[str, tuple[str | float, ...]] = {  # weights of each sweep
-    "l1-wavelet": ("auto", 0.4, 0.75, 1.5),
+    "l1-wavelet": ("auto", 0.8, 1.5, 2.4, 4.0),
     "tv": ("auto", 0.25, 0.5, 1.0, 2.0),
     "tgv": ("auto", 0.25, 0.5, 1.0, 2.0),
 }
@@ -56,7 +56,6 @@ CT_VIEWS = (984, 60)
 CT_SLICES = range(15, 100, 15)
 CT_FILTERS = ("ram-lak", "shepp-logan", "cosine", "hann")
 CT_WEIGHTS = {984: (5e-5, 1e-4, 2e-4, 4e-4, 8e-4), 60: (2e-4, 4e-4, 8e-4, 1.6e-3, 3.2e-3)}
-CT_ITERATIONS = 150
 PHOTONS, READOUT = 1e4, 5.0  # a ray without object; their standard deviation of electronic noise
 SOFT_TISSUE = (0.0, 80.0)  # HU
 Row = dict[str, Any]
@@ -154,8 +153,7 @@ def ct(data: Path, weights: str) -> dict[str, Any]:
 
 def _tv(A: XRayTransform, data: list[Tensor], starts: list[Tensor], weight: float) -> list[Tensor]:
     return [
-        sr.ct.tv(A, y, weight=weight, iterations=CT_ITERATIONS, initial=start)
-        for y, start in zip(data, starts, strict=True)
+        sr.ct.tv(A, y, weight=weight, initial=start) for y, start in zip(data, starts, strict=True)
     ]
 
 

@@ -102,7 +102,7 @@ def measure(task: Task, rounds: int, peers: Sequence[str] | None = None) -> list
     rows: list[Row] = []
     ready: dict[str, Prepared] = {}
     for tool, prepare in task.tools.items():
-        if peers is not None and not tool.startswith((OURS, *peers)):
+        if peers is not None and not named(tool, (OURS, *peers)):
             continue
         row: Row = {
             "suite": task.suite, "job": task.name, "tool": tool, "facts": dict(task.facts),
@@ -125,6 +125,11 @@ def measure(task: Task, rounds: int, peers: Sequence[str] | None = None) -> list
         if row["tool"] in times:
             row |= spread([t / task.per for t in times[row["tool"]]])
     return rows
+
+
+def named(tool: str, beginnings: Sequence[str]) -> bool:
+    """Whether a tool's name begins with one of these, large letters or small."""
+    return tool.lower().startswith(tuple(name.lower() for name in beginnings))
 
 
 def first_calls(prepared: Prepared) -> Row:

@@ -48,6 +48,7 @@ def test_peers_are_chosen_by_name_and_ours_always_runs() -> None:
         "spinray", "spinray GPU", "astra line",
     ]  # fmt: skip
     assert len(measure(task(**tools), 1, [])) == 2
+    assert "rtk" in [r["tool"] for r in measure(task(**tools), 1, ["RTK"])]
 
 
 def test_times_are_of_a_unit_and_have_quartiles() -> None:

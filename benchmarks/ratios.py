@@ -48,7 +48,7 @@ def ratios(rows: Sequence[Row]) -> dict[tuple[Any, ...], float]:
     Of the least times, which other work on the machine disturbs least; older files have the lower
     quartile.
     """
-    timed = {row_key(row): row.get("least", row["low"]) for row in rows if row["status"] == "ok"}
+    timed = {row_key(row): row.get("least") or row["low"] for row in rows if row["status"] == "ok"}
     ours = {key[:2] + key[3:]: t for key, t in timed.items() if key[2] == OURS}
     return {
         key: ours[key[:2] + key[3:]] / t

@@ -25,6 +25,7 @@ OURS = "spinray"  # how the names of our own tools begin
 SLOW = 1.0  # seconds; calls above it run in the first rounds only
 SLOW_ROUNDS = 3
 LONG = 5.0  # seconds; calls above it are not made once more for warmth, and are timed once
+LETTERS = 200  # of what an error says
 _COUNTERS = Path("/proc/self/clear_refs")
 
 
@@ -218,7 +219,8 @@ def _resident(key: str) -> int:
 
 def one_line(error: BaseException) -> str:
     """What an error says, cut where it goes on for long."""
-    return " ".join(str(error).split())[:200]
+    words = " ".join(str(error).split())
+    return words if len(words) <= LETTERS else f"{words[: LETTERS - 1]}…"
 
 
 def rows_of(

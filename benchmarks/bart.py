@@ -26,6 +26,14 @@ def require_bart() -> None:
         raise MissingError("no program bart on the PATH")
 
 
+def bart_version() -> str:
+    """What it says of itself; nothing where it is not."""
+    if not has_bart():
+        return ""
+    run = subprocess.run(["bart", "version"], check=False, capture_output=True, text=True)
+    return run.stdout.strip().removeprefix("v")
+
+
 def bart(*arguments: str) -> None:
     """Run a tool of it."""
     subprocess.run(["bart", *arguments], check=True, capture_output=True)

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from spinray.recon.io.atomic import atomic
 
+from .bart import bart_version
 from .protocol import SLOW_ROUNDS, Row, Task, interleaved, rows_of, seconds_of
 
 PACKAGES = (
-    "numpy", "torch", "numba", "ducc0", "finufft", "torchkbnufft", "sigpy", "astra-toolbox",
+    "spinray", "numpy", "torch", "numba", "ducc0", "finufft", "torchkbnufft", "sigpy", "astra-toolbox",
     "scikit-image", "itk-rtk", "mbirjax", "pygrappa", "spekpy", "xraylib", "algotom", "fastmri",
     "mri-nufft", "tomopy", "deepinv", "mrpro", "cupy-cuda12x", "cufinufft", "leapct", "ismrmrd",
 )  # fmt: skip
@@ -54,6 +55,8 @@ def machine() -> dict[str, Any]:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+    if version := bart_version():
+        versions["bart"] = version
     card = {"card": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     return {
         "processor": model, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
@@ -63,13 +66,13 @@ def machine() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """Of the clone, if this is one: what is installed from a wheel has a version."""
-    where = Path(__file__).parent
+    """Of the clone, "-dirty" if it was edited; what is installed from a wheel has a version."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():  # a repository further up is somebody else's
+        return ""
+    words = ("git", "describe", "--always", "--dirty", "--exclude", "*")
     try:
-        run = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=where, capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
+        run = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return ""
     return run.stdout.strip()

@@ -20,6 +20,7 @@ MARGIN = 3.0  # spreads, both runs' together
 WORSE = 1.05  # factor between errors
 OTHERS = 0.35  # of a ratio to peers: what processors and versions of peers differ by
 DRIFT_PEERS = 3  # rows of peers from which the machine's own drift is judged
+KEYS = {"suite", "job", "tool", "facts", "status"}  # of every row
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class Change:
         return f"{self.verdict:14} {self.ratio:5.2f} x  {self.job}: {self.words}"
 
 
-def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[list[Change], float]:
+def compare(old: Any, new: Any) -> tuple[list[Change], float | None]:
     """Changes of all jobs that both runs measured, and how much slower the machine itself was.
 
     Peers did not change: the median ratio of their times is the machine's drift, and is divided
-    out where at least three of them ran in both. A job is slower when its ratio exceeds one by
+    out where at least three of them ran in both; where fewer did, nobody knows it (None). A job is slower when its ratio exceeds one by
     more than a tenth and by more than three times the half-widths between quartiles of both runs.
 
     Parameters
@@ -52,15 +53,15 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[list[Change
     ValueError
         No job in common, or no results of ``spinray bench``.
     """
-    if "ratios" in old:
-        return _against_peers(old["ratios"], ratios(list(_timed(new).values()))), 1.0
-    before, after = _timed(old), _timed(new)
+    if isinstance(old, Mapping) and "ratios" in old:
+        return _against_peers(old["ratios"], ratios(list(_timed("NEW", new).values()))), None
+    before, after = _timed("OLD", old), _timed("NEW", new)
     common = [key for key in before if key in after]
     if not any(_ours(key) for key in common):
         raise ValueError("no job was measured in both: nothing to compare")
     peers = [after[k]["seconds"] / before[k]["seconds"] for k in common if not _ours(k)]
-    drift = median(peers) if len(peers) >= DRIFT_PEERS else 1.0
-    changes = [_change(key, before[key], after[key], drift) for key in common if _ours(key)]
+    drift = median(peers) if len(peers) >= DRIFT_PEERS else None
+    changes = [_change(key, before[key], after[key], drift or 1.0) for key in common if _ours(key)]
     return sorted(changes, key=lambda change: -change.ratio), drift
 
 
@@ -106,10 +107,16 @@ def _words(key: tuple[Any, ...]) -> str:
     return ", ".join([f"{suite}: {job}", *(f"{name} {value:g}" for name, value in facts)])
 
 
-def _timed(results: Mapping[str, Any]) -> dict[tuple[Any, ...], Row]:
-    rows = results.get("rows")
-    if not isinstance(rows, list) or not all("facts" in row for row in rows):
-        raise ValueError("expected the results.json of spinray bench: it has a list of rows")
+def _timed(which: str, results: Any) -> dict[tuple[Any, ...], Row]:
+    """What a run measured, by what it is of."""
+    rows = results.get("rows") if isinstance(results, Mapping) else None
+    if not isinstance(rows, list) or not all(
+        isinstance(row, Mapping) and row.keys() >= KEYS for row in rows
+    ):
+        raise ValueError(
+            f"{which}: expected the results.json of spinray bench, which has a list of rows with "
+            f"{', '.join(sorted(KEYS))}"
+        )
     return {row_key(row): row for row in rows if row["status"] == "ok"}
 
 

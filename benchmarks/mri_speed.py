@@ -12,6 +12,7 @@ import spinray as sr  # before torch: see GOMP_SPINCOUNT there
 
 # isort: split
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cache, partial
@@ -46,6 +47,7 @@ class Phantom:
         self.target = reference_image(scan).data
         self.scan = Undersampled(self.full, mask, self.target)
         self.opened = ExitStack()  # folders of peers, as long as this is
+        weakref.finalize(self, self.opened.close)
 
     def image(self, call: Any, **how: Any) -> Prepared:
         return Prepared(call, self.scan.error, **how)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -117,14 +118,15 @@ def _mrpro_pair(k, x, y, tolerance: float, threads: int) -> Pair:
 def _bart_pair(k, x, y, tolerance: float, threads: int) -> Pair:
     """BART's nufft as a process, files included; times are of the process."""
     require_bart()
-    kept = tempfile.TemporaryDirectory()  # as long as the calls are
+    kept = tempfile.TemporaryDirectory()
     folder = Path(kept.name)
     trajectory, samples = _bart_samples(folder, k, x.shape[1:], y)
     image = write_cfl(folder / "x", x[:, None].T)
 
     def run(*options: str, result: str, shape) -> np.ndarray:
-        return _run_bart(Path(kept.name), "nufft", *options, trajectory, result).reshape(shape)
+        return _run_bart(folder, "nufft", *options, trajectory, result).reshape(shape)
 
+    weakref.finalize(run, kept.cleanup)
     return (
         lambda: run(result=image, shape=y.shape),
         lambda: run("-a", "-d", f"{x.shape[2]}:{x.shape[1]}:1", result=samples, shape=x.shape),
@@ -152,7 +154,12 @@ def bart_cg(k, maps, data, iterations: int) -> Callable[[], np.ndarray]:
     trajectory, samples = _bart_samples(folder, k, maps.shape[1:], data)
     sensitivities = write_cfl(folder / "maps", maps[:, None].T)
     words = ("pics", "-i", str(iterations), "-t", trajectory, samples, sensitivities)
-    return lambda: _run_bart(Path(kept.name), *words).reshape(maps.shape[1:])
+
+    def call() -> np.ndarray:
+        return _run_bart(folder, *words).reshape(maps.shape[1:])
+
+    weakref.finalize(call, kept.cleanup)
+    return call
 
 
 def _bart_samples(folder: Path, k, shape, data) -> tuple[str, str]:

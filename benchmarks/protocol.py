@@ -25,6 +25,7 @@ OURS = "spinray"  # how the names of our own tools begin
 SLOW = 1.0  # seconds; calls above it run in the first rounds only
 SLOW_ROUNDS = 3
 LONG = 5.0  # seconds; calls above it are not made once more for warmth, and are timed once
+LETTERS = 200  # of what an error says
 _COUNTERS = Path("/proc/self/clear_refs")
 
 
@@ -102,7 +103,7 @@ def measure(task: Task, rounds: int, peers: Sequence[str] | None = None) -> list
     rows: list[Row] = []
     ready: dict[str, Prepared] = {}
     for tool, prepare in task.tools.items():
-        if peers is not None and not tool.startswith((OURS, *peers)):
+        if peers is not None and not named(tool, (OURS, *peers)):
             continue
         row: Row = {
             "suite": task.suite, "job": task.name, "tool": tool, "facts": dict(task.facts),
@@ -125,6 +126,11 @@ def measure(task: Task, rounds: int, peers: Sequence[str] | None = None) -> list
         if row["tool"] in times:
             row |= spread([t / task.per for t in times[row["tool"]]])
     return rows
+
+
+def named(tool: str, beginnings: Sequence[str]) -> bool:
+    """Whether a tool's name begins with one of these, large letters or small."""
+    return tool.lower().startswith(tuple(name.lower() for name in beginnings))
 
 
 def first_calls(prepared: Prepared) -> Row:
@@ -213,7 +219,8 @@ def _resident(key: str) -> int:
 
 def one_line(error: BaseException) -> str:
     """What an error says, cut where it goes on for long."""
-    return " ".join(str(error).split())[:200]
+    words = " ".join(str(error).split())
+    return words if len(words) <= LETTERS else f"{words[: LETTERS - 1]}…"
 
 
 def rows_of(

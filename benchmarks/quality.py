@@ -28,12 +28,16 @@ from .protocol import Row, one_line
 from .references import NOISES, REFERENCES, Reference, noisy
 
 SUBJECTS, PIXELS = 5, 128
-QUICK_SUBJECTS, QUICK_PIXELS = 2, 64
+QUICK_SUBJECTS, QUICK_PIXELS = 3, 64
 SLOW = ("zs-ssl", "dip", "noise2inverse")  # minutes an image: one subject, none in a quick run
 MAPS = ("g-factor", "snr")  # of noise: no image of the object
 NULLS = ("null: flat object", "null: another subject")
 CURVES = {"mri": ("rss", "sense", "l1-wavelet", "tv"), "ct": ("fbp", "sirt", "tv")}
-FIGURES = ("nrmse", "psnr", "ssim")
+FIGURES = {
+    "nrmse": (0.0, np.inf),
+    "psnr": (-np.inf, np.inf),
+    "ssim": (-1.0, 1.0),
+}  # what each can be
 Images = dict[str, np.ndarray]
 
 
@@ -51,15 +55,25 @@ def figures(truth: torch.Tensor, image: Any, modality: str) -> dict[str, float]:
     }
 
 
-def interval(values: Sequence[float]) -> dict[str, float]:
-    """Mean, and the ends of its 95 % interval by Student's t; one value has none."""
+def interval(
+    values: Sequence[float], low: float = -np.inf, high: float = np.inf
+) -> dict[str, float]:
+    """Mean, and the ends of its 95 % interval by Student's t; one value has none.
+
+    Ends are cut to `low` and `high`, which are what a figure can be: few subjects have wide ones.
+    """
     from scipy.stats import t
 
     mean = float(np.mean(values))
     if len(values) < 2:
         return {"mean": mean}
     half = float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
-    return {"mean": mean, "low": mean - half, "high": mean + half}
+    return {"mean": mean, "low": max(mean - half, low), "high": min(mean + half, high)}
+
+
+def intervals(found: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Of each figure over subjects."""
+    return {key: interval([f[key] for f in found], *ends) for key, ends in FIGURES.items()}
 
 
 def table(
@@ -99,7 +113,7 @@ def table(
         except Exception as refusal:
             row["status"] = one_line(refusal)
             continue
-        row |= {key: interval([f[key] for f in found]) for key in FIGURES}
+        row |= intervals(found)
         row |= {"seconds": float(np.median(seconds)), "subjects": count}
     rows += null_rows(reference, truths)
     return flagged(rows), images
@@ -119,7 +133,7 @@ def null_rows(reference: Reference, truths: Sequence[torch.Tensor]) -> list[Row]
             found.append(figures(truth, guess, reference.modality))
         rows.append({
             "scan": reference.name, "method": name, "status": "ok", "subjects": len(found),
-            **{key: interval([f[key] for f in found]) for key in FIGURES},
+            **intervals(found),
         })  # fmt: skip
     return rows
 

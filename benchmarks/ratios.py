@@ -45,9 +45,10 @@ def tasks(quick: bool = False) -> Iterator[Task]:
 def ratios(rows: Sequence[Row]) -> dict[tuple[Any, ...], float]:
     """Spinray's seconds over those of each peer, by the key of the peer's row.
 
-    Of the least times, which other work on the machine disturbs least.
+    Of the least times, which other work on the machine disturbs least; older files have the lower
+    quartile.
     """
-    timed = {row_key(row): row["least"] for row in rows if row["status"] == "ok"}
+    timed = {row_key(row): row.get("least") or row["low"] for row in rows if row["status"] == "ok"}
     ours = {key[:2] + key[3:]: t for key, t in timed.items() if key[2] == OURS}
     return {
         key: ours[key[:2] + key[3:]] / t

@@ -15,6 +15,7 @@ import spinray as sr  # before torch: see GOMP_SPINCOUNT there
 
 # isort: split
 import tempfile
+import weakref
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -47,8 +48,9 @@ class File:
         self.oversampled = oversampled
         rng = np.random.default_rng(0)
         self.lines = rng.normal(size=(LINES, 2 * COILS * SAMPLES)).astype(np.float32)
-        self._folder = tempfile.TemporaryDirectory()  # as long as this is
-        self.path = Path(self._folder.name) / "scan.h5"
+        folder = tempfile.TemporaryDirectory()  # as long as this is
+        weakref.finalize(self, folder.cleanup)
+        self.path = Path(folder.name) / "scan.h5"
         self._write()
 
     def _write(self) -> None:

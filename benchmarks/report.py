@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +76,21 @@ def markdown(results: Results) -> str:
     parts = ["# Spinray bench", _about(results)]
     for suite, rows in _suites(results):
         parts += [f"## {suite}", markdown_table(HEAD, cells(rows))]
-    tables = _official_tables(results), _quality_tables(results), _scaling_tables(results)
-    for title, head, lines in chain(*tables):
+    for title, head, lines in _official_tables(results):
+        parts += [f"## {title}", markdown_table(head, lines)]
+    for title, head, lines in _quality_tables(results):
+        parts += [f"## {title}", TABLE_NOTE, markdown_table(head, lines)]
+    for title, head, lines in _scaling_tables(results):
         parts += [f"## {title}", markdown_table(head, lines)]
     return "\n\n".join(parts) + "\n"
 
 
 QUALITY_HEAD = ("method", "NRMSE", "PSNR, dB", "SSIM", "seconds", "remark")
+TABLE_NOTE = (
+    "Means over subjects with 95 % intervals (Student's t), inside the object. Null models see no "
+    "data."
+)
+IMAGES_NOTE = "The first subject; figures under images are of the whole slice that is shown."
 
 
 def _quality(results: Results, images: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -92,11 +99,11 @@ def _quality(results: Results, images: Mapping[str, Mapping[str, Any]]) -> list[
     limit = IMAGES // max(len(images), 1)
     found = []
     for title in dict.fromkeys((*tables, *images)):
-        text = tables.get(title, "")
+        text = f"<p>{html.escape(TABLE_NOTE)}</p>{tables[title]}" if title in tables else ""
         if title in images:
             series = [Series(name, np.asarray(x)) for name, x in images[title].items()]
             own_units = not title.startswith("CT")  # CT's are 1/mm for all
-            text += stage(series, fit_scale=own_units, limit=limit)
+            text += f"<p>{IMAGES_NOTE}</p>" + stage(series, fit_scale=own_units, limit=limit)
         found.append((title, text))
     curves = results.get("quality", {}).get("curves", [])
     for modality, noise in (("mri", "SNR"), ("ct", "photons a ray")):
@@ -145,7 +152,7 @@ def _scaling(results: Results) -> list[tuple[str, str]]:
     for row in results.get("scaling", []):
         seconds = [time["seconds"] for time in row["times"]]
         curves = {"measured": seconds} | {
-            name: row[name] for name in ("FFT floor", "memory floor") if name in row
+            name: row[name] for name in ("torch's FFT", "memory floor") if name in row
         }
         title = f"{row['work']}, power {row['exponent']:.2f}" if "exponent" in row else row["work"]
         text += plots.lines(title, row["of"], "ms", {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from . import official, quality, scaling
 from .common import machine, write
-from .protocol import rows_of
+from .protocol import named, rows_of
 from .report import write_report
 from .suites import SPEED, tasks
 
@@ -67,6 +68,11 @@ def run(
         rounds = QUICK_ROUNDS if quick else ROUNDS
         for row in kept(name, rows_of(tasks(name, quick), rounds, peers)):
             results["rows"].append(row)
+    for name in peers or ():
+        if not any(named(row["tool"], [name]) for row in results["rows"]):
+            warnings.warn(
+                f"no tool of these suites has a name that begins with {name}", stacklevel=2
+            )
     if data is not None:
         rows = results.setdefault("official", {}).setdefault(data.name, [])
         found = official.measured(data.name, data.folder, data.methods, quick=quick)

@@ -2,8 +2,9 @@
 
     spinray bench scaling [--quick] [--output FOLDER]
 
-Two floors stand beside every NUFFT: the FFT of its grid by torch, and the time that the measured
-bandwidth of memory takes to move image, grid and samples once. Beside CT stands the second.
+Two lines stand beside every NUFFT: torch's FFT of a grid twice as fine, and the time that the
+measured bandwidth of memory takes to move image, that grid and samples once, which is a floor.
+Beside CT stands the second.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def along(axis: Axis, sizes: Sequence[int], speed: float, rounds: int) -> Row:
         "memory floor": [point.traffic / speed for point in points],
     }  # fmt: skip
     if points[0].fft:
-        row["FFT floor"] = [spread(times[f"fft {size}"])["seconds"] for size in sizes]
+        row["torch's FFT"] = [spread(times[f"fft {size}"])["seconds"] for size in sizes]
     row["exponent"] = exponent(sizes, [t["seconds"] for t in row["times"]])
     return row
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,8 +47,8 @@ def bench(
         tuple[Path, Path] | None,
         typer.Option(
             metavar="OLD NEW",
-            help="Measure nothing: which jobs of NEW are slower than in OLD (results.json, or the "
-            "file of benchmarks.ratios)? Exit code 1 if there are any.",
+            help="Measure nothing: which jobs of NEW are slower than in OLD (results.json or its "
+            "folder; OLD may be the file of benchmarks.ratios)? Exit code 1 if there are any.",
         ),
     ] = None,
 ) -> None:
@@ -63,6 +64,8 @@ def bench(
         raise ValueError("--dataset and --path go together: fastmri or lodopab, and its folder")
     if methods is not None and dataset is None:
         raise ValueError("--methods is of --dataset: quality tries every method")
+    if output.is_file():
+        raise NotADirectoryError(f"{output}: is a file, expected a folder")
     output.mkdir(parents=True, exist_ok=True)
     from ...benchmarks.run import PublicData, run
 
@@ -77,7 +80,8 @@ def _chosen(suites: list[str] | None, dataset: str | None) -> tuple[str, ...]:
         return () if dataset else SUITES
     for name in suites:
         if name not in (*SUITES, SMALL, "all"):
-            raise ValueError(f"unknown suite {name!r}: there are {', '.join(SUITES)} and all")
+            there = ", ".join((*SUITES, SMALL))
+            raise ValueError(f"unknown suite {name!r}: there are {there} and all")
     return SUITES if "all" in suites else tuple(suites)
 
 
@@ -97,7 +101,11 @@ def _compare(old: Path, new: Path) -> None:
         busy = f"; the machine was busy, load {load:.1f} on {cores} cores: they say little"
         typer.echo("times over peers' in the same run" + busy * (load > cores / 2))
     else:
-        typer.echo(f"the machine: peers take {drift:.2f} times as long")
+        typer.echo(_of_machines(before, after))
+        if drift is None:
+            typer.echo("too few peers ran in both to tell the machine's drift: times as they are")
+        else:
+            typer.echo(f"the machine: peers take {drift:.2f} times as long")
     for change in changes:
         typer.echo(str(change))
     bad = sum(change.verdict in ("slower", "less accurate") for change in changes)
@@ -106,9 +114,20 @@ def _compare(old: Path, new: Path) -> None:
         raise typer.Exit(1)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _of_machines(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Whether both runs were made alike, as far as times go."""
+    was, now = old.get("machine", {}), new.get("machine", {})
+    other = [
+        f"{key} {was.get(key)}, now {now.get(key)}"
+        for key in ("processor", "card", "cores", "threads")
+        if was.get(key) != now.get(key)
+    ]
+    return f"measured otherwise: {'; '.join(other)}" if other else "the same kind of machine"
+
+
+def _read(path: Path) -> Any:
+    path = path / "results.json" if path.is_dir() else path
     try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as error:
+        return json.loads(path.read_bytes())
+    except ValueError as error:  # no JSON, or no text
         raise ValueError(f"{path}: is no JSON ({error})") from error
-    return found

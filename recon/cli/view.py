@@ -34,6 +34,8 @@ def view(
     from ..viewer import series_of, viewer_page
 
     if output is not None:
+        if output.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"{output}: the page is HTML, expected a name that ends in .html")
         require_writable(output)
     text = viewer_page([series_of(load_image(path), path.name) for path in images])
     path = output or _temporary()

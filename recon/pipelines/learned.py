@@ -53,10 +53,8 @@ class VarnetOptions(RawOptions):
 def varnet(scan: MRScan, options: VarnetOptions, track: Track) -> Image:
     """End-to-end variational network with learned coil maps, Cartesian 2D; needs weights."""
     if not scan.is_cartesian or scan.ndim != 2:
-        raise ValueError(
-            f"varnet needs 2D Cartesian k-space, this is {scan.ndim}D {scan.trajectory_kind}: try "
-            "unrolled"
-        )
+        kind = f"{scan.ndim}D Cartesian" if scan.is_cartesian else scan.trajectory_kind
+        raise ValueError(f"varnet needs 2D Cartesian k-space, this is {kind}: try unrolled")
     model = network(options.weights, (VarNet, PromptVarNet), "varnet").to(scan.kspace.device)
     warn_of_unlike(model.training_facts, scan)
     kspace = scan.kspace.reshape(-1, scan.coils, *scan.matrix)

@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .series import BITS, Series
 
 LIMIT = 7_000_000  # bytes of a page's data, of 8 MB that pages open at once with everywhere
@@ -17,7 +19,7 @@ def stage(
     """HTML of a viewer; the first series is the reference until the reader chooses another.
 
     Values are rounded to fewer bits, then slices are left out evenly, until it fits: the viewer
-    says so.
+    says so, and how many values are not finite.
 
     Parameters
     ----------
@@ -57,6 +59,11 @@ def _fitting(series: Sequence[Series], limit: int) -> tuple[list[dict[str, Any]]
         if sum(len(p["data"]) for p in packed) <= limit:
             notes = [f"values rounded to {bits} bits"] * (bits < BITS[0])
             notes += [f"one slice of {step}"] * (step > 1)
+            notes += [
+                f"{count} values of {s.name} that are not finite as 0"
+                for s in series
+                if (count := np.count_nonzero(~np.isfinite(s.values)))
+            ]
             return packed, ", ".join(notes)
     raise ValueError(
         f"{len(series)} images of {series[0].values.shape[1:]} do not fit into {limit / 1e6:g} MB: "

@@ -50,7 +50,7 @@
       this.refit();
       if (this.panels.some((panel) => panel.factor > 2 || panel.factor < 0.5)) this.state.fitted = true;  // other units
       this.limits();
-      if (options.focus) root.focus();
+      if (options.focus) root.focus({ preventScroll: true });
     }
 
     build() {
@@ -98,10 +98,12 @@
 
     panel(series) {
       const canvas = element("canvas", { class: "image", "aria-label": series.name });
-      canvas.style.aspectRatio = `${series.width * series.spacing[1]} / ${series.height * series.spacing[0]}`;
+      const aspect = (series.width * series.spacing[1]) / (series.height * series.spacing[0]);
+      canvas.style.aspectRatio = aspect;
       const figures = element("span"), name = element("strong", {}, series.name);
       const source = element("canvas", { width: series.width, height: series.height });
       const figure = element("figure", {}, canvas, element("figcaption", {}, name, figures));
+      figure.style.maxWidth = `calc(80vh * ${aspect})`;  // images are not higher than the window
       const panel = { series, canvas, figures, figure, source, factor: 1, ends: [least(series.values), -least(series.values, -1)] };
       canvas.addEventListener("pointerdown", (event) => this.down(event, canvas));
       canvas.addEventListener("pointermove", (event) => this.move(event, panel));

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import subprocess
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spinray.benchmarks import common, reading
+from spinray.benchmarks.bart import has_bart
 from spinray.benchmarks.common import data_folder, relative_l2, run_jobs, run_suite
 from spinray.benchmarks.protocol import Prepared, Task
 
@@ -63,3 +68,49 @@ def test_the_folder_of_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_relative_errors() -> None:
     assert relative_l2(np.array([3.0, 5.0]), np.array([3.0, 4.0])) == pytest.approx(0.2)
+
+
+def test_a_machine_names_what_was_measured() -> None:
+    versions = common.machine()["versions"]
+    assert {"spinray", "torch"} <= versions.keys()
+    assert ("bart" in versions) == has_bart()
+
+
+def test_a_commit_is_of_the_package_and_says_if_it_was_edited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        run = subprocess.run(
+            ["git", *who, *words], cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+        return run.stdout.strip()
+
+    module = tmp_path / "spinray" / "benchmarks" / "common.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("")
+    monkeypatch.setattr(common, "__file__", str(module))
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "of a project that has Spinray in it")
+    assert common._commit() == ""
+    (tmp_path / ".git").rename(module.parents[1] / ".git")
+    tmp_path = module.parents[1]
+    git("add", ".")
+    git("commit", "-qm", "of Spinray")
+    commit = git("rev-parse", "--short", "HEAD")
+    assert common._commit() == commit
+    module.write_text("# edited")
+    assert common._commit() == f"{commit}-dirty"
+
+
+def test_a_file_goes_with_its_task_and_nobody_warns() -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        file = reading.File(1)
+        path = file.path
+        assert path.exists()
+        del file
+        gc.collect()
+    assert not path.parent.exists()
+    assert not [w for w in said if w.category is ResourceWarning]

@@ -40,7 +40,8 @@ def test_a_slower_machine_is_told_by_the_peers() -> None:
     changes, drift = compare({"rows": old}, {"rows": new})
     assert drift == pytest.approx(1.5)
     assert [change.verdict for change in changes] == ["same"]
-    assert verdicts(old[:2], new[:2]) == {"s: j": "slower"}  # one peer is no measure
+    changes, drift = compare({"rows": old[:2]}, {"rows": new[:2]})  # one peer is no measure
+    assert (drift, [change.verdict for change in changes]) == (None, ["slower"])
 
 
 def test_errors_that_grow_are_named() -> None:
@@ -52,8 +53,16 @@ def test_errors_that_grow_are_named() -> None:
 def test_nothing_in_common_is_an_error() -> None:
     with pytest.raises(ValueError, match="nothing to compare"):
         compare({"rows": [row("spinray", 1.0, "a")]}, {"rows": [row("spinray", 1.0, "b")]})
-    with pytest.raises(ValueError, match=r"results\.json"):
-        compare({"parallel": {}}, {"rows": []})
+
+
+@pytest.mark.parametrize("other", [[], {"parallel": {}}, {"rows": [1]}, {"rows": [{"facts": {}}]}])
+def test_what_is_no_run_is_named(other) -> None:
+    run = {"rows": [row("spinray", 1.0)]}
+    with pytest.raises(ValueError, match=r"^OLD: expected the results\.json"):
+        compare(other, run)
+    for old in (run, {"ratios": []}):
+        with pytest.raises(ValueError, match=r"^NEW: expected the results\.json"):
+            compare(old, other)
 
 
 def test_the_command_exits_with_one(tmp_path) -> None:
@@ -66,3 +75,18 @@ def test_the_command_exits_with_one(tmp_path) -> None:
     assert "slower          2.00 x  s: j, coils 8, spinray" in run.output
     same = CliRunner().invoke(app, ["bench", "--compare", str(files[0]), str(files[0])])
     assert same.exit_code == 0
+
+
+def test_the_command_takes_folders_and_tells_machines_apart(tmp_path) -> None:
+    for name, threads in (("old", 2), ("new", 1)):
+        (tmp_path / name).mkdir()
+        found = {"machine": {"threads": threads, "cores": 2}, "rows": [row("spinray", 1.0)]}
+        (tmp_path / name / "results.json").write_text(json.dumps(found))
+    words = ["bench", "--compare", str(tmp_path / "old"), str(tmp_path / "new")]
+    lines = CliRunner().invoke(app, words).output.splitlines()
+    assert lines[0] == "measured otherwise: threads 2, now 1"
+    assert lines[1].startswith("too few peers ran in both")
+    broken = tmp_path / "broken.json"
+    broken.write_bytes(b"\xff\xfe{")
+    done = CliRunner().invoke(app, ["bench", "--compare", str(broken), str(tmp_path / "new")])
+    assert "broken.json: is no JSON" in str(done.exception)

@@ -42,12 +42,20 @@ def test_every_tool_has_a_row_whatever_happens() -> None:
     assert all("seconds" not in by[name] for name in ("bart", "other", "late"))
 
 
+def test_a_long_complaint_ends_where_it_is_cut() -> None:
+    short, long = (protocol.one_line(ValueError("no " * n)) for n in (10, 100))
+    assert short == " ".join(["no"] * 10)
+    assert len(long) == 200
+    assert long.endswith("…")
+
+
 def test_peers_are_chosen_by_name_and_ours_always_runs() -> None:
     tools = {"spinray": prepared, "spinray GPU": prepared, "astra line": prepared, "rtk": prepared}
     assert [r["tool"] for r in measure(task(**tools), 1, ["astra"])] == [
         "spinray", "spinray GPU", "astra line",
     ]  # fmt: skip
     assert len(measure(task(**tools), 1, [])) == 2
+    assert "rtk" in [r["tool"] for r in measure(task(**tools), 1, ["RTK"])]
 
 
 def test_times_are_of_a_unit_and_have_quartiles() -> None:

@@ -101,6 +101,12 @@ def test_intervals_are_student_s() -> None:
     assert found["mean"] == 2
     assert found["high"] - 2 == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
     assert quality.interval([1.0]) == {"mean": 1.0}
+    few = quality.intervals([{"nrmse": 0.1, "psnr": 20.0, "ssim": 0.5},
+                             {"nrmse": 0.5, "psnr": 30.0, "ssim": 0.9}])  # fmt: skip
+    assert few["nrmse"]["low"] == 0
+    assert few["ssim"]["low"] == -1
+    assert few["ssim"]["high"] == 1
+    assert few["psnr"]["low"] < 0
 
 
 def test_subjects_differ_and_are_the_same_again() -> None:

@@ -97,6 +97,8 @@ def test_quality_is_best_first_and_nulls_are_named(folder) -> None:
     assert "| no better than a null model |" in text
     assert "| NUFFT adjoint | coils | 1, 2 | 1, 1.9 | 0.90 |" in text
     page = (folder / "report.html").read_text()
+    assert "inside the object" in text
+    assert "of the whole slice that is shown" in page
     assert "Robustness to noise, ct: NRMSE over photons a ray" in page
     assert "NUFFT adjoint, power 0.90: ms over coils" in page
 

@@ -98,6 +98,23 @@ def test_the_command_measures_and_draws(tmp_path, monkeypatch) -> None:
     assert "2D 16 adjoint" in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_the_command_names_peers_that_no_suite_has(tmp_path, monkeypatch) -> None:
+    small = nufft.transforms("2D 16", nufft.radial(8, 32), (16, 16), 1, 1e-3, ("ducc0",))
+    monkeypatch.setattr(run, "tasks", lambda name, quick: small)
+    words = ["bench", "nufft", "--quick", "--peers", "DUCC,ductape", "-o", str(tmp_path / "out")]
+    with pytest.warns(UserWarning, match="begins with ductape"):
+        assert CliRunner().invoke(app, words).exit_code == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert {row["tool"] for row in results["rows"]} == {"spinray", "ducc0"}
+
+
+def test_the_command_wants_a_folder(tmp_path) -> None:
+    (tmp_path / "out").write_text("kept")
+    done = CliRunner().invoke(app, ["bench", "nufft", "-o", str(tmp_path / "out")])
+    assert "out: is a file, expected a folder" in str(done.exception)
+    assert (tmp_path / "out").read_text() == "kept"
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
 def test_the_suite_for_a_card_has_no_job_without_one() -> None:
     assert not list(suites.tasks("gpu"))

@@ -369,3 +369,12 @@ def test_view_names_what_is_no_image(files: Path, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "x.txt: is no image" in done.stderr
     assert not (tmp_path / "page.html").exists()
+
+
+def test_view_overwrites_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.eye(4, dtype=np.float32))
+    done = spinray("view", path, "-o", path)
+    assert done.returncode == 2
+    assert "a.npy: the page is HTML, expected a name that ends in .html" in done.stderr
+    assert np.load(path).shape == (4, 4)

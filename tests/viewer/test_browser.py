@@ -226,3 +226,18 @@ def test_light_and_dark(browser, viewer, scheme) -> None:
     ground, ink = (sum(browser.execute_script(colour, k)) for k in ("backgroundColor", "color"))
     assert (ground > ink) == (scheme == "light")
     assert abs(ground - ink) > 3 * 120  # contrast to read by
+
+
+def test_one_slice_has_no_slider_and_high_images_fit_the_window(browser, tmp_path) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    page = tmp_path / "page.html"
+    page.write_text(viewer_page([Series("high", np.eye(90, 30, dtype=np.float32)[None])]), "utf-8")
+    browser.set_window_size(1200, 700)
+    browser.get(page.as_uri())
+    WebDriverWait(browser, 30).until(lambda b: b.execute_script(STATE).get("zoom"))
+    assert not browser.find_element("css selector", "input[aria-label=slice]").is_displayed()
+    assert browser.execute_script("return scrollY") == 0  # the focus has moved nothing
+    height, width = (canvases(browser)[0].size[side] for side in ("height", "width"))
+    assert height == pytest.approx(3 * width, abs=2)
+    assert height <= browser.execute_script("return innerHeight")

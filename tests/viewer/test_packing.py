@@ -79,3 +79,11 @@ def test_a_page_loads_nothing_and_escapes_names() -> None:
     assert held(page)["series"][0]["name"] == name
     assert "default-src 'none'" in page
     assert not re.search(r"(src|href)=[\"']?https?:", page)
+
+
+def test_values_that_are_not_finite_are_told() -> None:
+    values = noise(1, 4, 4)
+    values[0, 0, :3] = np.nan, np.inf, -np.inf
+    found = held(stage([Series("a", noise(1, 4, 4)), Series("b", values)]))
+    assert found["note"] == "3 values of b that are not finite as 0"
+    assert np.abs(decoded(found["series"][1])[0, 0, :3]).max() < 1e-3

@@ -20,6 +20,11 @@ def test_tables_are_those_of_the_results(table) -> None:
     assert table() in README
 
 
+@pytest.mark.parametrize("table", tables.LEARNED, ids=lambda table: table.__name__)
+def test_tables_of_networks_are_those_of_the_results(table) -> None:
+    assert table() in (Path(__file__).parents[1] / "experiments" / "RESULTS.md").read_text()
+
+
 @pytest.mark.parametrize("sentence", sentences.SENTENCES, ids=lambda make: make.__name__)
 def test_sentences_are_those_of_the_results(sentence) -> None:
     """Wherever README breaks its lines."""

@@ -48,7 +48,7 @@ class Padding:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """Channels innermost in memory, where convolutions are faster so.
+    """Channels innermost in memory, as the kernels of convolutions take them.
 
     Parameters
     ----------

@@ -89,7 +89,8 @@ class Training(LightningModule):
 
         def factor(step: int) -> float:
             rise = min(1.0, (step + 1) / max(1, self.warmup))
-            return rise * 0.5 * (1 + math.cos(math.pi * max(step / steps, self._time_spent())))
+            over = min(1.0, max(step / steps, self._time_spent()))
+            return rise * 0.5 * (1 + math.cos(math.pi * over))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
@@ -101,7 +102,7 @@ class Training(LightningModule):
         """Part of the trainer's ``max_time`` that is over: the rate is down by then."""
         timers = [one for one in cast(Any, self.trainer).callbacks if isinstance(one, Timer)]
         spent = [(one.time_elapsed(), one.time_remaining()) for one in timers]
-        return max([s / (s + left) for s, left in spent if left and s > 0], default=0.0)
+        return max([s / (s + left) for s, left in spent if left is not None and s > 0], default=0.0)
 
     def on_fit_start(self) -> None:
         """Look for data crimes and leaks; they are warned of, and kept with the weights."""

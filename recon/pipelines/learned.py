@@ -191,7 +191,7 @@ def training_facts(method: str, options: Mapping[str, Any], modality: str) -> Ma
 
 
 @lru_cache(maxsize=2)
-def _loaded(path: str, changed: int) -> Network:
+def _loaded(path: str, changed: tuple[int, ...]) -> Network:
     """Read once, and again when the file has changed."""
     return load_model(path)
 
@@ -201,7 +201,8 @@ def network(weights: str, kinds: tuple[type[Network], ...], name: str) -> Networ
     if not weights:
         raise ValueError(f"method {name} needs weights: --weights FILE")
     path = find_weights(weights)
-    model = _loaded(str(path), path.stat().st_mtime_ns)
+    stat = path.stat()  # clocks tick in milliseconds: a file replaced at once keeps its time
+    model = _loaded(str(path), (stat.st_mtime_ns, stat.st_ino, stat.st_size))
     if kinds and not isinstance(model, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise ValueError(f"{weights}: is a {type(model).__name__}, method {name} takes {wanted}")

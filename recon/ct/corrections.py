@@ -73,6 +73,8 @@ def line_integrals(
         raise ValueError("line integrals need a blank scan (white field, I0): give blank=")
     counts = torch.as_tensor(counts)
     counts = counts if counts.dtype == torch.float64 else counts.float()
+    blank = torch.as_tensor(blank, device=counts.device)
+    dark = None if dark is None else torch.as_tensor(dark, device=counts.device)
     ndim = detector_axes(counts, blank, dark) if detector_ndim is None else detector_ndim
     offset, level = _levels(counts, blank, dark, ndim)
     dead = level <= 0
@@ -81,7 +83,7 @@ def line_integrals(
     missing = int(dead.sum())
     if missing:
         _require_neighbours(dead, missing)
-        level = torch.where(dead, 1.0, level)
+        level = torch.where(dead, torch.finfo(level.dtype).tiny, level)  # no say in any window
     signal = counts - offset
     if bool(torch.isnan(signal).any()) or bool(torch.isnan(level).any()):
         raise ValueError("counts, blank or dark hold NaN")
@@ -126,14 +128,14 @@ def _integrals(
     level: Tensor,
     ndim: int,
     gain: float | None,
-    blank: Tensor | float,
-    dark: Tensor | float | None,
+    blank: Tensor,
+    dark: Tensor | None,
 ) -> Tensor:
     """Line integrals by photons, where the gain is known or the frames tell it."""
     axes = min(ndim + 1, signal.ndim)
     if gain is None and has_frames(blank, ndim):
         try:
-            gain = detector_gain(torch.as_tensor(blank), dark, detector_ndim=ndim)
+            gain = detector_gain(blank, dark, detector_ndim=ndim)
         except ValueError:
             gain = None  # frames that are copies of one
     if gain is None:
@@ -141,8 +143,8 @@ def _integrals(
     if not gain > 0:
         raise ValueError(f"gain must be positive counts a photon, got {gain}")
     noise = 0.0
-    if has_frames(dark, ndim):
-        noise = electronic_noise(torch.as_tensor(dark), detector_ndim=ndim) / gain
+    if dark is not None and has_frames(dark, ndim):
+        noise = electronic_noise(dark, detector_ndim=ndim) / gain
     return photon_integrals(signal / gain, level / gain, noise, axes)
 
 

@@ -36,7 +36,7 @@ def detector_gain(
     J. R. Janesick, Photon Transfer, SPIE (2007).
     """
     frames = _frames("blank", blank, detector_ndim)
-    offset = torch.as_tensor(0.0 if dark is None else dark, dtype=torch.float64)
+    offset = torch.as_tensor(0.0 if dark is None else dark).to(frames)
     floor = 0.0
     if offset.ndim > detector_ndim:
         if has_frames(offset, detector_ndim):

@@ -9,11 +9,15 @@ by the next larger one, since a reading that had a say in its own window would b
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 ENOUGH = 25.0  # photons: a relative error of a fifth, a bias of 2 % of one
 WINDOWS = (1, 3, 5, 9, 17, 33)
+REACH = WINDOWS[-1] // 2
+BLOCK = 1 << 23  # readings that are worked on together, each of which takes some 50 bytes
 
 # Without photons to count by: readings below this transmission have no logarithm to speak of. Its
 # -log is 13.8, beyond what any patient attenuates.
@@ -36,6 +40,11 @@ def photon_integrals(photons: Tensor, level: Tensor, noise: float, axes: int) ->
     """
     if float(photons.min()) >= 4 * ENOUGH and noise**2 <= ENOUGH:
         return -torch.log(photons / level)
+    return _in_blocks(lambda p, v: _windowed(p, v, noise, axes), photons, level, axes)
+
+
+def _windowed(photons: Tensor, level: Tensor, noise: float, axes: int) -> Tensor:
+    """`photon_integrals` of some of the views, with those beside them."""
     integrals = torch.empty_like(photons)
     open_ = torch.ones_like(photons, dtype=torch.bool)
     signal = photons
@@ -49,8 +58,9 @@ def photon_integrals(photons: Tensor, level: Tensor, noise: float, axes: int) ->
         else:
             good = open_ & (strength >= ENOUGH) & (here > 0)
         blank = level if size == 1 else _window_mean(level, size, axes)
-        # Half a count more takes away the bias of a few photons' logarithm to first order.
-        half = torch.where(here * count < 4 * ENOUGH, 0.5 / count, 0.0)
+        # -log is too large by half its variance: half a count more, or more with electronic noise.
+        half = 0.5 / count * (1 + noise**2 / torch.maximum(rate, 1 / count))
+        half = torch.where(strength < 4 * ENOUGH, half, 0.0)
         found = -torch.log((here + half).clamp_min(1e-12) / blank)
         integrals = torch.where(good, found, integrals)
         open_ = open_ & ~good
@@ -65,6 +75,10 @@ def positive_integrals(readings: Tensor, level: Tensor, axes: int) -> Tensor:
 
     The arguments are those of `photon_integrals`, in any unit.
     """
+    return _in_blocks(lambda r, v: _positive(r, v, axes), readings, level, axes)
+
+
+def _positive(readings: Tensor, level: Tensor, axes: int) -> Tensor:
     transmission = readings / level
     for size in WINDOWS[1:]:
         open_ = transmission <= TRANSMISSION_FLOOR
@@ -73,6 +87,23 @@ def positive_integrals(readings: Tensor, level: Tensor, axes: int) -> Tensor:
         mean = _window_mean(readings, size, axes) / _window_mean(level, size, axes)
         transmission = torch.where(open_, mean, transmission)
     return -torch.log(transmission.clamp_min(TRANSMISSION_FLOOR))
+
+
+def _in_blocks(
+    function: Callable[[Tensor, Tensor], Tensor], readings: Tensor, level: Tensor, axes: int
+) -> Tensor:
+    """A function of windows, block by block along the first axis that they reach over."""
+    count = readings.shape[-axes]
+    together = max(BLOCK * count // max(readings.numel(), 1), 2 * REACH)
+    if together >= count:
+        return function(readings, level)
+    result = torch.empty_like(readings)
+    for first in range(0, count, together):
+        low, high = max(first - REACH, 0), min(first + together + REACH, count)
+        part = function(*(x.narrow(-axes, low, high - low) for x in (readings, level)))
+        kept = min(together, count - first)
+        result.narrow(-axes, first, kept).copy_(part.narrow(-axes, first - low, kept))
+    return result
 
 
 def _window_mean(values: Tensor, size: int, axes: int) -> Tensor:

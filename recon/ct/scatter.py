@@ -12,8 +12,8 @@ from torch import Tensor
 from ...kernels.ct.geometry import CircularBeam, ConeBeam
 from .corrections import bridged
 
-_ITERATIONS = 8
-_MOST = 0.9  # of a reading that is scatter at most, so that a primary is left
+_ROUNDS = 60  # at most
+_SETTLED = 1e-5  # change of a line integral in the last round
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ class ScatterKernel:
 def correct_scatter(sinogram: Tensor, geometry: CircularBeam, kernel: ScatterKernel) -> Tensor:
     """Line integrals without first-order scatter.
 
-    The scatter is that of the primary beam, which is what is left without it: eight rounds of
-    estimating both. No more than nine tenths of a reading are taken for scatter.
+    The scatter is that of the primary beam, which is what is left without it: both are estimated
+    in turn until they settle. The primary is scaled by measured over expected readings, so that it
+    stays above zero and the rounds converge where scatter exceeds it several times.
 
     Parameters
     ----------
@@ -86,9 +87,11 @@ def correct_scatter(sinogram: Tensor, geometry: CircularBeam, kernel: ScatterKer
     """
     measured = torch.exp(-sinogram)
     primary = measured
-    for _ in range(_ITERATIONS):
-        scatter = kernel.scatter(primary, geometry)
-        primary = measured - torch.minimum(scatter, _MOST * measured)
+    for _ in range(_ROUNDS):
+        factor = measured / (primary + kernel.scatter(primary, geometry))
+        primary = primary * factor
+        if float((factor - 1).abs().max()) < _SETTLED:
+            break
     return -torch.log(primary)
 
 
@@ -120,11 +123,11 @@ def fit_scatter_kernel(scatter: Tensor, sinogram: Tensor, geometry: CircularBeam
     filled = bridged(torch.where(known, scatter, 0.0), ~known & seen)
     filled = torch.where(seen, filled, scatter[known].mean())  # rows without any beam stop
     primary = (torch.exp(-sinogram) - filled).clamp_min(1e-6)
-    target = scatter[known].double().numpy()
+    target = scatter[known].double().cpu().numpy()
 
     def residual(log: np.ndarray[tuple[int], np.dtype[np.float64]]) -> object:
         kernel = ScatterKernel(*np.exp(log))
-        return kernel.scatter(primary, geometry)[known].double().numpy() - target
+        return kernel.scatter(primary, geometry)[known].double().cpu().numpy() - target
 
     reach = geometry.columns * geometry.column_spacing
     start = np.log([0.1, reach / 8])

@@ -34,6 +34,15 @@ def test_correction_undoes_the_model(clean) -> None:
     assert float(after) < 0.02 * float(before)
 
 
+def test_correction_settles_where_scatter_exceeds_the_primary_several_times(clean) -> None:
+    """As of a pelvis in a cone beam without a grid."""
+    kernel = ct.ScatterKernel(0.5, 70.0)
+    scatter = kernel.scatter(torch.exp(-clean), FAN)
+    assert float((scatter * torch.exp(clean)).max()) > 3
+    measured = -torch.log(torch.exp(-clean) + scatter)
+    torch.testing.assert_close(ct.correct_scatter(measured, FAN, kernel), clean, atol=1e-3, rtol=0)
+
+
 def test_kernel_is_a_gaussian_in_mm() -> None:
     """One bright column through half-transparent matter: a bell of the right width and area."""
     primary = torch.full((1, 200), 1.0).double()

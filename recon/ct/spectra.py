@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from ..extras import extra_library
-from .materials import attenuation
+from .materials import attenuation, energy_absorption
 
 Array = NDArray[np.float64]
 Detector = Literal["integrating", "counting"]
@@ -86,8 +86,8 @@ class Spectrum:
         return float(brentq(lambda e: float(attenuation(material, e)) - mean, low, high))
 
     def half_value_layer(self, material: str = "Al") -> float:
-        """Thickness in mm that halves the air kerma, nearly: the energy absorbed in air."""
-        air = self.fluence * self.energies * attenuation("air", self.energies)
+        """Thickness in mm that halves the air kerma: the energy that air absorbs."""
+        air = self.fluence * self.energies * energy_absorption("air", self.energies)
         mu = attenuation(material, self.energies)
         return float(brentq(lambda t: air @ np.exp(-mu * t) - air.sum() / 2, 0, 10 / mu.min()))
 

@@ -89,7 +89,7 @@ def channelized_hotelling(
         Regions with and without the lesion in their middle, ``(image, y, x)``.
     channels
         ``"laguerre-gauss"``: six round channels, for round lesions; ``"gabor"``: five directions at
-        four frequencies and two phases, close to human observers.
+        four octave bands and two phases, close to human observers.
     width
         Scale of the Laguerre-Gauss channels in pixels: about the lesion's diameter.
     internal_noise
@@ -157,8 +157,10 @@ def _channels(kind: str, shape: tuple[int, ...], width: float) -> Values:
         profiles = [np.exp(-g / 2) * eval_laguerre(order, g) for order in range(6)]
     elif kind == "gabor":
         profiles = []
-        for frequency in 1 / np.array([6.0, 12.0, 24.0, 48.0]):  # octave bands, in cycles a pixel
-            envelope = np.exp(-4 * np.log(2) * r2 / (0.88 / frequency) ** 2)
+        # The bands 1/64 to 1/32, ... up to 1/8 to 1/4 cycles a pixel, at whose ends half is left.
+        for frequency in 1.5 / np.array([64.0, 32.0, 16.0, 8.0]):
+            fwhm = 3 * 2 * np.log(2) / np.pi / frequency
+            envelope = np.exp(-4 * np.log(2) * r2 / fwhm**2)
             for turn in np.pi * np.arange(5) / 5:
                 wave = 2 * np.pi * frequency * (x * np.cos(turn) + y * np.sin(turn))
                 profiles += [envelope * np.cos(wave), envelope * np.sin(wave)]

@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter, shift
 from scipy.special import erf
 
 from spinray.recon import metrics
+from spinray.recon.metrics.observers import _channels
 
 PIXEL = 0.5  # mm
 SIGMA = 0.6  # mm, of the blur in the closed forms
@@ -241,6 +242,11 @@ def test_channelized_hotelling_sees_what_theory_says() -> None:
     assert tired == pytest.approx(expected / np.sqrt(2), rel=0.08)
     gabor, _ = metrics.channelized_hotelling(present, absent, channels="gabor")
     assert 0.6 * expected < gabor < 1.02 * expected
+    seen = _channels("gabor", (257, 257), width).reshape(4, 5, 2, 257, 257)[:, 0, 0]
+    for band, profile in zip((64, 32, 16, 8), seen, strict=True):  # from 1/64 to 1/32, ...
+        response = np.abs(np.fft.fft2(profile, (2048, 2048)))[0, :1024]
+        ends = np.flatnonzero(response > response.max() / 2)[[0, -1]] / 2048
+        np.testing.assert_allclose(ends, [1 / band, 2 / band], atol=1 / 900)
     with pytest.raises(ValueError, match="6 channels need 12 images"):
         metrics.channelized_hotelling(present[:11], absent)
     with pytest.raises(ValueError, match="channels must be"):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..arrays import NORMAL_QUARTILE
 from .corrections import reference_reading
-from .spectra import Detector, Spectrum
+from .spectra import Detector, Spectrum, device_of
 
 
 def simulate_counts(
@@ -82,6 +82,8 @@ def simulate_counts(
     data = torch.as_tensor(sinogram) if paths is None else _total(paths)
     if electronic_noise < 0:
         raise ValueError(f"electronic_noise must be at least 0 photons, got {electronic_noise}")
+    if not data.is_floating_point():
+        data = data.float()
     if not bool(torch.isfinite(data).all()):
         raise ValueError("sinogram holds NaN or infinity")
     if (photons is None) == (blank is None):
@@ -118,9 +120,16 @@ def apparent_photons(sinogram: Tensor) -> float:
     ----------
     sinogram
         Line integrals ``(*batch, view, [row,] column)``, three columns or more.
+
+    Raises
+    ------
+    ValueError
+        Fewer columns, no line integral above zero.
     """
     if sinogram.shape[-1] < 3:
         raise ValueError(f"needs three detector columns or more, got {tuple(sinogram.shape)}")
+    if not bool((sinogram > 0).any()):
+        raise ValueError("no line integral is above zero: their noise tells of no photons")
     left, middle, right = sinogram[..., :-2], sinogram[..., 1:-1], sinogram[..., 2:]
     scaled = (left - 2 * middle + right) * torch.exp(-middle / 2)
     object_only = scaled[middle > 0.05 * middle.max()]
@@ -130,10 +139,9 @@ def apparent_photons(sinogram: Tensor) -> float:
 
 def _total(paths: Mapping[str, Tensor]) -> Tensor:
     """Path length in all materials: what their shapes broadcast to, and NaN in any of them."""
-    total = torch.zeros(())
-    for path in paths.values():
-        total = total + torch.as_tensor(path)
-    return total
+    home = device_of(paths)
+    lengths = [torch.as_tensor(path, device=home) for path in paths.values()]
+    return sum(lengths[1:], lengths[0])
 
 
 def _by_energy(

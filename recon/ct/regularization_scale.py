@@ -53,7 +53,8 @@ def noise_strength(subsets: Subsets, y: Tensor, weights: Tensor) -> Tensor:
     lines = subsets.cut("data", y)[0].clamp_min(0)
     certainty = part.adjoint(seen) / part.adjoint(torch.ones_like(seen)).clamp_min(1e-30)
     axes = tuple(range(-len(subsets.range_shape), 0))
-    mean = (seen * lines).sum(axes) / lines.sum(axes)
+    rays = torch.where(lines.sum(axes, keepdim=True) > 0, lines, 1.0)  # alike where all is air
+    mean = ((seen * rays).sum(axes) / rays.sum(axes)).clamp_min(torch.finfo(seen.dtype).tiny)
     mean = mean[(..., *[None] * len(subsets.domain_shape))]
     return gradient_noise(subsets, seen.new_ones(())) * certainty / mean.sqrt()
 

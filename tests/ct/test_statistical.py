@@ -160,7 +160,10 @@ def test_the_unit_of_penalties_is_the_noise_in_a_pixels_gradient(small) -> None:
     # of others: as certain as the rays through the pixel, whatever air there is around
     one = noise_strength(whole(A), y, w)
     certainty = (matrix.T @ w.flatten() / matrix.sum(0)).reshape(GRID.shape)
-    torch.testing.assert_close(one / one.mean(), certainty / certainty.mean())
+    lines = y.clamp_min(0)
+    mean = (w * lines).sum() / lines.sum()  # rays through matter say how certain the data are
+    assert float(w.mean() / mean) > 1.05
+    torch.testing.assert_close(one, noise / 300**0.5 * certainty / mean.sqrt())
     with pytest.warns(UserWarning, match="the detector sees"):
         wide = XRayTransform(A.geometry, sr.VolumeGrid((20, 21), GRID.spacing))
     other = noise_strength(whole(wide), y, w)[5:15, 5:16]
@@ -280,6 +283,19 @@ def test_data_of_zeros_give_an_image_of_zeros(small) -> None:
     zeros = torch.zeros_like(y)
     for x in (ct.pwls(A, zeros, w), ct.tv(A, zeros), ct.tgv(A, zeros)):
         assert float(x.abs().max()) == 0
+    # a slice of air in a stack, and readings below zero throughout
+    stack, both = torch.stack([y, zeros]), torch.stack([w, torch.full_like(w, 1e3)])
+    for x in (
+        ct.pwls(A, stack, both, iterations=5),
+        ct.tv(A, stack, weights=both, weight="auto", iterations=5),
+        ct.mltr(A, 1e3 * torch.exp(-stack), 1e3, iterations=5),
+    ):
+        assert float(x[0].max()) > 0.5 * WATER
+        assert float(x[1].abs().max()) < 1e-3 * WATER
+    assert float(ct.pwls(A, zeros - 0.01, w, iterations=5).abs().max()) == 0
+    air = sr.CTScan(torch.zeros(A.range_shape), A.geometry)
+    with pytest.raises(ValueError, match="no line integral is above zero"):
+        sr.reconstruct(air, "pwls")
 
 
 def test_tgv_keeps_a_ramp_of_which_tv_makes_stairs() -> None:

@@ -156,7 +156,9 @@ def mltr(
     subsets = view_subsets(A)
     term = TransmissionLikelihood(subsets, photons, blank, background)
     signal = term.photons - term.background
-    y, weights = torch.log(term.blank / signal.clamp_min(1)), statistical_weights(signal)
+    y = torch.log(term.blank / signal.clamp_min(1))
+    # of y photons with a variance of c: y^2 / c, as those of `pwls` with electronic noise
+    weights = statistical_weights(signal) * (signal.clamp_min(0) / term.photons.clamp_min(1))
     return ordered_subsets(
         term,
         _step(term, _penalty(subsets, y, weights, weight, edge, potential), nonnegative, mask),

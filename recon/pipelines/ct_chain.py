@@ -43,6 +43,7 @@ from ..ct.spectra import FILTRATION
 from ..image import Image
 from ..scan import CTScan
 from .registry import option
+from .scan_noise import beam_of, with_photons
 
 Finish = Callable[[Image], Image]
 
@@ -90,7 +91,7 @@ def prepared_readings(scan: CTScan, options: ReadingOptions) -> tuple[CTScan, Fi
     """
     if options.bad_pixels or options.saturation is not None:
         scan = without_bad_pixels(scan, options.saturation)
-    detector = len(scan.geometry.shape) - 1
+    detector, beam = len(scan.geometry.shape) - 1, beam_of(scan)
     done: list[str] = []
     if options.air is not None:
         scan = scan.replace(sinogram=normalize_air(scan.sinogram, options.air))
@@ -108,14 +109,18 @@ def prepared_readings(scan: CTScan, options: ReadingOptions) -> tuple[CTScan, Fi
         scan, found = without_beam_hardening(scan, options.beam_hardening, options.filtration)
         water = found if water is None else water
         done.append("beam hardening")
+    if done:
+        scan = with_photons(scan, beam)
     if water is None and isinstance(stated := scan.header.get("water"), float):
         water = stated  # the scanner's own calibration
     if options.truncation:
         scan = without_truncation(scan, WATER if water is None else water)
+        beam = None
         done.append("truncation")
     put_back: Finish = _as_it_is
     if options.metal is not None:
         scan, put_back = without_metal(scan, options.metal, WATER if water is None else water)
+        scan = with_photons(scan, beam)
         done.append("metal")
     units = {} if water is None else {"water": water, "air": air}
     notes = {"corrections": ", ".join(done)} if done else {}
@@ -149,6 +154,9 @@ def without_bad_pixels(scan: CTScan, saturation: float | None) -> CTScan:
             f"{clipped} of {counts.numel()} readings are saturated ({saturation:g} and above): "
             "their line integrals are too large"
         )
+    # Without beam in the blank scan, they are dead to every method that weighs rays.
+    floor = 0.0 if dark is None else float(dark.min())
+    blank = torch.where(bad, min(floor, 0.0) - 1, blank)
     sinogram = line_integrals(counts, blank, dark, detector_ndim=ndim, bad=bad)
     header = {**scan.header, "bad_pixels": int(bad.sum())}
     return scan.replace(sinogram=sinogram, counts=counts, blank=blank, dark=dark, header=header)
@@ -232,7 +240,7 @@ def _water(scan: CTScan, options: ReadingOptions) -> tuple[float | None, float]:
     """Attenuation of water, if it is known, and of air."""
     if options.calibration is None:
         if options.water is not None and not options.water > 0:
-            raise ValueError("water must be positive 1/mm, got 0")
+            raise ValueError(f"water must be positive 1/mm, got {options.water:g}")
         return options.water, 0.0
     if options.water is not None:
         raise ValueError("give water or a calibration, not both")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ..ct import detector_gain, lower_dose
-from ..ct import electronic_noise as noise_of
-from ..ct.photon_transfer import has_frames
+from ..ct import lower_dose
 from ..scan import CTScan
+from .scan_noise import beam_of
 
 
 def at_lower_dose(
@@ -39,30 +38,24 @@ def at_lower_dose(
     ValueError
         Neither photons nor frames that tell them; as `lower_dose`.
     """
-    ndim = len(scan.geometry.shape) - 1
+    beam = beam_of(scan)
     level: float | torch.Tensor
     if photons is not None:
-        level, gain = photons, None
+        level, noise = photons, 0.0
     elif scan.photons is not None:
-        level, gain = scan.photons, None
-    elif scan.blank is not None and has_frames(scan.blank, ndim):
-        gain = detector_gain(scan.blank, scan.dark, detector_ndim=ndim)
-        dark = 0.0 if scan.dark is None else scan.dark.double()
-        if isinstance(dark, torch.Tensor) and dark.ndim > ndim:
-            dark = dark.mean(dim=-ndim - 1, keepdim=True)
-        beam = scan.blank.double().mean(dim=-ndim - 1, keepdim=True) - dark
-        level = beam.clamp_min(1e-3 * float(beam.max())) / gain
+        level, noise = scan.photons, float(scan.header.get("electronic_noise", 0.0))
+    elif beam is not None:
+        level = beam.photons.clamp_min(1e-3 * float(beam.photons.max()))
+        noise = beam.electronic_noise
     else:
         raise ValueError(
             "the dose of this scan is not known: give the photons a ray without object, or a blank "
             "scan of eight frames or more"
         )
-    if electronic_noise is None:
-        electronic_noise = 0.0
-        if gain is not None and scan.dark is not None and has_frames(scan.dark, ndim):
-            electronic_noise = noise_of(scan.dark, detector_ndim=ndim) / gain
-    sinogram = lower_dose(scan.sinogram, level, dose, electronic_noise=electronic_noise, seed=seed)
-    mean = dose * float(torch.as_tensor(level).mean())
-    header = {**scan.header, "photons": mean, "dose": dose}
-    left = None if scan.photons is None else dose * scan.photons
-    return scan.replace(sinogram=sinogram, photons=left, header=header)
+    if electronic_noise is not None:
+        noise = electronic_noise
+    sinogram = lower_dose(scan.sinogram, level, dose, electronic_noise=noise, seed=seed)
+    left = dose * torch.as_tensor(level)
+    header = {**scan.header, "photons": float(left.mean()), "dose": dose}
+    header["electronic_noise"] = noise
+    return scan.replace(sinogram=sinogram, photons=left.to(sinogram), header=header)

@@ -11,6 +11,8 @@ import torch
 import spinray as sr
 from spinray.datasets import reference_image, simulate_ct
 from spinray.datasets.phantoms import WATER
+from spinray.recon.pipelines.ct_chain import ReadingOptions, prepared_readings
+from spinray.recon.pipelines.low_dose import at_lower_dose
 from spinray.recon.pipelines.scan_noise import photons_of
 
 METHODS = ("sirt", "sart", "os-sart", "cgls", "lsqr", "mlem", "osem", "pwls", "mltr", "tv", "tgv")
@@ -86,6 +88,37 @@ def test_a_dead_pixel_weighs_nothing(fan) -> None:
     weights = photons_of(scan).weights
     assert float(weights[:, 40].max()) <= 1e-3 * float(weights.max())
     assert float(weights[:, 39].min()) > 0
+
+
+@pytest.mark.parametrize("method", ["pwls", "mltr"])
+def test_bad_pixels_weigh_nothing(fan, method) -> None:
+    """A column that is stuck: its readings are no data, neither its line integrals' nor photons."""
+    counts = fan.counts.clone()
+    counts[:, 60] = 0.5 * fan.blank.mean()
+    stuck = fan.replace(counts=counts, blank=fan.blank, dark=fan.dark)
+    truth = reference_image(fan).data
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tells of the bad pixel
+        mended = sr.reconstruct(stuck, method, bad_pixels=True)
+    whole, raw = sr.reconstruct(fan, method), sr.reconstruct(stuck, method)
+    assert rmse(raw, truth) > 1.2 * rmse(whole, truth)
+    assert rmse(mended, truth) < 1.03 * rmse(whole, truth)
+
+
+def test_corrected_line_integrals_keep_the_photons_of_their_readings(fan) -> None:
+    image = sr.reconstruct(fan, "pwls", iterations=2, air=3, rings="sorting")
+    assert image.metadata["convergence"]["photons_by"] == "frames of the blank scan"
+    corrected, _ = prepared_readings(fan, ReadingOptions(air=3))
+    read, kept = photons_of(fan), photons_of(corrected)
+    assert kept.electronic_noise == read.electronic_noise > 0
+    torch.testing.assert_close(kept.blank, read.blank)
+    clear = read.counts > 300
+    torch.testing.assert_close(kept.counts[clear], read.counts[clear], rtol=0.1, atol=0)
+    beyond, _ = prepared_readings(fan, ReadingOptions(air=3, truncation=True))
+    assert beyond.photons is None or beyond.photons.shape[-1] == beyond.geometry.columns
+    low = at_lower_dose(fan, 0.1, seed=0)
+    torch.testing.assert_close(photons_of(low).blank, 0.1 * read.blank)
+    assert photons_of(low).electronic_noise == read.electronic_noise
 
 
 def test_stacks_are_solved_together(fan) -> None:

@@ -116,10 +116,10 @@ def water_correction(
     water = float(attenuation("water", energy))
     length = torch.linspace(0, reach, _POINTS + 1, dtype=torch.float64)[1:]
     paths: dict[str, Tensor] = {"water": length}
-    blank: Tensor | float = 0.0
-    for material, thickness in (bowtie or {}).items():
-        paths[material] = thickness.double()[:, None]
-        blank = spectrum.line_integrals({material: thickness[:, None]}, detector)
+    shape = {m: thickness.double().cpu()[:, None] for m, thickness in (bowtie or {}).items()}
+    for material, thickness in shape.items():
+        paths[material] = paths.get(material, 0.0) + thickness
+    blank = spectrum.line_integrals(shape, detector) if shape else 0.0
     measured = np.atleast_2d((spectrum.line_integrals(paths, detector) - blank).numpy())
     target = water * length.numpy()
     fits = np.array([_fit(p, target, degree) for p in measured])

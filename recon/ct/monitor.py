@@ -28,14 +28,14 @@ def linear_monitor(before: Tensor, after: Tensor, views: int, dark: Tensor | flo
     ValueError
         Blank scans that do not exceed the dark one.
     """
-    floor = torch.as_tensor(dark).double().mean()
+    floor = float(torch.as_tensor(dark).double().mean())
     first, last = (torch.as_tensor(b).double().mean() - floor for b in (before, after))
     if not (float(first) > 0 and float(last) > 0):
         raise ValueError(
             f"the blank scans must exceed the dark one, by {float(first):g} and {float(last):g} "
             "they do not"
         )
-    share = (torch.arange(views, dtype=torch.float64) + 0.5) / views
+    share = (torch.arange(views, dtype=torch.float64, device=last.device) + 0.5) / views
     return 1 + share * (last / first - 1)
 
 

@@ -12,6 +12,7 @@ from .photon_transfer import has_frames
 
 _NEIGHBOURS = 11  # pixels a side that a pixel is compared with
 _FEW_SIGMA = 10.0
+_TOGETHER = 64  # columns whose readings are taken to float64 together
 
 
 def bad_pixels(
@@ -78,9 +79,14 @@ def bad_pixels(
         noise = reading.std(dim=0).numpy()
         bad |= noise > 5 * _median(noise) + 1e-12
     if counts is not None:
-        spread = torch.as_tensor(counts).double().std(dim=0).cpu().numpy()
+        readings = torch.as_tensor(counts)
+        parts = [
+            readings[..., first : first + _TOGETHER].double().std(dim=0).cpu()
+            for first in range(0, readings.shape[-1], _TOGETHER)
+        ]
+        spread = torch.cat(parts, dim=-1).numpy()
         bad |= spread < 0.05 * _median(spread)
-    return torch.from_numpy(bad)
+    return torch.from_numpy(bad).to(torch.as_tensor(blank).device)
 
 
 def _mean(reading: Tensor, detector_ndim: int) -> Tensor:

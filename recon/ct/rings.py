@@ -78,9 +78,11 @@ def remove_rings(
         "combined": lambda s: _sorted(_without_unresponsive(s), size),
         "wavelet": _without_bands,
     }[method]
-    slices = rows.detach().cpu().double().reshape(-1, views, columns).numpy()
-    cleaned = np.stack([clean(one) for one in slices]).reshape(rows.shape)
-    return torch.from_numpy(cleaned).to(sinogram).movedim(-2, -detector_ndim - 1)
+    result = torch.empty_like(rows)
+    for place in np.ndindex(rows.shape[:-2]):  # one by one: in float64 all would fill the memory
+        one = clean(rows[place].detach().cpu().double().numpy())
+        result[place] = torch.from_numpy(one).to(sinogram)
+    return result.movedim(-2, -detector_ndim - 1)
 
 
 def _sorted(sinogram: Array, size: int) -> Array:

@@ -117,8 +117,6 @@ class Spectrum:
         Tensor
             Without unit, shaped as the paths, float64.
         """
-        if not paths:
-            raise ValueError("paths names no material: expected {material: path lengths in mm}")
         signal: Tensor | float = 0.0
         weights = self.weights(detector)
         for weight, part in zip(weights, self.each_energy(paths), strict=True):
@@ -127,11 +125,20 @@ class Spectrum:
 
     def each_energy(self, paths: Mapping[str, Tensor]) -> Iterator[Tensor]:
         """Line integrals of one energy after the other; all at once would fill the memory."""
-        lengths = [torch.as_tensor(path).double() for path in paths.values()]
+        home = device_of(paths)
+        lengths = [torch.as_tensor(path, device=home).double() for path in paths.values()]
         coefficients = np.array([attenuation(material, self.energies) for material in paths])
         for mu in coefficients.T:
             parts = [float(m) * length for m, length in zip(mu, lengths, strict=True)]
             yield sum(parts[1:], parts[0])
+
+
+def device_of(paths: Mapping[str, Tensor]) -> torch.device:
+    """Where path lengths of materials meet: on the card, if one of them is there."""
+    if not paths:
+        raise ValueError("paths names no material: expected {material: path lengths in mm}")
+    devices = [torch.as_tensor(path).device for path in paths.values()]
+    return next((d for d in devices if d.type != "cpu"), devices[0])
 
 
 def tube_spectrum(

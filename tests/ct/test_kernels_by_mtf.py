@@ -28,7 +28,7 @@ def measured(geometry, kernel: str) -> float:
 
 
 @pytest.mark.parametrize("geometry", [PARALLEL, FAN], ids=["parallel", "fan"])
-@pytest.mark.parametrize("half", [0.25, 0.4])
+@pytest.mark.parametrize("half", [0.25, 0.4, 0.5])
 def test_a_kernel_has_the_mtf_that_it_is_named_by(geometry, half) -> None:
     assert measured(geometry, f"mtf50={half}") == pytest.approx(half, rel=0.03)
 

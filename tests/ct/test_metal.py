@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+import spinray as sr
 from spinray.datasets.ellipses import Ellipse, EllipsePhantom
 from spinray.datasets.simulate import clinical_fan
 from spinray.kernels.ct.geometry import VolumeGrid
 from spinray.recon import ct
+from spinray.recon.ct.corrections import bridged
 
 pytest.importorskip("xraylib", reason="xraylib is not installed (extra spectra)")
 pytest.importorskip("spekpy", reason="spekpy is not installed (extra spectra)")
@@ -60,6 +62,35 @@ def test_nmar_brings_the_error_outside_the_metal_down_fivefold(scans) -> None:
     # Rays that met no metal are as they were.
     changed = (found != pinned).any(0)
     assert not bool(changed[:100].any())
+
+
+def test_the_priors_bone_helps_beside_a_spine() -> None:
+    """Two screws in bone: against rays that are only bridged straight."""
+    body, screws = Ellipse(1, (0, 0), (98, 76)), [
+        Ellipse(1, (10.0, side), (4.0, 4.0)) for side in (-25.0, 25.0)
+    ]  # fmt: skip
+    spine = [Ellipse(1, (0, 0), (25.0, 20.0)), Ellipse(1, (40, 0), (12.0, 6.0))]
+
+    def path(shapes, sign=1):
+        shapes = [dataclasses.replace(shape, value=sign) for shape in shapes]
+        return torch.from_numpy(EllipsePhantom("paths", tuple(shapes)).line_integrals(GEOMETRY))
+
+    beam = ct.tube_spectrum(120, step=5.0)
+    correct = ct.water_correction(beam)
+    plain = {"water": path([body]) + path(spine, -1), "bone": path(spine)}
+    pinned = plain | {"water": plain["water"] + path(screws, -1), "Fe": path(screws)}
+    truth, measured = (correct(beam.line_integrals(p)).float() for p in (plain, pinned))
+    found, metal = ct.reduce_metal(measured, GEOMETRY, hann, water=correct.water)
+    grid = GEOMETRY.default_volume()
+    trace = sr.XRayTransform(GEOMETRY, grid)(metal.float()) > 0.25 * min(grid.spacing)
+    straight = bridged(measured.clone(), trace)
+    y, x = np.meshgrid(GRID.positions(0), GRID.positions(1), indexing="ij")
+    away = [np.hypot(y - 10, x - side) > 7 for side in (-25, 25)]
+    inside = torch.from_numpy((np.hypot(y, x) < 75) & away[0] & away[1])
+    images = [hann(p, GEOMETRY, GRID)[inside] for p in (truth, measured, straight, found)]
+    errors = [float((image - images[0]).square().mean().sqrt()) for image in images[1:]]
+    assert errors[2] < 0.75 * errors[1]
+    assert errors[2] < 0.8 * errors[0]
 
 
 def test_no_metal_no_change(scans) -> None:

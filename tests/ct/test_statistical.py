@@ -14,7 +14,7 @@ import spinray as sr
 from spinray.datasets import reference_image, simulate_ct
 from spinray.recon import ct
 from spinray.recon.ct.regularization_scale import image_scale, noise_strength
-from spinray.recon.ct.statistical import TransmissionLikelihood
+from spinray.recon.ct.statistical import TransmissionLikelihood, _penalty
 from spinray.recon.operators import FiniteDifference, XRayTransform
 from spinray.recon.solvers import NeighborPenalty, Term, primal_dual
 from spinray.recon.solvers.ordered_subsets import LeastSquares, separable_curvature
@@ -94,7 +94,7 @@ def test_pwls_ends_where_no_step_leads_down_and_subsets_end_there_too(small) -> 
     assert bool((x == 0).any())
     subsets = ct.ordered_views(A, 4)
     fast = ct.pwls(subsets, y, w, iterations=300)
-    assert float((fast - x).norm() / x.norm()) < 3e-2
+    assert float((fast - x).norm() / x.norm()) < 4.6e-3  # steps get shorter: else 5.3e-3
     slow = ct.pwls(ct.ordered_views(A, 1), y, w, iterations=8)
     assert float((ct.pwls(subsets, y, w, iterations=8) - x).norm()) < 0.7 * float((slow - x).norm())
 
@@ -109,6 +109,9 @@ def test_weights_of_the_penalty_have_no_unit(small) -> None:
     torch.testing.assert_close(ct.pwls(metres, y, w, iterations=60) / 1e3, x, rtol=1e-4, atol=1e-6)
     # half the line integrals with a quarter of their variance: the same problem of half the image
     torch.testing.assert_close(2 * ct.pwls(A, y / 2, 4 * w, iterations=60), x, rtol=1e-4, atol=1e-6)
+    # a tv weight is that of rays of any certainty
+    one, other = (ct.tv(A, y, weights=c * w, weight=3e-4, iterations=10) for c in (1.0, 7.0))
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
     tv = ct.tv(A, y, weights=w, weight="auto", iterations=60)
     half = ct.tv(A, y / 2, weights=4 * w, weight="auto", iterations=60)
     torch.testing.assert_close(2 * half, tv, rtol=1e-4, atol=1e-6)
@@ -202,6 +205,41 @@ def test_slope_of_the_likelihood_is_its_derivative(small) -> None:
     mean = 50 * torch.exp(-p) + 2
     (expected,) = torch.autograd.grad((mean - torch.xlogy(photons, mean)).sum(), p)
     torch.testing.assert_close(term.slope(0, p.detach().clone()), expected)
+    # where the mean is the reading the curvature is the likelihood's, and one photon more
+    at_data = torch.log(50 / (photons - 2).clamp_min(1)).requires_grad_()
+    mean = 50 * torch.exp(-at_data) + 2
+    (slope,) = torch.autograd.grad(
+        (mean - torch.xlogy(photons, mean)).sum(), at_data, create_graph=True
+    )
+    (bend,) = torch.autograd.grad(slope.sum(), at_data)
+    seen = photons > 2
+    torch.testing.assert_close(term.curvature(0)[seen], bend[seen] + 1)
+
+
+def test_penalties_know_the_voxels_spacing(small) -> None:
+    A, y, w = small
+    grid = sr.VolumeGrid((10, 11), (2.0, 3.0))
+    wide = XRayTransform(dataclasses.replace(A.geometry, column_spacing=2.2), grid)
+    found = _penalty(whole(wide), y, w, 1.8, 0.02, "huber")
+    strength = 1.8 * noise_strength(whole(wide), y, w)
+    delta = 0.02 * image_scale(whole(wide), y)
+    expected = NeighborPenalty(grid.shape, strength, delta, potential="huber", spacing=grid.spacing)
+    x = torch.rand(grid.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found.value(x), expected.value(x))
+
+
+def test_subsets_of_several_turns_see_each_turn_from_all_sides() -> None:
+    grid = sr.VolumeGrid((8, 60, 60), 2.0)
+    turn, three = (
+        XRayTransform(
+            sr.HelicalBeam(
+                np.arange(n * 60) * 2 * np.pi / 60, 4, 70, 4.0, 4.0, 300.0, 500.0, pitch=8.0
+            ),
+            grid,
+        )
+        for n in (1, 3)
+    )
+    assert len(ct.ordered_views(turn)) == len(ct.ordered_views(three)) == 12
 
 
 def test_many_photons_make_likelihood_and_least_squares_agree_and_few_do_not(small) -> None:

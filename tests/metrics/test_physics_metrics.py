@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter, shift
-from scipy.special import erf
+from scipy.special import erf, j1
 
 from spinray.recon import metrics
 from spinray.recon.metrics.observers import _channels
@@ -103,6 +103,9 @@ def test_white_noise_has_a_flat_spectrum(repeats) -> None:
     found = metrics.noise_power_spectrum(rois, (0.5, 0.4), repeats=repeats)
     assert found.variance == pytest.approx(100, rel=0.02)
     np.testing.assert_allclose(found.radial[4:], 100 * 0.5 * 0.4, rtol=0.1)
+    few = (white((4, 256, 256)), (0.5, 0.4)) if repeats else (white((3000, 8, 8)), (0.5, 0.4))
+    few_found = metrics.noise_power_spectrum(*few, repeats=repeats)  # means and trends take some
+    assert few_found.variance == pytest.approx(100, rel=0.02)
     assert found.spectrum.shape == (48, 48)
     assert found.frequencies[0].min() == pytest.approx(-1.0)
 
@@ -222,7 +225,14 @@ def test_non_prewhitening_in_white_noise_is_the_matched_filter() -> None:
     index = metrics.npw_detectability(10.0, 6.0, flat_transfer(), noise)
     expected = np.sqrt(10.0**2 * np.pi * 9 / (144 * PIXEL**2))
     assert index == pytest.approx(expected, rel=0.03)
-    assert metrics.npw_detectability(10.0, 6.0, flat_transfer(), noise, eye=True) < index
+    f = np.linspace(0, 1, 4001)[1:]  # the eye's square in the signal, its fourth power in noise
+    disc = (10.0 * 3 * j1(6 * np.pi * f) / f) ** 2 * f
+    degrees = f / 3 * 500 * np.pi / 180
+    sight = (degrees**1.3 * np.exp(-0.04 * degrees**2)) ** 2
+    seen, power = (2 * np.pi * float((disc * s).sum() * (f[1] - f[0])) for s in (sight, sight**2))
+    eye = metrics.npw_detectability(10.0, 6.0, flat_transfer(), noise, eye=True)
+    assert eye == pytest.approx(seen / np.sqrt(power * 144 * PIXEL**2), rel=0.05)
+    assert eye < index
     assert metrics.npw_detectability(20.0, 6.0, flat_transfer(), noise) == pytest.approx(2 * index)
     with pytest.raises(ValueError, match="diameter"):
         metrics.npw_detectability(10.0, 0.0, flat_transfer(), noise)
@@ -242,6 +252,18 @@ def test_channelized_hotelling_sees_what_theory_says() -> None:
     assert tired == pytest.approx(expected / np.sqrt(2), rel=0.08)
     gabor, _ = metrics.channelized_hotelling(present, absent, channels="gabor")
     assert 0.6 * expected < gabor < 1.02 * expected
+    profiles = _channels("laguerre-gauss", (33, 33), width).reshape(6, 33, 33)
+    # in coarse noise the template is prewhitened: d'^2 = s' K^-1 s of the channels
+    coarse, other = (gaussian_filter(white((3000, 33, 33)), (0, 1.5, 1.5), mode="wrap")
+                     for _ in range(2))  # fmt: skip
+    spread = 10 * gaussian_filter(profiles, (0, 1.5, 1.5), mode="wrap").reshape(6, -1)
+    small = 4 * np.exp(-np.pi * (y**2 + x**2) / 4.0**2)
+    mean = profiles.reshape(6, -1) @ small.ravel()
+    hotelling = float(np.sqrt(mean @ np.linalg.solve(spread @ spread.T, mean)))
+    index, _ = metrics.channelized_hotelling(coarse + small, other, width=width)
+    assert index == pytest.approx(hotelling, rel=0.05)
+    plain = float(mean @ mean / np.linalg.norm(spread.T @ mean))
+    assert plain < 0.9 * hotelling
     seen = _channels("gabor", (257, 257), width).reshape(4, 5, 2, 257, 257)[:, 0, 0]
     for band, profile in zip((64, 32, 16, 8), seen, strict=True):  # from 1/64 to 1/32, ...
         response = np.abs(np.fft.fft2(profile, (2048, 2048)))[0, :1024]

@@ -105,6 +105,15 @@ def test_bad_pixels_weigh_nothing(fan, method) -> None:
     assert rmse(mended, truth) < 1.03 * rmse(whole, truth)
 
 
+def test_mltr_takes_the_electronics_for_shifted_photons(fan) -> None:
+    image = sr.reconstruct(fan, "mltr", iterations=2, start="zero").data
+    A, read = sr.XRayTransform(fan.geometry, fan.grid), photons_of(fan)
+    variance = read.electronic_noise**2
+    assert variance > 10
+    expected = sr.ct.mltr(A, read.counts + variance, read.blank, background=variance, iterations=2)
+    torch.testing.assert_close(image, expected)
+
+
 def test_corrected_line_integrals_keep_the_photons_of_their_readings(fan) -> None:
     image = sr.reconstruct(fan, "pwls", iterations=2, air=3, rings="sorting")
     assert image.metadata["convergence"]["photons_by"] == "frames of the blank scan"

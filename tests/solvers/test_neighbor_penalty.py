@@ -67,6 +67,11 @@ def test_large_steps_cost_as_much_as_total_variation_in_any_direction() -> None:
     expected = 1000 * 2 * torch.pi * 0.6 * 32
     value = float(NeighborPenalty((65, 65), 1.0, 1e-3, potential="huber").value(disc))
     assert value == pytest.approx(expected, rel=0.05)
+    z, y, x = torch.meshgrid(*3 * [generator[::2]], indexing="ij")
+    ball = 1000.0 * (torch.sqrt(z**2 + y**2 + x**2) < 0.6)
+    expected = 1000 * 4 * torch.pi * (0.6 * 16) ** 2
+    value = float(NeighborPenalty((33, 33, 33), 1.0, 1e-3, potential="huber").value(ball))
+    assert value == pytest.approx(expected, rel=0.05)
 
 
 def test_wrong_numbers_are_refused() -> None:

@@ -240,7 +240,7 @@ def _water(scan: CTScan, options: ReadingOptions) -> tuple[float | None, float]:
     """Attenuation of water, if it is known, and of air."""
     if options.calibration is None:
         if options.water is not None and not options.water > 0:
-            raise ValueError(f"water must be positive 1/mm, got {options.water:g}")
+            raise ValueError("water must be positive 1/mm, got 0")
         return options.water, 0.0
     if options.water is not None:
         raise ValueError("give water or a calibration, not both")

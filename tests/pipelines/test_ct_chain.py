@@ -95,8 +95,8 @@ def test_water_is_even_at_zero_hounsfield_after_beam_hardening_correction() -> N
     assert mended.metadata["corrections"] == "beam hardening"
     stated = sr.reconstruct(scan, "fbp", beam_hardening="120", water=0.021)
     assert stated.metadata["water"] == 0.021  # what is said goes before what is found
-    with pytest.raises(ValueError, match=r"water must be positive 1/mm, got -0\.02"):
-        sr.reconstruct(scan, "fbp", water=-0.02)
+    with pytest.raises(ValueError, match="water must be positive 1/mm, got 0"):
+        sr.reconstruct(scan, "fbp", water=0.0)
     with pytest.raises(ValueError, match="MATERIAL=MM"):
         sr.reconstruct(scan, "fbp", beam_hardening="120", filtration="Al6")
     with pytest.raises((ValueError, OSError), match=r"no such|No such"):

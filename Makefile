@@ -43,7 +43,7 @@ lint: $(VENV)/dev
 	@$(BIN)/lint-imports
 
 # Modules with figures of the README: SUITES write rows, STUDIES files of their own form.
-SUITES  := nufft ct mri_speed network_speed gpu server reading grasp
+SUITES  := nufft ct mri_speed network_speed gpu server reading grasp simulators
 STUDIES := ct_corrections ct_iterative mri parallel_imaging learned diffusion ratios soak
 
 bench: $(VENV)/dev

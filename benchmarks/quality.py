@@ -81,7 +81,7 @@ def table(
 ) -> tuple[list[Row], Images]:
     """Rows of all methods on one kind of scan, and the first subject's images, the truth first."""
     made = [reference.make(seed, pixels) for seed in range(subjects + 1)]
-    truths = [truth for _, truth in made]
+    truths = [reference.middle(truth) for _, truth in made]
     images: Images = {"reference": truths[0].numpy()}
     rows = []
     for name in methods or [m.name for m in sr.methods(reference.modality)]:
@@ -107,9 +107,11 @@ def table(
                 values = image.magnitude()
                 if values.size != truth.numel():
                     raise ValueError(f"gives {values.shape}, no image of each frame")
-                found.append(figures(truth, values, reference.modality))
+                target = reference.middle(truth)
+                values = reference.middle(values.reshape(truth.shape))
+                found.append(figures(target, values, reference.modality))
                 if len(found) == 1:
-                    images[name] = values.reshape(truth.shape).astype(np.float32)
+                    images[name] = values.reshape(target.shape).astype(np.float32)
         except Exception as refusal:
             row["status"] = one_line(refusal)
             continue

@@ -63,8 +63,8 @@ class CoilSeries:
         """Sensitivities at the voxel centres, ``(coil, [nz,] ny, nx)``."""
         maps = self.coefficients
         for axis, (order, extent) in enumerate(zip(self.orders, self.field_of_view, strict=True)):
-            wave = _harmonics(order, volume.positions(axis) / extent)
-            maps = np.moveaxis(np.tensordot(maps, wave, axes=(axis + 1, 1)), -1, axis + 1)
+            wave = harmonics(order, volume.positions(axis) / extent)
+            maps = np.tensordot(maps, wave, axes=(1, 1))  # pixels come last, axis by axis
         return maps
 
     def kspace(
@@ -141,7 +141,7 @@ def birdcage(coils: int, field_of_view: Sequence[float]) -> CoilSeries:
     n = 24 if ndim == 2 else 12
     target = birdcage_maps((coils, *(n,) * ndim)).reshape(coils, -1)
     axis = (np.arange(n) - n / 2) / n  # in fields of view, as birdcage_maps has them
-    wave = waves = _harmonics(_ORDER, axis)
+    wave = waves = harmonics(_ORDER, axis)
     for _ in range(ndim - 1):
         waves = np.asarray(np.kron(waves, wave))
     radius = np.sqrt(sum(x**2 for x in np.meshgrid(*(axis,) * ndim))).ravel()
@@ -152,7 +152,7 @@ def birdcage(coils: int, field_of_view: Sequence[float]) -> CoilSeries:
     return CoilSeries(coefficients.reshape(shape), tuple(field_of_view))
 
 
-def _harmonics(order: int, position: NDArray[np.float64]) -> Complex:
+def harmonics(order: int, position: NDArray[np.float64]) -> Complex:
     """``exp(i pi m x)`` for positions in fields of view, ``(position, harmonic)``."""
     phase = np.pi * np.multiply.outer(position, np.arange(-order, order + 1))
     return np.asarray(np.exp(1j * phase), dtype=np.complex128)

@@ -8,6 +8,7 @@ chosen along kx.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from . import masks
 Seed = int | Sequence[int] | RandomState
 Kind = Literal["random", "equispaced", "equispaced_fraction", "magic", "magic_fraction"]
 Lines = NDArray[np.bool_]
+
+_DISCS = 32  # a matrix and acceleration
 
 
 class MaskSampler(ABC):
@@ -193,7 +196,10 @@ class MaskMixture(MaskSampler):
 
 @dataclass(frozen=True)
 class PoissonMask(MaskSampler):
-    """`masks.poisson_like` with an acceleration and a seed drawn for each mask.
+    """Poisson discs of `masks.poisson`, with an acceleration drawn for each mask.
+
+    A disc is one of 32 of its matrix and acceleration, found when first asked for and kept, flipped
+    along either axis and, if square, transposed at random: 256 discs that cost next to nothing.
 
     Parameters
     ----------
@@ -210,12 +216,24 @@ class PoissonMask(MaskSampler):
         """Mask ``(ky, kx)``, and the side of its centre."""
         random = seed if isinstance(seed, RandomState) else RandomState(seed)
         acceleration = float(random.choice(self.accelerations))
-        ny, nx = matrix
-        seed = int(random.randint(2**31 - 1))
-        disc = masks.poisson_like(
-            (int(ny), int(nx)), acceleration, calibration=self.calibration, seed=seed
-        )
-        return disc, self.calibration
+        ny, nx = (int(n) for n in matrix)
+        disc = _disc((ny, nx), acceleration, self.calibration, int(random.randint(_DISCS)))
+        disc = disc.flip([axis for axis in (0, 1) if random.randint(2)])
+        disc = disc.mT if ny == nx and random.randint(2) else disc
+        # Flipped about the middle, a square of another parity than the matrix lies off the centre.
+        square = disc[_centre(ny, self.calibration), _centre(nx, self.calibration)]
+        square.fill_(True)
+        return disc.contiguous(), self.calibration
+
+
+@functools.lru_cache(maxsize=512)
+def _disc(shape: tuple[int, int], acceleration: float, calibration: int, seed: int) -> Tensor:
+    return masks.poisson_like(shape, acceleration, calibration=calibration, seed=seed)
+
+
+def _centre(count: int, calibration: int) -> slice:
+    first = count // 2 - calibration // 2
+    return slice(first, first + calibration)
 
 
 def _spread(

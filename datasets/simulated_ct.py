@@ -16,13 +16,15 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate
 
 from ..kernels.ct.geometry import Geometry, VolumeGrid
-from ..recon.ct import from_hounsfield, line_integrals, simulate_counts
+from ..recon.ct import from_hounsfield, line_integrals
 from ..recon.mri import resize
 from ..recon.operators import XRayTransform
 from .examples import CTExample
 from .image_folders import Folder, image_files, read_volume
 from .simulate import clinical_fan
 from .slices import Evidence, SliceDataset
+
+_MANY = 30.0  # photons that make a normal distribution, all but the skewness
 
 
 class SimulatedCT(SliceDataset[CTExample]):
@@ -139,11 +141,8 @@ class SimulatedCT(SliceDataset[CTExample]):
             fine = _turned(images[number].to(self.device), self._fine, self.zoom, random)
             integrals = self._project(fine)
         image = avg_pool2d(fine[None], self._upsampling)[0]
-        counts = simulate_counts(
-            integrals,
-            photons,
-            electronic_noise=self.electronic_noise,
-            seed=int(random.randint(2**31 - 1)),
+        counts = noisy_counts(
+            integrals, photons, self.electronic_noise, int(random.randint(2**31 - 1))
         )
         return CTExample(
             sinogram=line_integrals(counts, photons),
@@ -180,6 +179,25 @@ class SimulatedCT(SliceDataset[CTExample]):
     def images(self, path: Path) -> Tensor:
         """All slices."""
         return self._images[path]
+
+
+def noisy_counts(integrals: Tensor, photons: float, electronic_noise: float, seed: int) -> Tensor:
+    """Readings as `recon.ct.simulate_counts` draws them, several times faster.
+
+    Beyond 30 photons one normal number stands for photons and electronics, bent to the skewness
+    of both (the first terms of Cornish and Fisher's expansion, Rev Inst Int Stat 5, 307 (1938)).
+    Fewer photons are drawn from Poisson's distribution.
+    """
+    generator = torch.Generator(integrals.device).manual_seed(seed)
+    mean = torch.exp(-integrals).mul_(photons)
+    normal = torch.randn(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
+    variance = mean + electronic_noise**2
+    counts = torch.addcmul(mean, variance.sqrt(), normal)
+    counts += mean / (6 * variance) * (normal.square() - 1)
+    few = mean < _MANY
+    drawn = torch.poisson(mean[few], generator=generator)
+    counts[few] = drawn + electronic_noise * normal[few]
+    return counts
 
 
 def _turned(

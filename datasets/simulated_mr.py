@@ -7,21 +7,22 @@ e2117203119, 2022).
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ..kernels.ct.geometry import VolumeGrid
 from ..recon.mri import resize
 from ..recon.operators import Fourier, LinearOperator, NonUniformFourier
-from .coils import CoilSeries, birdcage
+from .coils import CoilSeries, birdcage, harmonics
 from .examples import MRExample
 from .image_folders import Folder, image_files, read_volume
 from .line_masks import MaskSampler
-from .mr_slices import sensitivity_maps
+from .mr_slices import interpolated_maps, unit_length
 from .slices import Evidence, SliceDataset
 
 _VARIETY = 0.15  # of the coils' harmonics, relative: no two slices see the same array
@@ -60,7 +61,8 @@ class SimulatedMR(SliceDataset[MRExample]):
         Largest phase in radians (standard deviation over the object) that follows the tissue, of a
         field by dipoles; each slice's is drawn between 0 and it. Such phases are not smooth.
     maps
-        "true" gives the simulated maps, "espirit" estimates them from the masked k-space; None.
+        "true" gives the simulated maps, "espirit" estimates them from the masked k-space (every
+        other pixel, the rest is interpolated); None.
     minimum
         Slices whose mean is below this part of their volume's brightest slice are left out.
     fixed
@@ -111,13 +113,14 @@ class SimulatedMR(SliceDataset[MRExample]):
         self._snr, self.susceptibility = (math.log(low), math.log(high)), susceptibility
         self.maps, self.minimum, self.fixed = maps, minimum, fixed
         self._volumes: dict[Path, Tensor] = {}
+        self._largest: dict[Path, float] = {}
         super().__init__(image_files(folder), needed=f"images in {folder}")
 
     def _open(self, path: Path) -> int:
         volume = read_volume(path).clamp_min(0)
         means = volume.mean((-2, -1))
         volume = volume[means >= self.minimum * means.max()]
-        self._volumes[path] = volume
+        self._volumes[path], self._largest[path] = volume, float(volume.max())
         return len(volume)
 
     def __getitem__(self, index: int) -> MRExample:
@@ -133,18 +136,18 @@ class SimulatedMR(SliceDataset[MRExample]):
             phase += tissue_phase(image, self.susceptibility, random)
         complex_image = torch.polar(image, phase)
         kspace = self._transform(shape)(true_maps * complex_image)
-        snr = math.exp(random.uniform(*self._snr))
-        kspace += _noise(image, kspace.shape, snr, random)
+        deviation = _mean(image) / math.exp(random.uniform(*self._snr))
+        noise = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
         mask, calibration = None, 0
         if self.trajectory is None:
             mask = torch.ones((1, 1, shape[1]), dtype=torch.bool)
             if self.mask is not None:
                 drawn, calibration = self.mask(shape, random)
                 mask = drawn[None]
-            kspace = torch.where(mask, kspace, 0)
+        kspace = _measured(kspace, mask, deviation, noise)
         maps = None
         if self.maps is not None:
-            maps = true_maps if self.maps == "true" else sensitivity_maps(kspace)
+            maps = true_maps if self.maps == "true" else interpolated_maps(kspace)
         return MRExample(
             kspace=kspace,
             mask=mask,
@@ -152,7 +155,7 @@ class SimulatedMR(SliceDataset[MRExample]):
             calibration=calibration,
             maps=maps,
             target=image,
-            max_value=float(volume.max()),
+            max_value=self._largest[path],
             crop_size=shape,
             acquisition="simulated",
             fname=path.name,
@@ -163,7 +166,7 @@ class SimulatedMR(SliceDataset[MRExample]):
         """From images to samples; planned once a shape."""
         if shape not in self._transforms:
             self._transforms[shape] = (
-                Fourier(shape)
+                _fourier(shape)
                 if self.trajectory is None
                 else NonUniformFourier(self.trajectory, shape)
             )
@@ -195,25 +198,49 @@ def _scanned(image: Tensor, matrix: tuple[int, int], shrink: float = 1.0) -> Ten
     padded = resize(image, field)
     if field == matrix:
         return padded
-    kspace = resize(Fourier(field)(padded.to(torch.complex64)), matrix)
+    (ny, nx), (my, mx) = image.shape, matrix
+    along_y = _low_frequencies(torch.fft.fftfreq(my, 1 / my), ny, field[0], my)
+    along_x = _low_frequencies(torch.fft.rfftfreq(mx, 1 / mx), nx, field[1], mx).mT
+    kspace = along_y @ torch.complex(image @ along_x.real, image @ along_x.imag)
     scale = math.sqrt(math.prod(matrix) / math.prod(field))  # a mean over larger pixels
-    return (scale * Fourier(matrix).adjoint(kspace)).abs()
+    scanned: Tensor = torch.fft.irfft2(scale * kspace, s=matrix, norm="ortho").abs()
+    return scanned
+
+
+def _low_frequencies(frequency: Tensor, points: int, field: int, count: int) -> Tensor:
+    """Rows ``(frequency, points)`` of the orthonormal transform of a field of view.
+
+    Of its `field` pixels all but the `points` in the middle are air; the rows give the origin the
+    place that it has among `count` pixels. Few frequencies of few points cost less as a product
+    than a whole transform, whose length may be a prime.
+    """
+    position = (torch.arange(points) - points // 2).double() / field + (count // 2) / count
+    turns = torch.outer(frequency.double(), position)
+    angle = (-2 * torch.pi * (turns - turns.round())).float()
+    return torch.polar(torch.full_like(angle, 1 / math.sqrt(field)), angle)
+
+
+@functools.lru_cache(maxsize=16)
+def _fourier(shape: tuple[int, int]) -> Fourier:
+    return Fourier(shape)
+
+
+@functools.lru_cache(maxsize=16)
+def _array(coils: int, extent: tuple[float, float]) -> CoilSeries:
+    return birdcage(coils, extent)
 
 
 def random_maps(coils: int, shape: tuple[int, int], random: np.random.RandomState) -> Tensor:
     """Birdcage maps ``(coil, y, x)`` whose harmonics vary, root sum of squares one, complex64."""
     if coils == 1:
         return torch.ones((1, *shape), dtype=torch.complex64)
-    extent = tuple(float(n) for n in shape)
-    array = birdcage(coils, extent)
+    array = _array(coils, (float(shape[0]), float(shape[1])))
     size = np.abs(array.coefficients).max(axis=(-2, -1), keepdims=True)
     noise = random.normal(size=(2, *array.coefficients.shape))
     order = np.abs(np.arange(array.coefficients.shape[-1]) - array.orders[-1])
     decay = np.exp(-np.add.outer(order, order))  # the higher the harmonic, the less it varies
     varied = array.coefficients + _VARIETY * size * decay * (noise[0] + 1j * noise[1])
-    maps = CoilSeries(varied, extent).maps(VolumeGrid(shape, (1.0, 1.0)))
-    maps = maps / np.linalg.norm(maps, axis=0)
-    return torch.from_numpy(maps).to(torch.complex64)
+    return unit_length(_series(varied, shape))
 
 
 def random_phase(shape: tuple[int, int], random: np.random.RandomState) -> Tensor:
@@ -221,10 +248,17 @@ def random_phase(shape: tuple[int, int], random: np.random.RandomState) -> Tenso
     orders = np.arange(-_PHASE, _PHASE + 1)
     decay = np.exp(-np.hypot(*np.meshgrid(orders, orders)))
     coefficients = decay * (random.normal(size=decay.shape) + 1j * random.normal(size=decay.shape))
-    extent = tuple(float(n) for n in shape)
-    series = CoilSeries(2 * coefficients[None].astype(np.complex128), extent)
-    phase = series.maps(VolumeGrid(shape, (1.0, 1.0)))[0].real
-    return torch.from_numpy(phase + random.uniform(-np.pi, np.pi)).float()
+    return _series(2 * coefficients, shape).real + random.uniform(-np.pi, np.pi)
+
+
+def _series(coefficients: NDArray[np.complex128], shape: tuple[int, int]) -> Tensor:
+    """Values ``(*batch, y, x)`` of a `CoilSeries`, in single precision."""
+    along_y, along_x = (
+        torch.from_numpy(harmonics(count // 2, (np.arange(n) - (n - 1) / 2) / n))
+        for count, n in zip(coefficients.shape[-2:], shape, strict=True)
+    )
+    rows = torch.from_numpy(coefficients) @ along_x.mT  # few: in double precision
+    return along_y.to(torch.complex64) @ rows.to(torch.complex64)
 
 
 def tissue_phase(image: Tensor, largest: float, random: np.random.RandomState) -> Tensor:
@@ -234,23 +268,36 @@ def tissue_phase(image: Tensor, largest: float, random: np.random.RandomState) -
     object may be. R. Salomir et al., Concepts Magn Reson B 19, 26 (2003).
     """
     polar, turn = math.acos(random.uniform(-1, 1)), random.uniform(0, math.pi)
-    y, x = (torch.fft.fftfreq(n) for n in image.shape)
+    y, x = torch.fft.fftfreq(image.shape[0]), torch.fft.rfftfreq(image.shape[1])
     along = math.sin(polar) * (math.cos(turn) * y[:, None] + math.sin(turn) * x)
     square = y[:, None] ** 2 + x**2
     square[0, 0] = 1.0
     dipole = 1 / 3 - along**2 / square
     dipole[0, 0] = 0.0
-    field = torch.fft.ifft2(torch.fft.fft2(image) * dipole).real
+    field = torch.fft.irfft2(torch.fft.rfft2(image) * dipole, s=image.shape)
     deviation = field[image > 0.1 * image.max()].std(correction=0)
     strength = random.choice((-1.0, 1.0)) * random.uniform(0, largest)
     phase: Tensor = field * (strength / float(deviation.clamp_min(torch.finfo(field.dtype).tiny)))
     return phase
 
 
-def _noise(image: Tensor, shape: torch.Size, snr: float, random: np.random.RandomState) -> Tensor:
-    """Complex white noise for an SNR of the object: what exceeds a tenth of the maximum."""
+def _mean(image: Tensor) -> float:
+    """Mean of the object: what exceeds a tenth of the maximum."""
     inside = image[image > 0.1 * image.max()]
-    sigma = float(inside.mean()) / snr if inside.numel() else 0.0
-    generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
-    noise = torch.randn(shape, dtype=torch.complex64, generator=generator)
-    return noise.mul_(math.sqrt(2) * sigma)  # sigma is that of a part
+    return float(inside.mean()) if inside.numel() else 0.0
+
+
+def _measured(
+    kspace: Tensor, mask: Tensor | None, deviation: float, generator: torch.Generator
+) -> Tensor:
+    """Samples with complex white noise of this standard deviation a part; zeros off the mask."""
+
+    def noisy(samples: Tensor) -> Tensor:
+        noise = torch.randn(samples.shape, dtype=torch.complex64, generator=generator)
+        return samples.add_(noise, alpha=math.sqrt(2) * deviation)
+
+    if mask is None:
+        return noisy(kspace)
+    flat, places = kspace.flatten(1), mask.expand(1, *kspace.shape[1:]).flatten().nonzero()[:, 0]
+    samples = noisy(flat.index_select(1, places))
+    return torch.zeros_like(flat).index_copy_(1, places, samples).view_as(kspace)

@@ -59,17 +59,16 @@ def _maps(images: Tensor, window: int, iterations: int) -> Tensor:
     images = images / images.abs().max().clamp_min(torch.finfo(images.real.dtype).tiny)
     principal = virtual_coils(images.flatten(1))
     maps = torch.empty_like(images)
+    pairs = torch.tril_indices(coils, coils, device=images.device)
     reach = window // 2
     step = max(1, _CHUNK // (coils * coils * math.prod(images.shape[2:])))
     for first in range(0, rows, step):
         last = min(first + step, rows)
         slab = images[:, max(0, first - reach) : min(rows, last + reach)]
         covariance = _covariance(slab, window)[:, :, min(first, reach) :][:, :, : last - first]
-        matrices = covariance.flatten(2).permute(2, 0, 1).contiguous()
-        vectors = dominant(matrices, principal, iterations)[1][:, :, 0]
-        inner = vectors @ principal.conj()[:, 0]
-        turn = torch.polar(torch.ones_like(inner.real), -inner.angle())
-        maps[:, first:last] = (vectors * turn[:, None]).mT.reshape(maps[:, first:last].shape)
+        entries = covariance.flatten(2)[pairs[0], pairs[1]]
+        vectors = dominant(entries, principal, iterations)[1][0]
+        maps[:, first:last] = vectors.reshape(maps[:, first:last].shape)
     return maps
 
 

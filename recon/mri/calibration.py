@@ -23,20 +23,20 @@ def calibration_region(kspace: Tensor, calibration: int | Sequence[int] = 24) ->
     shape = kspace.shape[1:]
     wanted = [calibration] * len(shape) if isinstance(calibration, int) else list(calibration)
     limits = [min(w, n) for w, n in zip(wanted, shape, strict=True)]
-    mask = (resize(kspace, limits) != 0).any(0)
+    gaps = torch.nonzero((resize(kspace, limits) == 0).all(0)).cpu()
+    offset = gaps - torch.tensor([n // 2 for n in limits])
+    # The smallest size of a box about the centre that reaches each gap, along each axis.
+    reached = torch.where(offset < 0, -2 * offset, 2 * offset + 1)
 
-    def full(sizes: Sequence[int]) -> bool:
-        return bool(resize(mask, sizes).all())
+    def free(sizes: Tensor, limit: int) -> int:
+        return min(limit, int(sizes.min()) - 1) if len(sizes) else limit
 
-    size = max(
-        (s for s in range(1, max(limits) + 1) if full([min(s, m) for m in limits])), default=0
-    )
+    size = free(reached.amax(1), max(limits))
     sizes = [min(size, limit) for limit in limits]
     for axis, limit in enumerate(limits):  # a readout axis is longer than the others
-        for longer in range(limit, sizes[axis], -1):
-            if size and full([*sizes[:axis], longer, *sizes[axis + 1 :]]):
-                sizes[axis] = longer
-                break
+        others = [i for i in range(len(limits)) if i != axis]
+        inside = (reached[:, others] <= torch.tensor([sizes[i] for i in others])).all(1)
+        sizes[axis] = free(reached[inside, axis], limit)
     return resize(kspace, sizes) if size else kspace[..., :0]
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import product
 
 import torch
 from torch import Tensor
 
 from .calibration import calibration_data, require_coil_axes
-from .eigenvectors import dominant, virtual_coils
+from .eigenvectors import dominant, eigenvectors_above, virtual_coils
 
 _CHUNK = 1 << 17  # entries of the coil-by-coil matrices held at once,
-_PATCHES = 1 << 21  # and of the calibration's patches
+_PATCHES = 1 << 21  # and of the calibration's patches, or of the kernels' spectra
 
 
 def espirit(
@@ -87,72 +86,76 @@ def espirit(
         widths = tuple(min(kernel, n) for n in shape)
         data = calibration_data(kspace, calibration, widths, "ESPIRiT")
         principal = virtual_coils(data.flatten(1), maps)
-        correlation = _correlation(_kernel_projection(data, widths, threshold), widths)
+        correlation = _correlation(_signal_kernels(data, widths, threshold), widths)
         out = kspace.new_empty((maps, kspace.shape[0], *shape))
-        for place, matrices in _image_space(correlation, shape):
-            values, vectors = dominant(matrices, principal, iterations)
-            inner = (principal[:, :1].mH @ vectors)[:, 0]
-            turn = torch.polar((values > crop).to(values), -inner.angle())
-            vectors = vectors * turn[:, None]
-            out[(..., *place)] = vectors.permute(2, 1, 0).reshape(out[(..., *place)].shape)
+        pixels, first = out.flatten(2), 0
+        for entries in _image_space(correlation, shape):
+            values, vectors = dominant(entries, principal, iterations)
+            last = first + entries.shape[1]
+            torch.mul(vectors, (values > crop)[:, None], out=pixels[..., first:last])
+            first = last
         return out if maps > 1 else out[0]
 
 
-def _kernel_projection(data: Tensor, widths: Sequence[int], threshold: float) -> Tensor:
-    """Projection onto the span of the calibration's patches, ``(coil*kernel, coil*kernel)``."""
+def _signal_kernels(data: Tensor, widths: Sequence[int], threshold: float) -> Tensor:
+    """Orthonormal kernels that span the calibration's patches, ``(kernel, coil, *widths)``."""
     patches = data
     for axis, width in enumerate(widths):
         patches = patches.unfold(axis + 1, width, 1)
     ndim, size = len(widths), data.shape[0] * math.prod(widths)
+    count = math.prod(patches.shape[1 : ndim + 1])
     order = (0, *range(ndim + 1, 2 * ndim + 1), *range(1, ndim + 1))
-    gram = data.new_zeros((size, size))
-    planes = max(1, _PATCHES // (size * math.prod(patches.shape[2 : ndim + 1])))
-    for part in torch.split(patches, planes, 1):  # they overlap: all at once take much memory
-        columns = part.permute(order).reshape(size, -1)
-        gram.addmm_(columns, columns.mH)
-    values, vectors = torch.linalg.eigh(gram)
+    if count < size:  # the smaller Gram matrix, of the patches, has the same eigenvalues
+        columns = patches.permute(order).reshape(size, count)
+        gram = columns.mH @ columns
+    else:
+        gram = data.new_zeros((size, size))
+        planes = max(1, _PATCHES // (size * math.prod(patches.shape[2 : ndim + 1])))
+        for part in torch.split(patches, planes, 1):  # they overlap: all at once take much memory
+            columns = part.permute(order).reshape(size, -1)
+            gram.addmm_(columns, columns.mH)
+    kept = eigenvectors_above(gram, threshold**2)
     del gram
-    kept = vectors[:, int((values <= threshold**2 * values[-1]).sum()) :]
-    projection: Tensor = kept @ kept.mH
-    return projection
+    if count < size:
+        kept = columns @ kept
+        kept /= torch.linalg.vector_norm(kept, dim=0)
+    return kept.mT.reshape(-1, data.shape[0], *widths)
 
 
-def _correlation(projection: Tensor, widths: Sequence[int]) -> Tensor:
-    """Average the projection over the window's positions: ``(coil, coil, 2 width - 1, ...)``."""
-    coils = projection.shape[0] // math.prod(widths)
-    blocks = projection.reshape(coils, *widths, coils, *widths)
-    out = projection.new_zeros((coils, coils, *(2 * w - 1 for w in widths)))
-    for position in product(*(range(w) for w in widths)):
-        window = out
-        for axis, (i, w) in enumerate(zip(position, widths, strict=True)):
-            window = window.narrow(axis + 2, w - 1 - i, w)
-        block = blocks
-        for i in position:
-            block = block.select(1, i)
-        window += block
-    return out / math.prod(widths)
+def _correlation(kernels: Tensor, widths: Sequence[int]) -> Tensor:
+    """Correlations of the kernels between coils, averaged over the window's positions.
+
+    ``(pair, 2 width - 1, ...)``; pairs of coils are those of a lower triangle, row by row. They are
+    products of the kernels' spectra on a grid that holds every shift.
+    """
+    coils, sizes = kernels.shape[1], [2 * w - 1 for w in widths]
+    axes = tuple(range(-len(widths), 0))
+    power = kernels.new_zeros((math.prod(sizes), coils, coils))
+    for part in torch.split(kernels, max(1, _PATCHES // (coils * math.prod(sizes)))):
+        spectra = torch.fft.ifftn(part, s=sizes, dim=axes, norm="forward")
+        spectra = spectra.flatten(2).permute(2, 1, 0).contiguous()
+        power.baddbmm_(spectra, spectra.mH)
+    rows, columns = torch.tril_indices(coils, coils, device=kernels.device)
+    pairs = power[:, rows, columns].mT.reshape(-1, *sizes)
+    correlation = torch.fft.ifftn(pairs, dim=axes) / math.prod(widths)
+    centred: Tensor = torch.fft.fftshift(correlation, dim=axes)
+    return centred
 
 
-def _image_space(
-    correlation: Tensor, shape: Sequence[int]
-) -> Iterator[tuple[tuple[int | slice, ...], Tensor]]:
-    """Fourier series of the correlation, ``(pixel, coil, coil)``, some rows at a time."""
+def _image_space(correlation: Tensor, shape: Sequence[int]) -> Iterator[Tensor]:
+    """Fourier series of the correlation, ``(pair, pixel)``, some rows at a time, in order."""
     bases = []
-    for n, size in zip(shape, correlation.shape[2:], strict=True):
+    for n, size in zip(shape, correlation.shape[1:], strict=True):
         offset, pixel = torch.arange(size) - size // 2, torch.arange(n) - n // 2
         turns = (pixel[:, None] * offset[None, :]) % n
         angle = -2 * torch.pi * turns.double() / n
         bases.append(torch.polar(torch.ones_like(angle), angle).to(correlation))
-    coils, (height, width) = correlation.shape[0], shape[-2:]
-    rows = max(1, _CHUNK // (coils * coils * width))
-    planes = range(shape[0]) if len(shape) == 3 else [None]
-    for plane in planes:
+    pairs = len(correlation)
+    rows = max(1, _CHUNK // (pairs * shape[-1]))
+    for plane in range(shape[0]) if len(shape) == 3 else [None]:
         slab = correlation
         if plane is not None:
-            slab = torch.tensordot(correlation, bases[0][plane], dims=([2], [0]))
-        for start in range(0, height, rows):
-            stop = min(start + rows, height)
-            values = (bases[-2][start:stop] @ slab) @ bases[-1].mT
-            place: tuple[int | slice, ...] = (slice(start, stop), slice(None))
-            place = place if plane is None else (plane, *place)
-            yield place, values.flatten(2).permute(2, 0, 1).contiguous()
+            slab = torch.tensordot(correlation, bases[0][plane], dims=([1], [0]))
+        lines = bases[-2] @ slab
+        for part in torch.split(lines, rows, 1):
+            yield (part.reshape(-1, part.shape[-1]) @ bases[-1].mT).reshape(pairs, -1)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import h5py
 import numpy as np
 import pydicom
 import pytest
 import torch
+from scipy import stats
 
 import spinray as sr
 from spinray.datasets import LoDoPaB, MayoImages, SimulatedCT, TwoDeteCT, collate
+from spinray.datasets.simulated_ct import noisy_counts
 from spinray.recon.io.readers.two_detect import PIXEL
 
 
@@ -225,3 +229,21 @@ def test_simulated_ct_turns_and_zooms(heads) -> None:
 def _centre(image: torch.Tensor) -> tuple[float, float]:
     y, x = torch.nonzero(image > 0.01).double().mean(0).tolist()
     return y, x
+
+
+@pytest.mark.parametrize("photons", [3.0, 29.0, 31.0, 100.0, 1e4])
+def test_fast_readings_are_distributed_as_the_exact_ones(photons) -> None:
+    """Moments and quantiles, on either side of where normal deviates take over."""
+    rays = torch.full((400, 500), 0.7)
+    blank = photons * math.exp(0.7)
+    fast = noisy_counts(rays, blank, 3.0, seed=1).double().flatten()
+    exact = sr.ct.simulate_counts(rays, blank, electronic_noise=3.0, seed=2).double().flatten()
+    variance = photons + 9
+    assert fast.dtype == torch.float64
+    assert float(fast.mean()) == pytest.approx(photons, abs=4 * math.sqrt(variance / len(fast)))
+    assert float(fast.var()) == pytest.approx(variance, rel=0.02)
+    third = float(((fast - fast.mean()) ** 3).mean()) / variance**1.5
+    assert third == pytest.approx(photons / variance**1.5, abs=0.025)
+    assert stats.ks_2samp(fast, exact).pvalue > 1e-3
+    assert not torch.equal(noisy_counts(rays, blank, 3.0, seed=2).double().flatten(), fast)
+    assert torch.equal(noisy_counts(rays, blank, 3.0, seed=1).double().flatten(), fast)

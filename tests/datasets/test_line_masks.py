@@ -109,6 +109,34 @@ def test_poisson_sampler_draws_masks() -> None:
     assert accelerations == {4, 8}
 
 
+@pytest.mark.parametrize(("shape", "calibration"), [((64, 64), 12), ((75, 60), 12), ((61, 61), 13)])
+def test_poisson_discs_are_varied_and_keep_their_statistics(shape, calibration) -> None:
+    sampler = PoissonMask((6.0,), calibration)
+    drawn = [sampler(shape, seed)[0] for seed in range(60)]
+    assert len({mask.numpy().tobytes() for mask in drawn}) > 40
+    first = [n // 2 - calibration // 2 for n in shape]
+    rows, columns = (slice(f, f + calibration) for f in first)
+    assert all(bool(mask[rows, columns].all()) for mask in drawn)
+    accelerations = torch.tensor([mask.numel() / float(mask.sum()) for mask in drawn])
+    assert float((accelerations - 6).abs().max()) < 0.15
+    # As dense as fresh discs of sigpy's, ring by ring, and as far from each other.
+    fresh = [masks.poisson(shape, 6, calibration=calibration, seed=seed) for seed in range(40, 60)]
+    y, x = (np.abs(np.arange(n) + 0.5 - n / 2) / n * 2 for n in shape)
+    ring = (4 * np.hypot(y[:, None], x)).astype(int)
+    ours, theirs = (torch.stack(ms).float().mean(0).numpy() for ms in (drawn, fresh))
+    for number in range(4):
+        expected = theirs[ring == number].mean()
+        assert ours[ring == number].mean() == pytest.approx(expected, rel=0.05)
+    outer = ring >= 2
+    touching = [
+        float((m[1:] & m[:-1]).numpy()[outer[1:] & outer[:-1]].mean()) for m in drawn + fresh
+    ]
+    assert np.mean(touching[:60]) == pytest.approx(np.mean(touching[60:]), abs=0.01)
+    again = sampler(shape, 3)[0]
+    again.fill_(False)  # a mask is the caller's
+    assert torch.equal(sampler(shape, 3)[0], drawn[3])
+
+
 def test_caipirinha_shifts_every_line() -> None:
     mask = masks.caipirinha((8, 12), (2, 3), shift=1)
     rows = {y - 4: sorted(x - 6 for x in row.nonzero().ravel().tolist())

@@ -290,6 +290,39 @@ def test_simulated_noise_is_what_was_asked(tmp_path) -> None:
     assert not torch.equal(free[0].kspace, free[0].kspace)
 
 
+def test_simulated_noise_is_where_something_was_measured(tmp_path) -> None:
+    np.save(tmp_path / "a.npy", np.full((1, 64, 64), 50, dtype=np.float32))
+    options = {"folder": tmp_path, "mask": PoissonMask((3.0,), 12), "coils": 8, "fixed": True}
+    clean, noisy = (SimulatedMR(snr=snr, **options)[0] for snr in (1e9, 20.0))
+    assert torch.equal(noisy.mask, clean.mask)
+    assert noisy.mask.numel() / int(noisy.mask.sum()) == pytest.approx(3, abs=0.1)
+    assert torch.equal((noisy.kspace != 0).all(0), noisy.mask[0])
+    assert not bool(noisy.kspace[:, ~noisy.mask[0]].any())
+    noise = torch.view_as_real((noisy.kspace - clean.kspace)[:, noisy.mask[0]])
+    assert float(noise.mean()) == pytest.approx(0, abs=0.1)
+    torch.testing.assert_close(noise.std((1, 2)), torch.full((8,), 2.5), rtol=0.08, atol=0)
+    correlation = torch.corrcoef(noise.movedim(-1, 1).flatten(0, 1)) - torch.eye(16)
+    assert float(correlation.abs().max()) < 0.12
+
+
+@pytest.mark.parametrize("matrix", [(96, 80), (81, 96)])
+@pytest.mark.parametrize("mask", [PoissonMask((6.0,), 20), LineMask("equispaced", (0.1,), (4,))])
+def test_simulated_maps_are_espirit_s_within_one_percent(tmp_path, matrix, mask) -> None:
+    y, x = np.mgrid[-1 : 1 : matrix[0] * 1j, -1 : 1 : matrix[1] * 1j]
+    texture = np.random.default_rng(0).uniform(50, 150, matrix)
+    np.save(tmp_path / "a.npy", (texture * (np.hypot(y, 1.2 * x) < 0.9))[None].astype(np.float32))
+    data = SimulatedMR(tmp_path, mask, maps="espirit", snr=40.0)
+    torch.manual_seed(0)
+    for example in (data[0], data[0]):
+        full = sr.mri.espirit(example.kspace)
+        power = example.maps.abs().square().sum(0)
+        torch.testing.assert_close(power, torch.ones(matrix), rtol=0, atol=1e-4)
+        inside = example.target > 20
+        error = (example.maps - full).abs().square().sum(0).sqrt()[inside]
+        assert float(error.quantile(0.99)) < 0.01
+        assert float(error.square().mean().sqrt()) < 0.003
+
+
 def test_simulated_radial_scans(tmp_path) -> None:
     y, x = np.mgrid[-1:1:48j, -1:1:48j]
     np.save(tmp_path / "a.npy", (np.hypot(y - 0.2, x) < 0.5).astype(np.float32))

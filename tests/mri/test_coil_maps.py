@@ -3,7 +3,7 @@ import pytest
 import torch
 from helpers import peak
 
-from spinray.recon.mri import calibration_region, espirit, walsh
+from spinray.recon.mri import calibration_region, espirit, resize, walsh
 from spinray.recon.operators import Fourier
 
 
@@ -43,6 +43,42 @@ def test_recovers_smooth_maps(shape):
     )
 
 
+def textbook(kspace, side, kernel, threshold):
+    """ESPIRiT as the paper has it: kernels' images in every pixel, an SVD each; phases are free."""
+    coils, *shape = kspace.shape
+    centre = np.ix_(range(coils), *(range(n // 2 - s // 2, n // 2 - s // 2 + s)
+                                    for n, s in zip(shape, side, strict=True)))  # fmt: skip
+    windows = np.lib.stride_tricks.sliding_window_view(kspace.numpy()[centre], kernel, (1, 2))
+    rows = np.moveaxis(windows, 0, 2).reshape(-1, coils * np.prod(kernel))
+    _, sizes, vectors = np.linalg.svd(rows, full_matrices=False)
+    kernels = vectors[sizes > threshold * sizes[0]].reshape(-1, coils, *kernel)
+    images = np.fft.fftshift(np.fft.ifft2(kernels, shape, norm="forward"), axes=(2, 3))
+    vectors, sizes, _ = np.linalg.svd(np.moveaxis(images, (0, 1), (3, 2)), full_matrices=False)
+    return torch.from_numpy(np.moveaxis(vectors[..., 0], -1, 0)), sizes[..., 0] ** 2
+
+
+@pytest.mark.parametrize(
+    ("coils", "side"), [(4, (20, 20)), (8, (24, 24)), (8, (9, 24)), (12, (20, 20))]
+)
+def test_is_the_textbook_s(coils, side):
+    """More patches than samples of a kernel, and fewer; matrices large enough to iterate on."""
+    shape, kernel = (44, 36), (6, 6)
+    maps, image, disc = smooth_coils(shape, coils)
+    noise = np.random.default_rng(1).normal(size=(coils, *shape, 2)).view(complex)[..., 0]
+    kspace = Fourier(shape)(maps * image) + 0.01 * torch.from_numpy(noise)
+    mask = torch.zeros(shape, dtype=torch.bool)
+    first = [n // 2 - s // 2 for n, s in zip(shape, side, strict=True)]
+    mask[first[0] : first[0] + side[0], first[1] : first[1] + side[1]] = True
+    theirs, values = textbook(kspace, side, kernel, 0.02)
+    for precision, tolerance in ((torch.complex128, 0.02), (torch.complex64, 0.05)):
+        ours = espirit((kspace * mask).to(precision))
+        assert float(angle(ours.to(theirs), theirs)[disc].max()) < tolerance
+    cropped = espirit(kspace * mask, crop=0.9)
+    kept = torch.linalg.vector_norm(cropped, dim=0) > 0.5
+    clear = np.abs(values / 36 - 0.9) > 1e-3
+    assert np.array_equal(kept.numpy()[clear], (values / 36 > 0.9)[clear])
+
+
 def test_undersampling_outside_the_centre_changes_nothing():
     maps, image, _ = smooth_coils((64, 52))
     kspace = Fourier((64, 52))(maps * image)
@@ -55,6 +91,27 @@ def test_undersampling_outside_the_centre_changes_nothing():
     lines[26:38] = True
     lines[::4] = True
     assert calibration_region(kspace * lines, (24, 30)).shape == (6, 12, 30)
+
+
+def test_calibration_region_is_the_largest_full_box():
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        shape = tuple(int(n) for n in rng.integers(5, 15, 2))
+        mask = torch.from_numpy(rng.uniform(size=shape) < 0.985)
+        found = calibration_region(torch.ones(2, *shape) * mask, 9).shape[1:]
+
+        def full(sizes, mask=mask):
+            return bool(resize(mask, sizes).all())
+
+        limits = [min(9, n) for n in shape]
+        square = [s for s in range(1, max(limits) + 1) if full([min(s, m) for m in limits])]
+        if not square:
+            assert found[1] == 0
+            continue
+        best = [min(square[-1], m) for m in limits]
+        best[0] = max(n for n in range(best[0], limits[0] + 1) if full([n, best[1]]))
+        best[1] = max(n for n in range(best[1], limits[1] + 1) if full([best[0], n]))
+        assert tuple(found) == tuple(best)
 
 
 def test_phase_convention_scale_and_crop():

@@ -159,7 +159,7 @@ def _tell_of_saturation(counts: Tensor, signal: Tensor, level: Tensor) -> None:
     if top >= 255 and math.log2(top + 1).is_integer() and clipped > _FULL * counts.numel():
         warn(
             f"{clipped} of {counts.numel()} readings are {top:g}, a converter's full scale: "
-            f"saturated pixels? Options bad_pixels and saturation={top:g} bridge those that always are"
+            f"saturated? The options bad_pixels and saturation={top:g} bridge such pixels"
         )
     elif (bright := float((signal > _BRIGHT * level).float().mean())) > _MANY:
         warn(

@@ -11,6 +11,7 @@ and `speed` are of a flat one. Methods run at their default settings. The weight
 `quality`: 984 views, `pwls`, `tv` and `tgv` against FBP with the best filter by PSNR (peak: the
 image's maximum). Resolution is the task transfer of a disc of 6 mm radius and 60, 250 or 1000 HU,
 inserted into the brain before the projection: difference of images with and without it, of the same noise.
+`pnp`: the same scan by plug-and-play with the BM3D of the package `bm3d`, which needs no training.
 `sparse`: 60 views, `tv` with rays weighed by their photons (`weight=auto`) and with its number for
 rays that count alike, against ASTRA's SIRT and CGLS at the iteration of their highest PSNR.
 `speed`: wall time until `pwls` is within 1 HU RMS of where it converges (by all views at a time,

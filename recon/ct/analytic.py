@@ -212,8 +212,8 @@ def warn_of_cut(sinogram: Tensor, A: XRayTransform) -> None:
         size = " x ".join(f"{extent:g}" for extent in A.volume.extent)
         warn(
             f"the object reaches beyond the volume of {size} mm: rays that pass beside it have "
-            f"line integrals of {value:.3g}. Iterative methods put into the volume what lies outside: "
-            "expect bright rims, and take a larger volume"
+            f"line integrals of {value:.3g}. Iterative methods put what lies outside into the "
+            "volume: expect bright rims, and take a larger one"
         )
 
 

@@ -22,7 +22,7 @@ def bad_pixels(
     saturation: float | None = None,
     detector_ndim: int = 1,
 ) -> Tensor:
-    """Find pixels that are dead, saturated without object, odd, noisy or stuck.
+    """Find pixels that are dead, saturated without object or mostly, odd, noisy or stuck.
 
     A pixel is odd if its blank reading lies beyond half and twice its neighbours' median and far
     from how these scatter; noisy if the frames of the blank scan vary five times as much as its
@@ -33,7 +33,8 @@ def bad_pixels(
     blank, dark
         Readings without object and without beam, ``([frame,] [row,] column)``, or numbers.
     counts
-        Readings ``(view, [row,] column)``, to find stuck pixels.
+        Readings ``(view, [row,] column)``, to find stuck pixels, and those that are saturated in
+        most views.
     saturation
         Reading at which the detector saturates.
     detector_ndim
@@ -80,6 +81,9 @@ def bad_pixels(
     if counts is not None:
         spread = torch.as_tensor(counts).double().std(dim=0).cpu().numpy()
         bad |= spread < 0.05 * _median(spread)
+        if saturation is not None:
+            clipped = (torch.as_tensor(counts) >= saturation).double().mean(dim=0).cpu().numpy()
+            bad |= clipped > 0.5
     return torch.from_numpy(bad)
 
 

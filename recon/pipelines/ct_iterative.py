@@ -284,8 +284,8 @@ class TvOptions(IterativeOptions):
 
     weight: float | str = option(
         1e-3,
-        "of the variation, in units that do not change with the scale; auto: rays weighed by "
-        "their photons, and as much as their noise asks for",
+        "of the variation, in units that do not change with the scale; auto, for noisy scans: rays "
+        "weighed by their photons, and as much as their noise asks for",
         choices=("auto",),
     )
     iterations: int | None = option(None, PASSES)

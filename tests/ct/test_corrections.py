@@ -119,6 +119,9 @@ def test_bad_pixels_are_found_and_bridged():
     torch.testing.assert_close(p, expected + swing, atol=0.2, rtol=0)
     saturated = ct.bad_pixels(torch.linspace(900, 1100, 30), saturation=1050.0)
     assert int(saturated.sum()) == 8
+    counts[4:, 60:78] = 65535.0  # wider than the neighbours that tell what is stuck
+    clipped = ct.bad_pixels(blank, 0.0, counts, saturation=65535.0)
+    assert clipped[60:78].all()
     with pytest.raises(ValueError, match="30 of 30 pixels .* saturated"):
         ct.bad_pixels(torch.full((30,), 65535.0), saturation=65535.0)
     with pytest.raises(ValueError, match="all zero"):

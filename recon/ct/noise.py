@@ -123,7 +123,8 @@ def apparent_photons(sinogram: Tensor) -> float:
         raise ValueError(f"needs three detector columns or more, got {tuple(sinogram.shape)}")
     left, middle, right = sinogram[..., :-2], sinogram[..., 1:-1], sinogram[..., 2:]
     scaled = (left - 2 * middle + right) * torch.exp(-middle / 2)
-    object_only = scaled[middle > 0.05 * middle.max()]
+    inside = middle > 0.05 * middle.max()
+    object_only = scaled[inside] if bool(inside.any()) else scaled
     deviation = float(object_only.abs().median()) / (NORMAL_QUARTILE * 6**0.5)
     return 1 / max(deviation, 1e-6) ** 2
 

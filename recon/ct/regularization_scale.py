@@ -53,7 +53,9 @@ def noise_strength(subsets: Subsets, y: Tensor, weights: Tensor) -> Tensor:
     lines = subsets.cut("data", y)[0].clamp_min(0)
     certainty = part.adjoint(seen) / part.adjoint(torch.ones_like(seen)).clamp_min(1e-30)
     axes = tuple(range(-len(subsets.range_shape), 0))
-    mean = (seen * lines).sum(axes) / lines.sum(axes)
+    attenuation = lines.sum(axes)
+    of_object = (seen * lines).sum(axes) / attenuation.clamp_min(1e-30)
+    mean = torch.where(attenuation > 0, of_object, seen.mean(axes))  # a slice of air
     mean = mean[(..., *[None] * len(subsets.domain_shape))]
     return gradient_noise(subsets, seen.new_ones(())) * certainty / mean.sqrt()
 

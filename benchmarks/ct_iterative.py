@@ -11,7 +11,6 @@ and `speed` are of a flat one. Methods run at their default settings. The weight
 `quality`: 984 views, `pwls`, `tv` and `tgv` against FBP with the best filter by PSNR (peak: the
 image's maximum). Resolution is the task transfer of a disc of 6 mm radius and 60, 250 or 1000 HU,
 inserted into the brain before the projection: difference of images with and without it, of the same noise.
-`pnp`: the same scan by plug-and-play with non-local means (scikit-image), which need no training.
 `sparse`: 60 views, `tv` with rays weighed by their photons (`weight=auto`) and with its number for
 rays that count alike, against ASTRA's SIRT and CGLS at the iteration of their highest PSNR.
 `speed`: wall time until `pwls` is within 1 HU RMS of where it converges (by all views at a time,
@@ -33,7 +32,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
@@ -41,9 +39,7 @@ from spinray.datasets.simulate import clinical_fan
 from spinray.kernels.ct.geometry import Detector
 from spinray.recon import ct
 from spinray.recon.ct.hounsfield import WATER
-from spinray.recon.diffusion import FunctionDenoiser, plug_and_play
 from spinray.recon.operators import XRayTransform
-from spinray.recon.pipelines.diffusion import Weighted
 from spinray.recon.solvers import cgls, sirt
 
 from .common import Job, Report, data_folder, run_jobs
@@ -55,10 +51,9 @@ FILTERS = [("ram-lak", 1.0), ("shepp-logan", 1.0), ("cosine", 1.0), ("hann", 1.0
 DISC = 6.0  # mm
 CONTRASTS = (60.0, 250.0, 1000.0)  # HU
 PASSES = 16
-PNP_START, PNP_WEIGHT = 0.1, 0.3  # first noise level over water, the data's say
 CONVERGED = 50  # steps of all views, after those passes
 SIRT_STEP = 10  # iterations between two looks
-JOBS = ("quality", "tuning", "pnp", "pnp tuning", "sparse", "sparse tuning", "iterations", "speed")
+JOBS = ("quality", "tuning", "sparse", "sparse tuning", "iterations", "speed")
 
 
 class Slice:
@@ -151,43 +146,6 @@ def methods(head: Slice) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
         "tv": lambda s, w: ct.tv(head.A, s, weight="auto", weights=w, initial=start_of(head, s)),
         "tgv": lambda s, w: ct.tgv(head.A, s, weight="auto", weights=w, initial=start_of(head, s)),
     }
-
-
-def pnp(hu: Tensor) -> Iterator[Report]:
-    """984 views: plug-and-play against FBP with the best filter, as `quality`."""
-    head = Slice(hu, 984, "curved")
-    place = soft_place(head)
-    sinograms, weights = simulated_with(head, head.disc(*place))
-    filtered = [head.fbp(sinograms, n, c) for n, c in FILTERS]
-    best = max(filtered, key=lambda images: head.psnr(images[0]))
-    images = torch.stack([
-        plugged(head, s, w) for s, w in zip(sinograms, weights, strict=True)
-    ])  # fmt: skip
-    row = figures(head, images[0])
-    row["gain_db"] = row["psnr"] - head.psnr(best[0])
-    row["mtf50_per_mm"] = transfer(head, images, place)
-    known = transfer(head, best, place)
-    row["resolution"] = {c: f / known[c] for c, f in row["mtf50_per_mm"].items()}
-    print("pnp", row, flush=True)
-    yield {"insert at": place, "rows": {"pnp": row}}
-
-
-def plugged(head: Slice, sinogram: Tensor, weights: Tensor) -> Tensor:
-    """Plug-and-play with non-local means: data weighted to white noise, first an FBP image."""
-    root = (weights / weights.mean()).sqrt()
-    return plug_and_play(
-        FunctionDenoiser(non_local_means), Weighted(root) @ head.A, root * sinogram,
-        initial=start_of(head, sinogram), noise=float(weights.mean() ** -0.5), scale=WATER,
-        start=PNP_START, iterations=8, weight=PNP_WEIGHT,
-    )  # fmt: skip
-
-
-def non_local_means(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    from skimage.restoration import denoise_nl_means
-
-    return np.asarray(denoise_nl_means(
-        image, patch_size=5, patch_distance=5, h=0.6 * sigma, sigma=sigma, fast_mode=True
-    ))  # fmt: skip
 
 
 def start_of(head: Slice, sinogram: Tensor) -> Tensor:
@@ -368,8 +326,6 @@ def main() -> None:
     jobs: dict[str, Job] = {
         "quality": lambda _: quality(reported(data)),
         "tuning": lambda _: of_each(quality, tuning(data)),
-        "pnp": lambda _: pnp(reported(data)),
-        "pnp tuning": lambda _: of_each(pnp, tuning(data)),
         "sparse": lambda _: sparse(reported(data)),
         "sparse tuning": lambda _: of_each(sparse, tuning(data)),
         "iterations": lambda _: iterations(reported(data)),

@@ -42,4 +42,9 @@ def convert(
         raise ValueError(f"{target}: is the source, give another file as target")
     options = reading_options(read)
     written = converted(source, target, anonymize=anonymize, multiframe=multiframe, **options)
-    typer.echo(f"{written}: {written.stat().st_size / 1e6:.3g} MB", err=True)
+    files = [written]
+    if written.name != target.name:  # the first of many
+        files = sorted(written.parent.glob(f"{target.stem}_*{written.suffix}"))
+    size = sum(file.stat().st_size for file in files) / 1e6
+    others = f" to {files[-1].name}" if len(files) > 1 else ""
+    typer.echo(f"{written}{others}: {size:.3g} MB", err=True)

@@ -223,6 +223,8 @@ def _hounsfield(files: list[str], water: float | None) -> tuple[NDArray[np.float
     loaded = [load_image(file) for file in files]
     stacks = []
     for file, image in zip(files, loaded, strict=True):
+        if Path(file).suffix.lower() == ".png":
+            raise ValueError(f"{file}: a PNG holds grey levels, no HU: take .nii.gz, .dcm or .h5")
         values = torch.from_numpy(image.magnitude().astype(np.float64))
         if image.metadata.get("units") != "HU" and _is_attenuation(image):
             level = float(water or image.metadata.get("water", WATER))

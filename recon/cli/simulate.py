@@ -60,6 +60,10 @@ def mr(
 @app.command("ct")
 def ct(
     output: Annotated[Path, typer.Argument(help="Data Exchange file to write (.h5).")],
+    phantom: Annotated[
+        str | None,
+        typer.Option(help="head or water; head-3d where rows are more. Default: a head."),
+    ] = None,
     geometry: Annotated[str, typer.Option(help="parallel, fan, helical or cone.")] = "fan",
     views: Annotated[int, typer.Option(help="Number of views; of a helix, in a turn.")] = 720,
     columns: Annotated[int, typer.Option(help="Detector columns.")] = 736,
@@ -68,7 +72,7 @@ def ct(
     ] = 1e5,
     seed: Annotated[int, typer.Option(help="Of the photon noise.")] = 0,
 ) -> None:
-    """Detector counts of an analytic head phantom, with white and dark fields.
+    """Detector counts of an analytic head or water phantom, with white and dark fields.
 
     Example: [bold]spinray simulate ct head.h5 --views 120 --photons 20000[/bold]
     """
@@ -77,7 +81,9 @@ def ct(
     from ..scan import CTScan
 
     check_writable(output, CTScan)
-    scan = simulate_ct(geometry=geometry, views=views, columns=columns, photons=photons, seed=seed)
+    scan = simulate_ct(
+        phantom, geometry=geometry, views=views, columns=columns, photons=photons, seed=seed
+    )
     save(scan, output)
     typer.echo(f"{output}: {scan}", err=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,10 @@ from .photon_transfer import detector_gain, electronic_noise, has_frames
 from .starvation import photon_integrals, positive_integrals
 
 _SHUT = 1e-4  # of the blank reading: a view none of whose readings brings more saw no beam
-_MANY = 0.01  # of the readings at or below zero
+_MANY = 0.01  # of the readings at or below zero, or beyond the blank scan
+_BRIGHT = 2.0  # times the blank reading: more than any drift of a beam
+_FULL = 0.001  # of the readings at a converter's full scale
+_VIEWS = 16  # without a photon, where neighbours have some: no chance, a pixel that broke
 
 
 def line_integrals(
@@ -25,8 +30,9 @@ def line_integrals(
 ) -> Tensor:
     """Line integrals ``-log((counts - dark) / (blank - dark))`` by Beer and Lambert's law.
 
-    Dead pixels, whose blank reading does not exceed the dark one, get their line integrals from
-    the nearest live columns of their row, linearly, with a warning that counts them.
+    Dead pixels, whose blank reading does not exceed the dark one, or whose readings never do while
+    their neighbours' do, get their line integrals from the nearest live columns of their row,
+    linearly, with a warning that counts them.
 
     Where a ray brought fewer than 25 photons, readings are averaged over the smallest window of
     views, rows and columns that holds as many (see `starvation`). That takes the gain; where it is
@@ -67,7 +73,8 @@ def line_integrals(
     Warns
     -----
     UserWarning
-        Dead pixels; more than 1 % of the readings at or below the dark one.
+        Dead pixels; more than 1 % of the readings at or below the dark one, or of twice the blank
+        one; readings at a converter's full scale (4095, 65535, ...).
     """
     if blank is None:
         raise ValueError("line integrals need a blank scan (white field, I0): give blank=")
@@ -85,18 +92,25 @@ def line_integrals(
         _require_neighbours(dead, missing)
         level = torch.where(dead, torch.finfo(level.dtype).tiny, level)  # no say in any window
     signal = counts - offset
+    silent = _silent(signal, dead, ndim)
+    broken = int((silent & ~dead).sum())
+    if broken:
+        dead, missing = dead | silent, missing + broken
     if bool(torch.isnan(signal).any()) or bool(torch.isnan(level).any()):
         raise ValueError("counts, blank or dark hold NaN")
     if missing:
         signal = torch.where(dead, 0.0, signal)
     _require_beam(signal, level, dead, ndim)
+    if bad is None:
+        _tell_of_saturation(counts, signal, level)
     if monitor is not None:
         level = level * _beam(monitor, counts, ndim)
     integrals = _integrals(signal, level.expand(counts.shape), ndim, gain, blank, dark)
     if not missing:
         return integrals
+    which = f"; {broken} of them dark in every view alone" if broken else ""
     warn(
-        f"{missing} of {dead.numel()} detector pixels are dead (blank not above dark)"
+        f"{missing} of {dead.numel()} detector pixels are dead (blank not above dark{which})"
         f"{' or bad' if bad is not None else ''}: their line integrals are interpolated from the "
         "columns beside them"
     )
@@ -120,6 +134,39 @@ def _require_beam(signal: Tensor, level: Tensor, dead: Tensor, ndim: int) -> Non
         warn(
             f"{missing:.1%} of the readings do not exceed the dark one (photon starvation, or a "
             "dark scan that is too high): they take the mean of readings beside them"
+        )
+
+
+def _silent(signal: Tensor, dead: Tensor, ndim: int) -> Tensor:
+    """Pixels that no view brought anything, while it did their neighbours: ``(*batch, 1, ...)``.
+
+    Where all neighbours see as little, as behind much metal, readings are starved, not broken; and
+    a whole row, or most of the detector, lies in a shadow.
+    """
+    if signal.ndim <= ndim or signal.shape[-ndim - 1] < _VIEWS:
+        return dead
+    seen = (signal > 0).to(signal.dtype).mean(dim=-ndim - 1, keepdim=True)
+    silent = (seen == 0) & ~dead
+    shadow = (silent | dead).all(dim=-1, keepdim=True)
+    silent = silent & ~shadow
+    if not bool(silent.any()) or 2 * int(silent.sum()) > silent.numel():
+        return dead
+    return silent & (bridged(seen.clone(), silent | dead) > 0.5)
+
+
+def _tell_of_saturation(counts: Tensor, signal: Tensor, level: Tensor) -> None:
+    """Warn of many readings at a converter's full scale, or far beyond the blank scan."""
+    top = float(counts.max())
+    clipped = int((counts == top).sum())
+    if top >= 255 and math.log2(top + 1).is_integer() and clipped > _FULL * counts.numel():
+        warn(
+            f"{clipped} of {counts.numel()} readings are {top:g}, a converter's full scale: "
+            f"saturated? The options bad_pixels and saturation={top:g} bridge such pixels"
+        )
+    elif (bright := float((signal > _BRIGHT * level).float().mean())) > _MANY:
+        warn(
+            f"{bright:.1%} of the readings are more than {_BRIGHT:g} times the blank scan's: "
+            "saturated pixels, or a blank scan of another exposure?"
         )
 
 

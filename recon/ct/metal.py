@@ -71,7 +71,7 @@ def reduce_metal(
     metal = image > threshold
     if not bool(metal.any()):
         return sinogram, metal
-    share = float(metal.sum()) / max(float((image > _AIR).sum()), 1.0)
+    share = float(metal.sum()) / float((metal | (image > _AIR)).sum())
     if share > _MOST:
         raise ValueError(
             f"metal fills {share:.0%} of the object, too much to see around it: is "

@@ -23,7 +23,7 @@ def bad_pixels(
     saturation: float | None = None,
     detector_ndim: int = 1,
 ) -> Tensor:
-    """Find pixels that are dead, saturated without object, odd, noisy or stuck.
+    """Find pixels that are dead, saturated without object or mostly, odd, noisy or stuck.
 
     A pixel is odd if its blank reading lies beyond half and twice its neighbours' median and far
     from how these scatter; noisy if the frames of the blank scan vary five times as much as its
@@ -34,7 +34,8 @@ def bad_pixels(
     blank, dark
         Readings without object and without beam, ``([frame,] [row,] column)``, or numbers.
     counts
-        Readings ``(view, [row,] column)``, to find stuck pixels.
+        Readings ``(view, [row,] column)``, to find stuck pixels, and those that are saturated in
+        most views.
     saturation
         Reading at which the detector saturates.
     detector_ndim
@@ -86,6 +87,9 @@ def bad_pixels(
         ]
         spread = torch.cat(parts, dim=-1).numpy()
         bad |= spread < 0.05 * _median(spread)
+        if saturation is not None:
+            clipped = (readings >= saturation).mean(dim=0, dtype=torch.float32)
+            bad |= (clipped > 0.5).cpu().numpy()
     return torch.from_numpy(bad).to(torch.as_tensor(blank).device)
 
 

@@ -63,6 +63,13 @@ class Spectrum:
         for name, value in (("energies", energy), ("fluence", fluence / fluence.sum())):
             object.__setattr__(self, name, value[kept])
 
+    def __repr__(self) -> str:
+        low, high = self.energies[[0, -1]]
+        return (
+            f"Spectrum({len(self.energies)} energies from {low:g} to {high:g} keV, "
+            f"mean {self.mean_energy:.1f} keV)"
+        )
+
     @property
     def mean_energy(self) -> float:
         """In keV."""

@@ -50,6 +50,8 @@ def tv(
     weight
         Regularisation, without unit. ``"auto"``: by the noise in a pixel's gradient, which the
         weights tell; in `tv`, stronger where rays are more certain, so that resolution is even.
+        It suits noisy scans of real objects; data without noise and plain phantoms ask for a
+        number.
     weights
         Inverse variances of the line integrals, broadcasting to them; see `statistical_weights`.
         Default: all rays count alike.

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from .reference import Array, as_array
 
@@ -169,7 +170,7 @@ def find_phantom(image: Array, spacing: float) -> tuple[Values, tuple[float, flo
     stack = stack[None] if stack.ndim == 2 else stack
     if stack.ndim != 3 or not np.isfinite(stack).all():
         raise ValueError(f"expected HU ([slice,] y, x) without NaN, got {stack.shape}")
-    inside = stack.mean(0) > _OUTSIDE
+    inside = _largest(stack.mean(0) > _OUTSIDE)
     edge = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
     if not inside.any() or edge.mean() > 0.05:
         raise ValueError(
@@ -185,6 +186,15 @@ def find_phantom(image: Array, spacing: float) -> tuple[Values, tuple[float, flo
             f"no round phantom: only {held:.0%} of what exceeds -500 HU lies in a disc of its size"
         )
     return stack, center, radius * spacing
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest piece without its holes: no table, no noise of corners that no ray saw."""
+    labels, count = ndimage.label(mask)
+    if not count:
+        return mask
+    largest = labels == np.bincount(labels.ravel())[1:].argmax() + 1
+    return np.asarray(ndimage.binary_fill_holes(largest))
 
 
 def _region(name: str, mask: Array, image: Values) -> Values:

@@ -17,7 +17,7 @@ from ..ct import mltr as solve_mltr
 from ..ct import pwls as solve_pwls
 from ..ct import tgv as solve_tgv
 from ..ct import tv as solve_tv
-from ..ct.analytic import warn_of_truncation
+from ..ct.analytic import warn_of_cut, warn_of_truncation
 from ..ct.statistical import passes
 from ..image import Image
 from ..operators import XRayTransform
@@ -284,8 +284,8 @@ class TvOptions(IterativeOptions):
 
     weight: float | str = option(
         1e-3,
-        "of the variation, in units that do not change with the scale; auto: rays weighed by "
-        "their photons, and as much as their noise asks for",
+        "of the variation, in units that do not change with the scale; auto, for noisy scans: rays "
+        "weighed by their photons, and as much as their noise asks for",
         choices=("auto",),
     )
     iterations: int | None = option(None, PASSES)
@@ -350,11 +350,13 @@ def _solved(
     """The image of a solver, with its convergence among the metadata."""
     if isinstance(scan.geometry, CircularBeam):
         warn_of_truncation(scan.sinogram, scan.geometry)
+    A = A or XRayTransform(scan.geometry, scan.grid)
+    warn_of_cut(scan.sinogram, A)
     initial = analytic_image(scan) if start == "analytic" else None
     with track(name, total) as step:
         record = Convergence(step)
         record.figures["start"] = "zero" if initial is None else "analytic image"
-        data = solve(A or XRayTransform(scan.geometry, scan.grid), initial, record)
+        data = solve(A, initial, record)
     image = ct_image(scan, data)
     return dataclasses.replace(image, metadata={**image.metadata, "convergence": record.summary()})
 

@@ -121,3 +121,22 @@ def test_matrix_sets_the_pixels_over_the_field_of_view(
     np.testing.assert_allclose(*extents, rtol=1e-5)
     means = [float(image.data.sum()) * np.prod(image.spacing) for image in (one, other)]
     assert means[1] == pytest.approx(means[0], rel=0.03)
+
+
+def test_a_water_phantom_calibrates_what_is_reconstructed(tmp_path: Path) -> None:
+    raw, image, table = (tmp_path / name for name in ("water.h5", "water.nii.gz", "hu.json"))
+    spinray("simulate", "ct", raw, "--phantom", "water", "--views", 180, "--columns", 256)
+    spinray("recon", raw, "-o", image, "--matrix", "128x128")
+    done = spinray("metrics", "water", image, "--calibration", table, "--kvp", 120, "--json")
+    assert done.exit_code == 0, done.exception
+    assert abs(json.loads(done.stdout)["water"]) < 5
+    again = spinray("recon", raw, "-o", tmp_path / "hu.dcm", "--calibration", table)
+    assert again.exit_code == 0, again.exception
+    spinray("recon", raw, "-o", tmp_path / "water.png")
+    refused = spinray("metrics", "water", tmp_path / "water.png")
+    assert "grey levels" in str(refused.exception)
+
+
+def test_convert_says_how_many_files_a_scan_became(files: Path, tmp_path: Path) -> None:
+    done = spinray("convert", files / "cone.h5", tmp_path / "p.dcm")
+    assert "p_00001.dcm to p_00040.dcm: " in done.output

@@ -119,10 +119,36 @@ def test_bad_pixels_are_found_and_bridged():
     torch.testing.assert_close(p, expected + swing, atol=0.2, rtol=0)
     saturated = ct.bad_pixels(torch.linspace(900, 1100, 30), saturation=1050.0)
     assert int(saturated.sum()) == 8
+    counts[4:, 60:78] = 65535.0  # wider than the neighbours that tell what is stuck
+    clipped = ct.bad_pixels(blank, 0.0, counts, saturation=65535.0)
+    assert clipped[60:78].all()
     with pytest.raises(ValueError, match="30 of 30 pixels .* saturated"):
         ct.bad_pixels(torch.full((30,), 65535.0), saturation=65535.0)
     with pytest.raises(ValueError, match="all zero"):
         ct.bad_pixels(torch.zeros(30))
+
+
+def test_pixels_that_broke_during_the_scan_are_bridged():
+    expected = torch.linspace(0.5, 1.5, 80)
+    counts = 1e4 * torch.exp(-expected).repeat(30, 1)
+    counts[:, 40:42] = 0
+    with pytest.warns(UserWarning, match="2 of 80 detector pixels are dead .*2 of them dark"):
+        p = ct.line_integrals(counts, torch.full((80,), 1e4))
+    torch.testing.assert_close(p, expected.expand(30, 80), atol=1e-4, rtol=0)
+    starved = torch.poisson(torch.full((30, 80), 5e-2), generator=torch.Generator().manual_seed(0))
+    with pytest.warns(UserWarning, match="do not exceed the dark one") as told:
+        ct.line_integrals(starved, 1e4)  # dark in every view by chance, as their neighbours are
+    assert not any("dead" in str(w.message) for w in told)
+
+
+def test_saturated_readings_are_told():
+    counts = torch.full((30, 80), 2e4)
+    counts[3:, 40:44] = 65535.0
+    with pytest.warns(UserWarning, match=r"108 of 2400 readings are 65535, a converter's full"):
+        ct.line_integrals(counts, 2e4)
+    counts[3:, 40:44] = 5e4
+    with pytest.warns(UserWarning, match="4.5% of the readings are more than 2 times the blank"):
+        ct.line_integrals(counts, 2e4)
 
 
 def test_counts_have_poisson_mean_and_variance():

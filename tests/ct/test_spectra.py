@@ -159,3 +159,8 @@ def test_without_the_libraries_the_extra_is_named(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "xraylib", None)
     with pytest.raises(ImportError, match=r"pip install 'spinray\[spectra\]'"):
         ct.attenuation("water", 60.0)
+
+
+def test_a_spectrum_says_what_it_is() -> None:
+    found = repr(ct.Spectrum([40.0, 60.0, 80.0], [1.0, 2.0, 1.0]))
+    assert found == "Spectrum(3 energies from 40 to 80 keV, mean 60.0 keV)"

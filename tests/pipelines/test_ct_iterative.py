@@ -178,3 +178,17 @@ def test_helix_from_file_to_image(tmp_path, name) -> None:
     brain = np.zeros(truth.shape, bool)
     brain[inside] = np.abs(truth[inside] / WATER - 1.038) < 0.02
     assert abs(image.data.numpy()[brain].mean() / truth[brain].mean() - 1) < 0.01
+
+
+def test_an_object_that_the_volume_cuts_is_told() -> None:
+    cone = simulate_ct(geometry="cone", views=30, columns=48, photons=None)
+    grid = cone.grid
+    low = sr.VolumeGrid((grid.shape[0] // 3, *grid.shape[1:]), grid.spacing)
+    fan = simulate_ct("water", views=30, columns=64, photons=1e4)
+    small = sr.VolumeGrid((20, 20), 5.0)
+    for scan, volume in ((cone, low), (fan, small)):
+        with pytest.warns(UserWarning, match="reaches beyond the volume of"):
+            sr.reconstruct(scan, "pwls", volume=volume, iterations=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sr.reconstruct(fan, "pwls", iterations=1)

@@ -145,6 +145,13 @@ def test_simulated_cone_end_to_end() -> None:
     assert abs(found[brain].mean() / truth[brain].mean() - 1) < 0.01
 
 
+def test_noise_in_air_is_no_truncation() -> None:
+    scan = simulate_ct("water", geometry="parallel", views=200, columns=96, photons=100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sr.reconstruct(scan, "fbp")
+
+
 def test_iterative_methods_warn_of_truncation() -> None:
     scan = simulate_ct(geometry="parallel", views=30, columns=96)
     narrow = sr.ParallelBeam(scan.geometry.angles, 40, scan.geometry.column_spacing)

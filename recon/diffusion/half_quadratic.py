@@ -11,10 +11,12 @@ from ..models import EDMDenoiser
 from ..operators import LinearOperator
 from ..solvers.common import Callback, relative_change
 from .prior import Denoiser, Prior
-from .samplers import make_problem
+from .samplers import WARM, make_problem
 from .schedule import noise_levels
 
-LAST = 1.0  # of the denoiser's level, in units of the data's noise in the image
+WEIGHT = 5.0  # a denoiser takes more away than the noise: DPIR's factor, 0.23, is about the inverse
+LAST = 0.4  # of the denoiser's level, in units of the data's noise in the image
+LEAST = 0.002  # level: networks have hardly seen lower ones
 
 
 def plug_and_play(
@@ -27,22 +29,25 @@ def plug_and_play(
     initial: Tensor | None = None,
     start: float | None = None,
     scale: float | None = None,
-    weight: float = 1.0,
+    weight: float = WEIGHT,
     callback: Callback | None = None,
 ) -> Tensor:
     """One image by half-quadratic splitting: denoise at a falling level, fit the data, repeat.
 
     Parameters
     ----------
-    prior, A, y, noise, scale, weight
+    prior, A, y, noise, scale
         As `spinray.diffusion.sample`.
     iterations
         Network passes.
     initial
         Image to start from. Default: zero.
     start
-        First noise level of the denoiser, in units of `scale`. Default: 0.3, and 1 without an
+        First noise level of the denoiser, in units of `scale`. Default: 0.05, and 1 without an
         initial image.
+
+    weight
+        Multiplies how much the data count against the denoiser.
 
     Returns
     -------
@@ -56,8 +61,8 @@ def plug_and_play(
     """
     problem = make_problem(prior, A, y, noise, scale, initial)
     denoiser = Prior(prior) if isinstance(prior, EDMDenoiser) else prior
-    high = start or (1.0 if initial is None else 0.3)
-    low = min(high, max(LAST * problem.noise, 0.01))
+    high = start or (1.0 if initial is None else WARM)
+    low = min(high, max(LAST * problem.noise, LEAST))
     like = problem.adjoint_data
     x = (torch.zeros_like(like) if initial is None else initial.to(like) / problem.scale)[None]
     with torch.no_grad():

@@ -30,6 +30,7 @@ SAMPLERS: tuple[str, ...] = get_args(Sampler)
 Estimate = Callable[[Denoiser, Problem, Tensor, float, float], Tensor]
 ESTIMATES: dict[str, Estimate] = {"dds": decomposed, "dps": guided, "diffpir": proximal}
 INNER = {"daps": 2, "langevin": 5}  # network passes at each noise level
+WARM = 0.05  # noise that is added to an initial image, in units of the image
 LANGEVIN_STEP = 0.3  # in units of the squared noise level
 
 
@@ -78,7 +79,7 @@ def sample(
     initial
         Image to start from, such as a classical reconstruction. Default: noise alone.
     start
-        Noise that is added to `initial`, in units of `scale`. Default: 0.3; without an initial
+        Noise that is added to `initial`, in units of `scale`. Default: 0.05; without an initial
         image the schedule's highest.
     scale
         Unit of the image. Default: water for a real `EDMDenoiser`; the robust maximum of the
@@ -116,7 +117,7 @@ def sample(
         )
     problem = make_problem(prior, A, y, noise, scale, initial)
     denoiser = Prior(prior, seed=seed) if isinstance(prior, EDMDenoiser) else prior
-    high = start or (HIGHEST if initial is None else 0.3)
+    high = start or (HIGHEST if initial is None else WARM)
     levels = noise_levels(max(1, passes // INNER.get(sampler, 1)), high, min(LOWEST, high))
     like = problem.adjoint_data
     first = torch.zeros_like(like) if initial is None else initial.to(like) / problem.scale

@@ -50,16 +50,16 @@ class PriorOptions:
     """Options of methods with a diffusion prior."""
 
     prior: str = option("", "file of the prior's weights, as `spinray train` writes them")
-    passes: int = option(50, "network passes for each sample")
-    samples: int = option(4, "images to draw; the image is their mean, with standard deviation")
+    passes: int = option(25, "network passes for each sample")
+    samples: int = option(8, "images to draw; the image is their mean, with standard deviation")
     noise: float | str = option(
         "auto", "standard deviation of the data's noise (real part)", choices=("auto",)
     )  # fmt: skip
     start: float = option(
-        0.2, "noise added to the classical image before sampling, in units of the image's maximum; "
-        "0 starts from noise alone"
+        0.05, "noise added to the classical image before sampling, in units of the image's "
+        "maximum; 0 starts from noise alone"
     )  # fmt: skip
-    weight: float = option(1.0, "how much the data count against the prior")
+    weight: float = option(5.0, "how much the data count against the prior")
     seed: int = option(1, "of all that is random")
 
 
@@ -68,6 +68,13 @@ class MrPriorOptions(RawOptions, PriorOptions):
     """Options of MR methods with a diffusion prior."""
 
     calibration: int = option(24, "width of the k-space centre that the coil maps come from")
+
+
+@dataclass(frozen=True)
+class CtPriorOptions(PriorOptions):
+    """Options of CT methods with a diffusion prior."""
+
+    weight: float = option(20.0, "how much the data count against the prior")
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ def _mr_task(
 
 
 def _ct(name: str) -> Recipe:
-    def recipe(scan: CTScan, options: PriorOptions, track: Track) -> Image:
+    def recipe(scan: CTScan, options: CtPriorOptions, track: Track) -> Image:
         model = _prior(options.prior, "ct", scan, name).to(scan.sinogram.device)
         P = XRayTransform(scan.geometry, scan.grid)
         stack = scan.sinogram.reshape(-1, *scan.geometry.shape)

@@ -19,6 +19,8 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 
+from spinray.recon.models import EDMDenoiser
+
 Panel = tuple[str, Tensor, float]  # title, image, white
 
 
@@ -41,6 +43,7 @@ def draws(path: Path) -> None:
     panels: list[Panel] = []
     for name, title in (("prior-mr", "MR prior"), ("prior-ct", "CT prior")):
         prior = sr.load_model(name)
+        assert isinstance(prior, EDMDenoiser)
         images = sr.diffusion.draw(prior, (144, 144), samples=2, passes=40, seed=3)
         panels += [
             (f"{title}, draw {i + 1}", x.abs(), float(x.abs().max())) for i, x in enumerate(images)

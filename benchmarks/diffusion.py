@@ -1,6 +1,6 @@
-"""Diffusion priors, zero-shot learning and uncertainty on test subjects: figures, pictures, JSON.
+"""Diffusion priors, zero-shot learning and uncertainty on test subjects: figures, as JSON.
 
-    SPINRAY_DATA=FOLDER python -m benchmarks.diffusion [JOB ...] [--output FILE] [--pictures FOLDER]
+    SPINRAY_DATA=FOLDER python -m benchmarks.diffusion [JOB ...] [--output FILE]
 
 Jobs: mr, radial, ct, samplers, deepinv, time, trust, zero-shot, low-dose; all by default. Results of a job
 replace those in the output file, others stay.
@@ -50,7 +50,7 @@ CLASSICAL: dict[str, dict[str, Any]] = {name: {} for name in ("sense", "l1-wavel
 CLASSICAL_CT: dict[str, dict[str, Any]] = {
     "tv": {}, "tv, rays weighed": {"weight": "auto"}, "pwls": {},
 }  # fmt: skip
-PASSES, SAMPLES = 50, 8
+PASSES = 50
 SLICES = (20, 54, 85)  # of the cranium: skull base, orbits, vertex
 PHOTONS = 1e5
 Scan = sr.MRScan | sr.CTScan
@@ -104,8 +104,7 @@ def compared(
         image, seconds = reconstructed(scan, name.split(",")[0], **options)
         rows[name] = {"dB": score(image), "seconds": seconds}
     for name in ("dds", "pnp"):
-        options = {"passes": PASSES, "samples": SAMPLES} if name == "dds" else {}
-        image, seconds = reconstructed(scan, name, **options)
+        image, seconds = reconstructed(scan, name)
         told = image.metadata["convergence"]  # one a slice
         rows[name] = {"dB": score(image), "seconds": seconds}
         rows[name] |= told if isinstance(told, dict) else told[0]
@@ -119,7 +118,7 @@ def compared(
     return rows
 
 
-def mr(data: Path, pictures: Path | None) -> Figures:
+def mr(data: Path) -> Figures:
     brain = Scans(data)
     found = {}
     for acceleration in (4, 8):
@@ -129,7 +128,7 @@ def mr(data: Path, pictures: Path | None) -> Figures:
     return found
 
 
-def radial_mr(data: Path, pictures: Path | None) -> Figures:
+def radial_mr(data: Path) -> Figures:
     brain = Scans(data)
     print("  brain, 32 spokes")
     return compared(brain.radial(32), lambda x: decibel(brain.error(x)), CLASSICAL)
@@ -173,7 +172,7 @@ class Head:
         ]))  # fmt: skip
 
 
-def ct(data: Path, pictures: Path | None) -> Figures:
+def ct(data: Path) -> Figures:
     head = Head(data)
     found = {}
     jobs = {"60 views": head.fan(60), "limited angle, 120 degrees": head.parallel(180, 120)}
@@ -183,18 +182,19 @@ def ct(data: Path, pictures: Path | None) -> Figures:
     return found
 
 
-def samplers(data: Path, pictures: Path | None) -> Figures:
-    """Every sampler at the passes of the table, brain at 4x."""
+def samplers(data: Path) -> Figures:
+    """Every sampler at the passes that it needs, 4 samples, brain at 4x."""
     brain = Scans(data)
     scan, rows = brain.poisson(4), {}
-    for name, passes in {"dds": 50, "dps": 50, "diffpir": 50, "daps": 50, "langevin": 200}.items():
-        image, seconds = reconstructed(scan, name, passes=passes, samples=SAMPLES)
+    needed = {"dds": 25, "dps": PASSES, "diffpir": 25, "daps": PASSES, "langevin": 200}
+    for name, passes in needed.items():
+        image, seconds = reconstructed(scan, name, passes=passes, samples=4)
         rows[name] = {"passes": passes, "dB": decibel(brain.error(image)), "seconds": seconds}
         print(f"    {name:10}", rows[name], flush=True)
     return rows
 
 
-def deepinv(data: Path, pictures: Path | None) -> Figures:
+def deepinv(data: Path) -> Figures:
     """dps and diffpir of both, brain at 4x: the same prior, maps, noise and passes, from noise.
 
     Ours at its defaults, deepinv's at each setting of `diffusion_peers`; the fastest of three turns.
@@ -244,14 +244,14 @@ def deepinv(data: Path, pictures: Path | None) -> Figures:
     return rows
 
 
-def timed(data: Path, pictures: Path | None) -> Figures:
+def timed(data: Path) -> Figures:
     """Eight samples of one slice, 50 passes."""
-    _, seconds = reconstructed(Scans(data).poisson(4), "dds", passes=50, samples=8)
+    _, seconds = reconstructed(Scans(data).poisson(4), "dds", passes=PASSES, samples=8)
     print(f"    8 samples, 50 passes: {seconds:.0f} s")
     return {"8 samples, 50 passes, seconds": seconds}
 
 
-def trust(data: Path, pictures: Path | None) -> Figures:
+def trust(data: Path) -> Figures:
     """Coverage of conformal intervals, and the standard deviation against the true error.
 
     Calibrated on every fourth slice of the validation subject (4x and 8x Poisson), judged on other
@@ -264,7 +264,7 @@ def trust(data: Path, pictures: Path | None) -> Figures:
     for slices in held:
         sets.append([])
         for scan, target in slices:
-            image, _ = reconstructed(scan, "dds", passes=25, samples=8)
+            image, _ = reconstructed(scan, "dds")
             sets[-1].append((image, target, target > 0.08 * target.max()))
     images, targets, masks = zip(*sets[0], strict=True)
     found = calibrate(images, targets, level=0.9, masks=masks)
@@ -280,7 +280,7 @@ def trust(data: Path, pictures: Path | None) -> Figures:
     }
     brain = Scans(data)
     for acceleration in (4, 8):
-        image, _ = reconstructed(brain.poisson(acceleration), "dds", passes=25, samples=8)
+        image, _ = reconstructed(brain.poisson(acceleration), "dds")
         # intervals are in units of the deviation: the floor follows the image's unit
         scale = float(brain.target[brain.inside].mean()) / float(targets[0][masks[0]].mean())
         own = type(found)(found.level, found.factor, found.floor * scale)
@@ -292,8 +292,6 @@ def trust(data: Path, pictures: Path | None) -> Figures:
             "rank correlation": float(spearmanr(image.deviation[brain.inside], errors).statistic),
         }
     print("   ", json.dumps(rows, indent=1))
-    if pictures:
-        draw_uncertainty(brain, image, pictures / "diffusion_uncertainty.png")
     return rows
 
 
@@ -319,7 +317,7 @@ def simulated_slices(data: Path, which: slice) -> list[tuple[sr.MRScan, torch.Te
     return found
 
 
-def zero_shot(data: Path, pictures: Path | None) -> Figures:
+def zero_shot(data: Path) -> Figures:
     brain = Scans(data)
     scan = brain.poisson(4)
     rows: Figures = {}
@@ -330,7 +328,7 @@ def zero_shot(data: Path, pictures: Path | None) -> Figures:
     return rows
 
 
-def low_dose(data: Path, pictures: Path | None) -> Figures:
+def low_dose(data: Path) -> Figures:
     """Noise2Inverse against filtered back projection with its best window."""
     head = Head(data)
     scan = head.scan(head.fan(496), photons=5e3)
@@ -346,27 +344,7 @@ def low_dose(data: Path, pictures: Path | None) -> Figures:
     return rows
 
 
-def draw_uncertainty(brain: Scans, image: sr.Image, path: Path) -> None:
-    """Reference, mean, true error and standard deviation on one scale."""
-    import matplotlib.pyplot as plt
-
-    top = float(brain.target.flatten().quantile(0.995))
-    error = (image.data.abs() - brain.target).abs()
-    parts = {
-        "all of k-space": (brain.target, top), "mean of 8 samples": (image.data.abs(), top),
-        "true error, x 10": (10 * error, top),
-        "standard deviation, x 10": (10 * image.deviation, top),
-    }  # fmt: skip
-    figure, axes = plt.subplots(1, 4, figsize=(14, 4.8), layout="constrained")
-    for axis, (title, (part, peak)) in zip(axes, parts.items(), strict=True):
-        axis.imshow(part.numpy(), cmap="gray", vmin=0, vmax=peak)
-        axis.set_title(title)
-        axis.axis("off")
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
-
-
-JOBS: dict[str, Callable[[Path, Path | None], Figures]] = {
+JOBS: dict[str, Callable[[Path], Figures]] = {
     "mr": mr, "radial": radial_mr, "ct": ct, "samplers": samplers, "deepinv": deepinv,
     "time": timed, "trust": trust,
     "zero-shot": zero_shot, "low-dose": low_dose,
@@ -377,7 +355,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("jobs", nargs="*", choices=[[], *JOBS], help="default: all")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/diffusion.json"))
-    parser.add_argument("--pictures", type=Path, help="folder for the pictures of the tutorial")
     arguments = parser.parse_args()
     data = data_folder()
     if not (data / "mr_kspace" / "brain8ch_full.cfl").exists():
@@ -386,7 +363,7 @@ def main() -> None:
     results = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
     for job in arguments.jobs or JOBS:
         print(job, flush=True)
-        results[job] = {"machine": machine(), **JOBS[job](data, arguments.pictures)}
+        results[job] = {"machine": machine(), **JOBS[job](data)}
         write(arguments.output, results)
 
 

@@ -121,7 +121,7 @@ def _bart(brain: Scored, kspace: Tensor) -> Iterator[tuple[float, Row]]:
 
 
 def ct(data: Path, weights: str) -> dict[str, Any]:
-    """Each number of views: the network, `tv` at its best weight and by weighed rays, best FBP."""
+    """Each number of views: both networks, `tv` at its best weight and by weighed rays, best FBP."""
     network = sr.models.load_model(weights or "unrolled-ct")
     result = {}
     for views in CT_VIEWS:
@@ -146,6 +146,7 @@ def ct(data: Path, weights: str) -> dict[str, Any]:
         weighed = [_weighed_tv(A, y, start) for y, start in zip(data_, starts["hann"], strict=True)]
         rows["tv, rays weighed"] = _ct_score(weighed, targets)
         rows["fbp"] = _best({f: _ct_score(x, targets) for f, x in starts.items()})
+        rows["pnp"] = _ct_score([_pnp(A, y) for y in data_], targets)
         result[f"{views} views"] = rows
         _print(f"{views} views", rows)
     return result
@@ -160,6 +161,12 @@ def _tv(A: XRayTransform, data: list[Tensor], starts: list[Tensor], weight: floa
 def _weighed_tv(A: XRayTransform, y: Tensor, start: Tensor) -> Tensor:
     weights = sr.ct.statistical_weights(PHOTONS * torch.exp(-y), electronic_noise=READOUT)
     return sr.ct.tv(A, y, weight="auto", weights=weights, initial=start)
+
+
+def _pnp(A: XRayTransform, y: Tensor) -> Tensor:
+    """The prior that comes with Spinray, by the method's defaults."""
+    scan = sr.CTScan(y, A.geometry, volume=A.volume)
+    return sr.reconstruct(scan, "pnp", progress=False).data
 
 
 def _ct_score(images: list[Tensor], targets: list[Tensor]) -> Row:

@@ -157,8 +157,8 @@ def learned_mr() -> str:
 
 
 def learned_ct() -> str:
-    """Markdown rows of the CT network and others: PSNR, and bias of soft tissue in HU."""
-    tools = "unrolled", "tv", "tv, rays weighed", "fbp"
+    """Markdown rows of the CT networks and others: PSNR, and bias of soft tissue in HU."""
+    tools = "unrolled", "pnp", "tv", "tv, rays weighed", "fbp"
     lines = []
     for case, rows in results("learned")["ct"].items():
         cells = [f"{rows[tool]['psnr']:.2f} / {rows[tool]['bias_hu']:.1f}" for tool in tools]

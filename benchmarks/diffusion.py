@@ -197,7 +197,7 @@ def samplers(data: Path) -> Figures:
 def deepinv(data: Path) -> Figures:
     """dps and diffpir of both, brain at 4x: the same prior, maps, noise and passes, from noise.
 
-    Ours at its defaults, deepinv's at each setting of `diffusion_peers`; the fastest of three turns.
+    Ours at its defaults, deepinv's at each setting of `diffusion_peers`; the faster of two turns.
     """
     if find_spec("deepinv") is None:
         print("    skipped: deepinv is not installed")
@@ -208,7 +208,7 @@ def deepinv(data: Path) -> Figures:
     A = sr.Sense(maps, mask=scan.mask)
     noise = float(noise_of(scan).square().mean().sqrt()) / math.sqrt(2)
     problem = make_problem(network, A, scan.kspace, noise, None, None)
-    theirs = deepinv_samplers(Prior(network), problem, maps, scan.mask, 2, PASSES)
+    theirs = deepinv_samplers(Prior(network), problem, maps, scan.mask, 1, PASSES)
     rows: Figures = {}
     for name, settings in theirs.items():
         found = {}
@@ -224,13 +224,13 @@ def deepinv(data: Path) -> Figures:
 
         def ours(name: str = name) -> torch.Tensor:
             return sr.diffusion.sample(
-                network, A, scan.kspace, sampler=name, samples=2, passes=PASSES, noise=noise,
+                network, A, scan.kspace, sampler=name, passes=PASSES, noise=noise,
                 scale=problem.scale, weight=MrPriorOptions.weight,
             )  # fmt: skip
 
         image = ours().mean(0)
         seconds: dict[str, list[float]] = {"ours": [], "deepinv": []}
-        for _ in range(3):
+        for _ in range(2):
             for tool, call in (("ours", ours), ("deepinv", settings[best])):
                 start = time.perf_counter()
                 call()

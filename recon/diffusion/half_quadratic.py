@@ -72,5 +72,5 @@ def plug_and_play(
             if callback is not None:
                 callback(index, denoised, relative_change(denoised - x, denoised))
             x = denoised
-        x = problem.consistent(x, math.sqrt(weight) * denoiser.deviation(low))
+        x = problem.consistent(x, math.sqrt(weight) * low)
     return problem.scale * x[0]

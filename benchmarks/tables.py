@@ -166,8 +166,26 @@ def learned_ct() -> str:
     return "\n".join(lines)
 
 
+def priors() -> str:
+    """Markdown rows of the methods with a prior: decibels, and the best classical method's."""
+    found = results("diffusion")
+    cases = {f"MR, Poisson {name}": rows for name, rows in found["mr"].items() if name != "machine"}
+    cases["MR, 32 spokes"] = found["radial"]
+    cases |= {f"CT, {name}": rows for name, rows in found["ct"].items() if name != "machine"}
+    lines = []
+    for case, rows in cases.items():
+        decibels = {
+            name: row["dB"] for name, row in rows.items() if isinstance(row, dict) and "dB" in row
+        }
+        ours = {name: decibels.pop(name) for name in ("dds", "pnp")}
+        best = max(decibels, key=lambda name: decibels[name])
+        cells = [f"{value:.2f}" for value in ours.values()]
+        lines.append(f"| {' | '.join([case, *cells, f'{decibels[best]:.2f} ({best})'])} |")
+    return "\n".join(lines)
+
+
 TABLES = (mri, nufft, ct, gpu)  # of README
-LEARNED = (learned_mr, learned_ct)  # of experiments/RESULTS.md
+LEARNED = (learned_mr, learned_ct, priors)  # of experiments/RESULTS.md
 
 if __name__ == "__main__":
     print(*(make() for make in (*TABLES, *LEARNED)), sep="\n\n")

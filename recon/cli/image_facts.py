@@ -7,9 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from ..image import Image
 from .raw_facts import orientation_words, size_text
 
 _INNER = ("format", "ndim", "calibration_mode", "sample_time_us")  # of the raw file, for programs
+
+
+def _spread(image: Image) -> dict[str, Any]:
+    """Samples and standard deviation, of images that have them."""
+    found: dict[str, Any] = {}
+    if image.samples is not None:
+        found["samples"] = len(image.samples)
+    if image.deviation is not None:
+        found["deviation"] = f"{image.deviation.mean():.4g} in the mean"
+    return found
 
 
 def image_facts(path: Path) -> dict[str, Any]:
@@ -35,5 +46,6 @@ def image_facts(path: Path) -> dict[str, Any]:
         "field of view (mm)": (spacing * image.spatial_shape).tolist(),
         "orientation": orientation_words(image.affine),
         "values": f"{values.min():.4g} to {values.max():.4g}",
+        **_spread(image),
         **{k: v for k, v in told.items() if k not in _INNER},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -149,7 +150,21 @@ def _tell(name: str, made: Made, as_json: bool) -> None:
         typer.echo(f"{name}: axis of rotation found at {where} (--center sets it)", err=True)
     if not as_json:
         how = f"{facts['method']} ({facts['reason']}), {facts['seconds']:.1f} s"
-        typer.echo(f"{made.path}: {how}", err=True)
+        typer.echo(f"{made.path}: {how}{_trust(facts.get('convergence'))}", err=True)
+
+
+def _trust(found: Any) -> str:
+    """What a method with a prior says of its images, of several volumes the worst."""
+    records = [
+        r for r in (found if isinstance(found, list) else [found]) if r and "added_by_prior" in r
+    ]
+    if not records:
+        return ""
+    residual = max(records, key=lambda record: abs(math.log(max(record["residual"], 1e-30))))
+    text = f"; residual {residual['residual']:.3g} of the noise ({residual['residual_verdict']})"
+    text += f", {max(r['added_by_prior'] for r in records):.1%} added by the prior"
+    novelty = [r["novelty"] for r in records if "novelty" in r]
+    return text + (f", novelty {max(novelty):.2g}" if novelty else "")
 
 
 def _split_options(words: list[str]) -> tuple[list[Path], dict[str, Any]]:

@@ -15,6 +15,7 @@ from .prior import Denoiser
 from .problem import Problem
 
 FEW = 5  # conjugate gradient steps of dds
+OVERSHOOT = 1.5  # of the best step in DPS: below 2, residuals still fall
 
 
 def decomposed(prior: Denoiser, problem: Problem, x: Tensor, sigma: float, weight: float) -> Tensor:
@@ -37,7 +38,8 @@ def guided(prior: Denoiser, problem: Problem, x: Tensor, sigma: float, weight: f
     """DPS: the denoised image moved along the gradient of its likelihood, through the network.
 
     The likelihood is as wide as noise and the prior's error together, which replaces the step
-    size that DPS leaves to be tuned.
+    size that DPS leaves to be tuned. A step ends where the residual is least on its way: networks
+    whose gradients are steeper than their mean error says would otherwise diverge.
     """
     x = x.detach().requires_grad_()
     with torch.enable_grad():
@@ -46,4 +48,14 @@ def guided(prior: Denoiser, problem: Problem, x: Tensor, sigma: float, weight: f
         energy = residual.abs().square().sum() if residual.is_complex() else residual.square().sum()
         (gradient,) = torch.autograd.grad(energy / 2, x)
     width = problem.noise**2 + weight * prior.deviation(sigma) ** 2
-    return clean.detach() - weight * sigma**2 / width * gradient
+    with torch.no_grad():
+        seen = problem.A(gradient)
+        slope = _dot(seen, residual)
+        best = slope.clamp_min(0) / _dot(seen, seen).clamp_min(torch.finfo(slope.dtype).tiny)
+        step = (OVERSHOOT * best).clamp_max(weight * sigma**2 / width)
+        return clean.detach() - step.reshape(-1, *(1,) * problem.ndim) * gradient
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Real part of the inner product of each sample, ``(sample,)``."""
+    return (a.conj() * b).real.flatten(1).sum(1)

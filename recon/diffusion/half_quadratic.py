@@ -10,7 +10,7 @@ from torch import Tensor
 from ..models import EDMDenoiser
 from ..operators import LinearOperator
 from ..solvers.common import Callback, relative_change
-from .prior import Denoiser, Prior
+from .prior import Denoiser, as_denoiser
 from .samplers import WARM, make_problem
 from .schedule import noise_levels
 
@@ -45,7 +45,6 @@ def plug_and_play(
     start
         First noise level of the denoiser, in units of `scale`. Default: 0.05, and 1 without an
         initial image.
-
     weight
         Multiplies how much the data count against the denoiser.
 
@@ -60,7 +59,7 @@ def plug_and_play(
     (2022).
     """
     problem = make_problem(prior, A, y, noise, scale, initial)
-    denoiser = Prior(prior) if isinstance(prior, EDMDenoiser) else prior
+    denoiser = as_denoiser(prior)
     high = start or (1.0 if initial is None else WARM)
     low = min(high, max(LAST * problem.noise, LEAST))
     like = problem.adjoint_data

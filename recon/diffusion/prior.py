@@ -32,6 +32,24 @@ class Denoiser(Protocol):
         """Root mean square of what the expected image misses, in either part."""
 
 
+def as_denoiser(prior: EDMDenoiser | Denoiser, seed: int = 0) -> Denoiser:
+    """A network as a `Prior` whose tiles move by `seed`; what is a `Denoiser` already, itself.
+
+    Raises
+    ------
+    TypeError
+        Neither of them.
+    """
+    if isinstance(prior, EDMDenoiser):
+        return Prior(prior, seed=seed)
+    if not callable(prior) or not hasattr(prior, "deviation"):
+        raise TypeError(
+            "a prior is an EDMDenoiser, as sr.load_model('prior-mr') gives, or a Denoiser such as "
+            f"FunctionDenoiser; got {type(prior).__name__}"
+        )
+    return prior
+
+
 class FunctionDenoiser:
     """A function ``(image, sigma) -> image`` as a prior: BM3D, non-local means, any denoiser.
 
@@ -109,6 +127,7 @@ class Prior:
             raise TypeError(f"this prior is of {kind} images, got {x.dtype}")
         slices = x.reshape(-1, 1, *x.shape[-2:])
         channels = to_channels(slices) if x.is_complex() else slices
+        channels = channels.to(next(self.network.parameters()).dtype)
         shape = (int(x.shape[-2]), int(x.shape[-1]))
         tiling = Tiling(shape, self.network.patch, self.overlap, self._generator)
         tiles = tiling.cut(channels)
@@ -119,7 +138,7 @@ class Prior:
                 torch.split(tiles, TILES), torch.split(position, TILES), strict=True
             )
         ]
-        joined = tiling.join(torch.cat(parts))
+        joined = tiling.join(torch.cat(parts)).to(x.real.dtype)
         return (from_channels(joined) if x.is_complex() else joined).reshape(x.shape)
 
     def deviation(self, sigma: float) -> float:

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from ..arrays import NORMAL_QUARTILE, item_scale
+from ..arrays import NORMAL_QUARTILE, as_tensor, item_scale
 from ..ct.hounsfield import WATER
 from ..models import EDMDenoiser
 from ..operators import LinearOperator
@@ -19,7 +19,7 @@ from ..operators.wavelet import Wavelet
 from ..solvers import conjugate_gradient
 from ..solvers.common import Callback, relative_change
 from .estimates import decomposed, guided, proximal
-from .prior import Denoiser, Prior
+from .prior import Denoiser, as_denoiser
 from .problem import Problem
 from .schedule import HIGHEST, LOWEST, noise_levels
 
@@ -31,7 +31,8 @@ Estimate = Callable[[Denoiser, Problem, Tensor, float, float], Tensor]
 ESTIMATES: dict[str, Estimate] = {"dds": decomposed, "dps": guided, "diffpir": proximal}
 INNER = {"daps": 2, "langevin": 5}  # network passes at each noise level
 WARM = 0.05  # noise that is added to an initial image, in units of the image
-LANGEVIN_STEP = 0.3  # in units of the squared noise level
+LANGEVIN_STEP = 0.3  # in units of the squared noise level, where that is stable
+SEEDS = 1 << 43  # generators take 63 bits, of which the samples have 20
 
 
 def sample(
@@ -102,6 +103,8 @@ def sample(
     ------
     ValueError
         Options out of range, an unknown sampler, data that do not fit the operator or the prior.
+    TypeError
+        A prior that is none.
 
     References
     ----------
@@ -115,8 +118,9 @@ def sample(
             f"samples and passes must be 1 or more, weight positive, eta 0 to 1: got {samples}, "
             f"{passes}, {weight}, {eta}"
         )
+    seeds = _seeds(seed, samples)
+    denoiser = as_denoiser(prior, seed)
     problem = make_problem(prior, A, y, noise, scale, initial)
-    denoiser = Prior(prior, seed=seed) if isinstance(prior, EDMDenoiser) else prior
     high = start or (HIGHEST if initial is None else WARM)
     levels = noise_levels(max(1, passes // INNER.get(sampler, 1)), high, min(LOWEST, high))
     like = problem.adjoint_data
@@ -133,7 +137,6 @@ def sample(
             denoiser, problem, x, levels, ESTIMATES[sampler], weight, eta, change, draws, callback
         )
 
-    seeds = [(seed << 20) + index for index in range(samples)]
     return problem.scale * fitting_memory(run, seeds)
 
 
@@ -159,14 +162,14 @@ def draw(
     complex_images
         Of a `Denoiser` that is no `EDMDenoiser`: whether its images are complex.
     """
-    denoiser: Denoiser
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise ValueError(f"shape must be ([z,] y, x), got {shape}")
+    denoiser = as_denoiser(prior, seed)
     if isinstance(prior, EDMDenoiser):
-        complex_images, denoiser = prior.complex_images, Prior(prior, seed=seed)
-    else:
-        denoiser = prior
+        complex_images = prior.complex_images
     levels = noise_levels(passes)
     like = torch.zeros(shape, dtype=torch.complex64 if complex_images else torch.float32)
-    draws = Draws([(seed << 20) + index for index in range(samples)])
+    draws = Draws(_seeds(seed, samples))
     x = levels[0] * draws(like)
     with torch.no_grad():
         for sigma, following in zip(levels, [*levels[1:], 0.0], strict=True):
@@ -191,6 +194,15 @@ class Draws:
         factor = math.sqrt(2) if like.is_complex() else 1.0
         drawn = [torch.randn(like.shape, dtype=like.dtype, generator=g) for g in self._generators]
         return factor * torch.stack(drawn).to(like.device)
+
+
+def _seeds(seed: int, samples: int) -> list[int]:
+    """One for each sample; no two of them alike, whatever `seed` they come from."""
+    if samples < 1 or not abs(seed) < SEEDS:
+        raise ValueError(
+            f"samples must be 1 or more and the seed below 2^43, got {samples} and {seed}"
+        )
+    return [(seed << 20) + index for index in range(samples)]
 
 
 def _descend(
@@ -281,8 +293,9 @@ def _langevin(
     with torch.no_grad():
         for sigma in levels:
             for _ in range(INNER["langevin"]):
-                step = LANGEVIN_STEP * sigma**2
                 width = (problem.noise**2 + sigma**2) / weight
+                # beyond twice the inverse of the slope's steepness, steps diverge
+                step = min(LANGEVIN_STEP * sigma**2, 1 / (1 / sigma**2 + 1 / width))
                 slope = (prior(x, sigma) - x) / sigma**2
                 slope += (problem.adjoint_data - problem.A.normal(x)) / width
                 moved = x + step * slope
@@ -301,6 +314,12 @@ def make_problem(
     initial: Tensor | None,
 ) -> Problem:
     """The problem in the prior's units; see `sample` for what is found where nothing is given."""
+    y = as_tensor(y)
+    if initial is not None and tuple(initial.shape) != tuple(A.domain_shape):
+        raise ValueError(
+            f"the initial image has shape {tuple(initial.shape)}, the operator's images "
+            f"{tuple(A.domain_shape)}"
+        )
     if isinstance(prior, EDMDenoiser) and y.is_complex() != prior.complex_images:
         kinds = ("real", "complex")
         raise ValueError(

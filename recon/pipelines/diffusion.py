@@ -35,6 +35,7 @@ from .raw_chain import RawOptions, whitened
 from .registry import Recipe, Track, method, option
 
 WARM_ITERATIONS = 40  # of the classical image that samplers start from
+GROSS = 10.0  # residual, in units of the noise's variance, that is no small error of the model
 SUMMARIES = {
     "dds": "Diffusion prior, decomposed sampling: a few conjugate gradient steps a network pass",
     "dps": "Diffusion prior, posterior sampling by gradients through the network",
@@ -49,7 +50,10 @@ SUMMARIES = {
 class PriorOptions:
     """Options of methods with a diffusion prior."""
 
-    prior: str = option("", "file of the prior's weights, as `spinray train` writes them")
+    prior: str = option(
+        "", "file of the prior's weights, as `spinray train` writes them; empty: the prior that "
+        "comes with Spinray"
+    )  # fmt: skip
     passes: int = option(25, "network passes for each sample")
     samples: int = option(8, "images to draw; the image is their mean, with standard deviation")
     noise: float | str = option(
@@ -61,6 +65,11 @@ class PriorOptions:
     )  # fmt: skip
     weight: float = option(5.0, "how much the data count against the prior")
     seed: int = option(1, "of all that is random")
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "noise"):
+            if getattr(self, name) == 0:
+                raise ValueError(f"option {name} must be above 0, got 0")
 
 
 @dataclass(frozen=True)
@@ -111,7 +120,7 @@ def solve(task: Task, name: str, options: PriorOptions, step: Convergence) -> Te
 def trust(task: Task, image: Tensor) -> dict[str, Any]:
     """Residual, part of the image that the data do not tell, likeness to the training; warns."""
     test = residual_test(task.A, image, task.y, task.noise)
-    if test.verdict == "noise":
+    if test.verdict == "noise" or test.ratio > GROSS:
         warn(str(test))
     norm = task.A.norm(10, dtype=image.dtype, device=image.device)
     relative = max(task.noise / (norm * task.scale), 1e-3)

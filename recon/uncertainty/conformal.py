@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ..arrays import as_tensor, require_finite
 from ..image import Image
 
+UNITS = 3.0  # ratio of norms beyond which an image and its truth are not in one unit
 FLOOR = 0.05  # least deviation, in units of the median inside the object of the calibration
 
 
@@ -54,10 +57,10 @@ Intervals = tuple[Tensor, Tensor]
 
 def calibrate(
     images: Sequence[Image | tuple[Tensor, Tensor]],
-    targets: Sequence[Tensor],
+    targets: Sequence[Image | Tensor | ArrayLike],
     *,
     level: float = 0.9,
-    masks: Sequence[Tensor] | None = None,
+    masks: Sequence[Tensor | ArrayLike] | None = None,
 ) -> Calibration:
     """Find the factor by which standard deviations become intervals of a stated coverage.
 
@@ -71,7 +74,7 @@ def calibrate(
     images
         Held-out images with their standard deviations: `Image`, or pairs (value, deviation).
     targets
-        True images, of the same shapes; magnitudes where images are complex.
+        True images, of the same shapes and in the same unit; of complex ones the magnitude counts.
     level
         Coverage, between 0 and 1.
     masks
@@ -80,8 +83,9 @@ def calibrate(
     Raises
     ------
     ValueError
-        No image, lengths or shapes that differ, a level out of range or beyond what so few pixels
-        can tell, images without a standard deviation.
+        No image, lengths or shapes that differ, values that are not finite, a target in another
+        unit, a level out of range or beyond what so few pixels can tell, images without a standard
+        deviation.
 
     References
     ----------
@@ -99,33 +103,45 @@ def calibrate(
     for index, (image, target) in enumerate(zip(images, targets, strict=True)):
         pair = (image, None) if isinstance(image, Image) else image
         value, spread = _value_and_deviation(*pair)
-        if tuple(target.shape) != tuple(value.shape):
+        truth = _magnitude(target).to(value)
+        if truth.shape != value.shape:
             raise ValueError(
-                f"target {index} has shape {tuple(target.shape)}, its image {tuple(value.shape)}"
+                f"target {index} has shape {tuple(truth.shape)}, its image {tuple(value.shape)}"
             )
-        inside = slice(None) if masks is None else masks[index].flatten()
-        errors.append((target - value).abs().flatten()[inside])
-        deviations.append(spread.flatten()[inside])
+        inside = _inside(None if masks is None else masks[index], value)
+        error = (truth - value)[inside]
+        require_finite(f"the error of image {index}", error)
+        _require_one_unit(index, value[inside], truth[inside])
+        errors.append(error.abs())
+        deviations.append(spread[inside])
     error, deviation = torch.cat(errors).double(), torch.cat(deviations).double()
+    rank = math.ceil((len(error) + 1) * level)
+    if rank > len(error):
+        raise ValueError(f"{len(error)} pixels cannot calibrate intervals of {level:.0%}")
     floor = FLOOR * float(deviation.median())
-    scores = error / deviation.clamp_min(max(floor, torch.finfo(torch.float64).tiny))
-    rank = math.ceil((len(scores) + 1) * level)
-    if rank > len(scores):
-        raise ValueError(f"{len(scores)} pixels cannot calibrate intervals of {level:.0%}")
+    if not floor > 0:
+        raise ValueError(
+            "the standard deviation is zero in half of the pixels: give masks of the object"
+        )
+    scores = error / deviation.clamp_min(floor)
     return Calibration(level, float(scores.kthvalue(rank).values), floor)
 
 
-def coverage(target: Tensor, interval: Intervals, mask: Tensor | None = None) -> dict[str, float]:
+def coverage(
+    target: Image | Tensor | ArrayLike,
+    interval: Intervals,
+    mask: Tensor | ArrayLike | None = None,
+) -> dict[str, float]:
     """Part of the pixels whose interval holds the target, and the intervals' mean width.
 
     Parameters
     ----------
     target
-        True image.
+        True image; of a complex one the magnitude counts.
     interval
         Lower and upper bound, shaped alike, from `Calibration.interval`.
     mask
-        Pixels that count; default: all.
+        Bool: pixels that count; default: all.
 
     Returns
     -------
@@ -133,14 +149,45 @@ def coverage(target: Tensor, interval: Intervals, mask: Tensor | None = None) ->
         ``coverage`` (0 to 1) and ``width`` in the target's unit.
     """
     lower, upper = interval
-    if lower.shape != target.shape or upper.shape != target.shape:
-        raise ValueError(f"intervals are {tuple(lower.shape)}, the target {tuple(target.shape)}")
-    inside = torch.ones_like(target, dtype=torch.bool) if mask is None else mask
-    held = (target >= lower) & (target <= upper)
+    truth = _magnitude(target).to(lower.device)
+    if lower.shape != truth.shape or upper.shape != truth.shape:
+        raise ValueError(f"intervals are {tuple(lower.shape)}, the target {tuple(truth.shape)}")
+    inside = _inside(mask, truth)
+    if not bool(inside.any()):
+        raise ValueError("the mask holds no pixel: there is no coverage to measure")
+    held = (truth >= lower) & (truth <= upper)
     return {
         "coverage": float(held[inside].double().mean()),
         "width": float((upper - lower)[inside].double().mean()),
     }
+
+
+def _magnitude(target: Image | Tensor | ArrayLike) -> Tensor:
+    data = target.data if isinstance(target, Image) else as_tensor(target)
+    return data.abs() if data.is_complex() else data
+
+
+def _require_one_unit(index: int, value: Tensor, truth: Tensor) -> None:
+    """Raise where image and target are of another size: raw data's units are no truth's."""
+    sizes = [float(torch.linalg.vector_norm(v.double())) for v in (value, truth)]
+    if max(sizes) > UNITS * min(sizes):
+        raise ValueError(
+            f"target {index} is {sizes[1] / max(sizes[0], 1e-300):.3g} times as large as its image:"
+            " bring both to one unit, such as by reconstructing the fully sampled scan alike"
+        )
+
+
+def _inside(mask: Tensor | ArrayLike | None, like: Tensor) -> Tensor:
+    """The mask as booleans of the shape of an image; all of it without one."""
+    if mask is None:
+        return torch.ones_like(like, dtype=torch.bool)
+    found = as_tensor(mask)
+    if found.dtype != torch.bool or found.shape != like.shape:
+        raise ValueError(
+            f"a mask must be bool of shape {tuple(like.shape)}, got {found.dtype} of "
+            f"{tuple(found.shape)}"
+        )
+    return found.to(like.device)
 
 
 def _value_and_deviation(image: Image | Tensor, deviation: Tensor | None) -> tuple[Tensor, Tensor]:

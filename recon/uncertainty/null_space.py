@@ -12,6 +12,8 @@ from torch import Tensor
 from ..operators import LinearOperator
 from ..solvers import data_consistency
 
+BRIGHTER = 1, 3, 10, 30, 100  # times, of the added part in pictures
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -30,20 +32,24 @@ class Split:
     fraction: float
 
     def picture(self, path: str | PathLike[str]) -> Path:
-        """Draw image, measured part and added part side by side, the last three times as bright."""
+        """Draw image, measured and added part side by side, the last as bright as it must be."""
         import matplotlib.pyplot as plt
 
         if self.measured.ndim != 2:
             raise ValueError(f"a picture is of one slice, got {tuple(self.measured.shape)}")
         image = (self.measured + self.added).abs()
+        added, white = self.added.abs(), float(image.max())
+        brightest = float(added.max())
+        factor = max((f for f in BRIGHTER if f * brightest <= white), default=1)
+        share = f"{100 * self.fraction:.2g}% of the energy"
         parts = {
             "image": image,
             "what the data say": self.measured.abs(),
-            f"what was added, x 3 ({self.fraction:.1%} of the energy)": 3 * self.added.abs(),
+            f"what was added, x {factor} ({share})": factor * added,
         }
         figure, axes = plt.subplots(1, 3, figsize=(12, 4.5), layout="constrained")
         for axis, (title, part) in zip(axes, parts.items(), strict=True):
-            axis.imshow(part.cpu(), cmap="gray", vmin=0, vmax=float(image.max()))
+            axis.imshow(part.cpu().numpy(), cmap="gray", vmin=0, vmax=white)
             axis.set_title(title)
             axis.axis("off")
         figure.savefig(path, dpi=120)

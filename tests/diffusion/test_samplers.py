@@ -196,3 +196,45 @@ def test_what_does_not_fit_is_said(case: Case) -> None:
         sample(prior, 0 * sr.Sampling(torch.ones(SHAPE, dtype=torch.bool)), case.y, noise=0.1)
     with pytest.raises(ValueError, match="noise and scale must be positive"):
         sample(prior, case.A, case.y, noise=-1.0)
+    with pytest.raises(TypeError, match="a prior is an EDMDenoiser.*got str"):
+        sample("prior-mr", case.A, case.y)
+    with pytest.raises(TypeError, match="got UNet"):
+        plug_and_play(sr.models.UNet(1, 1, 4, 2), case.A, case.y)
+    with pytest.raises(ValueError, match=r"initial image has shape \(3, 3\)"):
+        sample(prior, case.A, case.y, initial=torch.zeros(3, 3))
+    with pytest.raises(ValueError, match="seed below 2"):
+        sample(prior, case.A, case.y, seed=10**17)
+    with pytest.raises(ValueError, match="samples must be 1 or more"):
+        draw(prior, SHAPE, samples=0)
+    with pytest.raises(ValueError, match=r"shape must be \(\[z,\] y, x\)"):
+        draw(prior, (8,))
+
+
+class Steep(WhiteGaussian):
+    """A network whose gradient is far steeper than its mean error says."""
+
+    def deviation(self, sigma: float) -> float:
+        return super().deviation(sigma) / 5
+
+
+@pytest.mark.parametrize(
+    ("sampler", "kind", "weight"),
+    [("dps", Steep, 1.0), ("dps", WhiteGaussian, 20.0), ("langevin", WhiteGaussian, 20.0)],
+)
+def test_steps_stay_stable(
+    case: Case, sampler: str, kind: type[WhiteGaussian], weight: float
+) -> None:
+    images = sample(
+        kind(case.mean), case.A, case.y, sampler=sampler, samples=4, passes=100, noise=NOISE / 10,
+        weight=weight,
+    )  # fmt: skip
+    assert float((case.coefficients(images).mean(0) - case.posterior).abs()[case.mask].max()) < 0.5
+
+
+def test_arrays_and_double_precision(case: Case) -> None:
+    network = sr.models.EDMDenoiser(case.parts == 2, chans=(4, 6), blocks=1, patch=32)
+    plain = sample(network, case.A, case.y, passes=3, noise=NOISE, scale=1.0)
+    found = sample(network, case.A, case.y.numpy(), passes=3, noise=NOISE, scale=1.0)
+    torch.testing.assert_close(found, plain)
+    wide = case.y.to(torch.complex128 if case.parts == 2 else torch.float64)
+    assert sample(network, case.A, wide, passes=3, noise=NOISE, scale=1.0).dtype == wide.dtype

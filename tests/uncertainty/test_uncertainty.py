@@ -138,3 +138,29 @@ def test_what_does_not_fit_is_said() -> None:
         residual_test(sr.Fourier((4, 4)), image + 0j, image + 0j, 0.0)
     with pytest.raises(ValueError, match="deviation has shape"):
         sr.Image(image, deviation=torch.rand(3, 4))
+
+
+def test_targets_are_images_arrays_or_complex() -> None:
+    truth, image, deviation = _case(0)
+    plain = calibrate([(image, deviation)], [truth])
+    phase = torch.polar(torch.ones_like(truth), truth)
+    for target in (sr.Image(truth), truth.numpy(), truth * phase):
+        assert calibrate([(image, deviation)], [target]).factor == pytest.approx(plain.factor)
+        interval = plain.interval(image, deviation)
+        assert coverage(target, interval) == pytest.approx(coverage(truth, interval))
+
+
+def test_calibrations_that_mean_nothing_are_refused() -> None:
+    truth, image, deviation = _case(0)
+    pair = (image, deviation)
+    with pytest.raises(ValueError, match=r"target 0 is 0\.00\d+ times as large as its image"):
+        calibrate([pair], [1e-3 * truth])
+    with pytest.raises(ValueError, match="error of image 0 has 1 values that are NaN"):
+        calibrate([pair], [torch.where(truth == truth[3, 4], torch.nan, truth)])
+    with pytest.raises(ValueError, match="deviation is zero in half of the pixels"):
+        calibrate([(image, torch.zeros_like(image))], [truth])
+    for mask in (torch.ones(4, 4, dtype=torch.bool), torch.ones_like(truth)):
+        with pytest.raises(ValueError, match=r"a mask must be bool of shape \(40, 50\)"):
+            calibrate([pair], [truth], masks=[mask])
+    with pytest.raises(ValueError, match="the mask holds no pixel"):
+        coverage(truth, (truth, truth), mask=torch.zeros_like(truth, dtype=torch.bool))

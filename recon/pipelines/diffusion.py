@@ -14,7 +14,6 @@ from ...kernels.warn import warn
 from ..arrays import item_scale
 from ..ct import tv as ct_tv
 from ..ct.hounsfield import WATER
-from ..ct.noise import apparent_photons
 from ..diffusion import novelty, plug_and_play, sample
 from ..diffusion.samplers import Sampler
 from ..diffusion.unlike import CLEAR as UNLIKE
@@ -33,6 +32,7 @@ from .mr_noise import noise_of
 from .mr_volumes import each_volume
 from .raw_chain import RawOptions, whitened
 from .registry import Recipe, Track, method, option
+from .scan_noise import photons_of
 
 WARM_ITERATIONS = 40  # of the classical image that samplers start from
 GROSS = 10.0  # residual, in units of the noise's variance, that is no small error of the model
@@ -182,11 +182,14 @@ def _ct(name: str) -> Recipe:
         model = _prior(options.prior, "ct", scan, name).to(scan.sinogram.device)
         P = XRayTransform(scan.geometry, scan.grid)
         stack = scan.sinogram.reshape(-1, *scan.geometry.shape)
+        root, noise = _root_weights(scan)
         drawn, records = [], []
         with track(name, options.passes * len(stack)) as step:
-            for sinogram in stack:
+            for sinogram, weight in zip(stack, root.reshape(stack.shape), strict=True):
                 records.append(Convergence(step))
-                task = _ct_task(model, P, sinogram, options)
+                level = noise if options.noise == "auto" else float(options.noise)
+                initial = ct_tv(P, sinogram, iterations=WARM_ITERATIONS)
+                task = Task(model, Weighted(weight) @ P, weight * sinogram, level, initial, WATER)
                 drawn.append(solve(task, name, options, records[-1]).clamp_min(0))
         data = torch.stack(drawn).reshape(*scan.batch_shape, *drawn[0].shape)
         axis = data.ndim - len(P.domain_shape) - 1
@@ -201,13 +204,12 @@ def _ct(name: str) -> Recipe:
     return recipe
 
 
-def _ct_task(model: EDMDenoiser, P: XRayTransform, sinogram: Tensor, options: PriorOptions) -> Task:
-    """Projection and data weighted to white noise, and a total-variation image to start from."""
-    photons = apparent_photons(sinogram)
-    root = torch.exp(-sinogram.clamp_min(0) / 2)
-    noise = 1 / math.sqrt(photons) if options.noise == "auto" else float(options.noise)
-    initial = ct_tv(P, sinogram, iterations=WARM_ITERATIONS)
-    return Task(model, Weighted(root) @ P, root * sinogram, noise, initial, WATER)
+def _root_weights(scan: CTScan) -> tuple[Tensor, float]:
+    """Weights that make the noise of line integrals white, shaped alike, and its deviation then."""
+    photons = photons_of(scan)
+    level = float(photons.blank.mean())
+    weights = torch.minimum(photons.weights, photons.blank)  # air shows no more than all photons
+    return (weights / level).sqrt(), 1 / math.sqrt(level)
 
 
 class Weighted(Diagonal):

@@ -148,3 +148,22 @@ def test_what_does_not_fit_is_said(
         sr.reconstruct(scan, "dds", prior=other)
     with pytest.raises(ValueError, match="passes must be 1 or more"):
         sr.reconstruct(scan, "dds", prior=mr_prior, passes=0)
+    for name in ("weight", "noise"):
+        with pytest.raises(ValueError, match=f"option {name} must be above 0"):
+            sr.reconstruct(scan, "pnp", prior=mr_prior, **{name: 0})
+
+
+def test_gross_misfits_are_warned_of(scan: sr.MRScan, mr_prior: str) -> None:
+    with pytest.warns(UserWarning, match="does not explain the data"):
+        sr.reconstruct(scan, "dds", prior=mr_prior, passes=2, samples=1, noise=1e-3)
+
+
+def test_the_blank_scan_tells_the_noise(ct_prior: str) -> None:
+    """Coarse columns show edges as noise; frames of the blank scan do not."""
+    scan = sr.datasets.simulate_ct(views=20, columns=32, photons=1e4)
+    grid = sr.VolumeGrid((24, 24), 10.0)
+    options = {"prior": ct_prior, "passes": 2, "samples": 1, "volume": grid}
+    image = sr.reconstruct(scan, "dds", **options)
+    assert image.metadata["convergence"]["noise"] == pytest.approx(0.01, rel=0.05)
+    alone = sr.CTScan(scan.sinogram, scan.geometry)
+    assert sr.reconstruct(alone, "dds", **options).metadata["convergence"]["noise"] > 0.012

@@ -61,7 +61,7 @@ class PriorOptions:
     )  # fmt: skip
     start: float = option(
         0.05, "noise added to the classical image before sampling, in units of the image's "
-        "maximum; 0 starts from noise alone"
+        "maximum (CT: of water); 0 starts from noise alone"
     )  # fmt: skip
     weight: float = option(5.0, "how much the data count against the prior")
     seed: int = option(1, "of all that is random")
@@ -83,6 +83,10 @@ class MrPriorOptions(RawOptions, PriorOptions):
 class CtPriorOptions(PriorOptions):
     """Options of CT methods with a diffusion prior."""
 
+    noise: float | str = option(
+        "auto", "standard deviation of line integrals in air; auto asks the blank scan's frames, or "
+        "the line integrals themselves", choices=("auto",)
+    )  # fmt: skip
     weight: float = option(20.0, "how much the data count against the prior")
 
 

@@ -84,8 +84,8 @@ class CtPriorOptions(PriorOptions):
     """Options of CT methods with a diffusion prior."""
 
     noise: float | str = option(
-        "auto", "standard deviation of line integrals in air; auto asks the blank scan's frames, or "
-        "the line integrals themselves", choices=("auto",)
+        "auto", "standard deviation of line integrals in air; auto asks the blank scan's "
+        "frames, or the line integrals themselves", choices=("auto",)
     )  # fmt: skip
     weight: float = option(20.0, "how much the data count against the prior")
 

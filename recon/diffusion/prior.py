@@ -109,6 +109,7 @@ class Prior:
             raise TypeError(f"this prior is of {kind} images, got {x.dtype}")
         slices = x.reshape(-1, 1, *x.shape[-2:])
         channels = to_channels(slices) if x.is_complex() else slices
+        channels = channels.to(self.network.head.weight.dtype)
         shape = (int(x.shape[-2]), int(x.shape[-1]))
         tiling = Tiling(shape, self.network.patch, self.overlap, self._generator)
         tiles = tiling.cut(channels)
@@ -119,7 +120,7 @@ class Prior:
                 torch.split(tiles, TILES), torch.split(position, TILES), strict=True
             )
         ]
-        joined = tiling.join(torch.cat(parts))
+        joined = tiling.join(torch.cat(parts)).to(x.real.dtype)
         return (from_channels(joined) if x.is_complex() else joined).reshape(x.shape)
 
     def deviation(self, sigma: float) -> float:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 import spinray as sr
-from spinray.recon.diffusion import draw, noise_levels, plug_and_play, sample
-from spinray.recon.diffusion.samplers import Draws, ancestral, fitting_memory
+from spinray.recon.diffusion import Prior, draw, noise_levels, plug_and_play, sample
+from spinray.recon.diffusion.samplers import Draws, ancestral, apparent_noise, fitting_memory
+from spinray.recon.models import EDMDenoiser
 
 SHAPE = 8, 6
 DEVIATION, NOISE = 0.5, 0.2
@@ -91,7 +92,7 @@ def test_mean_and_covariance_are_the_posteriors(
         eta=eta, start=50.0, seed=2,
     )  # fmt: skip
     assert images.shape == (COUNT, *SHAPE)
-    assert prior.passes <= passes + 1
+    assert prior.passes <= passes
     error, inside, outside = _statistics(case, images)
     assert error < 1.5
     assert inside == pytest.approx(1, abs=0.07)
@@ -117,6 +118,28 @@ def test_few_passes_find_the_mean_too(case: Case) -> None:
         )  # fmt: skip
         distance = (case.coefficients(images).mean(0) - case.posterior).abs()
         assert float(distance.max()) < 0.25, sampler
+
+
+@pytest.mark.parametrize("sampler", [*sr.diffusion.SAMPLERS, "pnp"])
+def test_the_weight_is_of_the_priors_variance(case: Case, sampler: str) -> None:
+    """Noisy data, which the prior outweighs: multiplied by 20, the prior has no more say."""
+    noise = 2.0
+    for weight in (1.0, 20.0):
+        share = 9 / noise**2 / (9 / noise**2 + 1 / (weight * DEVIATION**2))
+        expected = case.coefficients(case.mean) + share * case.mask * (
+            case.y / 3 - case.coefficients(case.mean)
+        )
+        prior, options = WhiteGaussian(case.mean), {"noise": noise, "weight": weight}
+        if sampler == "pnp":
+            image = plug_and_play(prior, case.A, case.y, iterations=60, start=20.0, **options)
+        else:
+            passes = 600 if sampler == "langevin" else 60
+            image = sample(
+                prior, case.A, case.y, sampler=sampler, samples=COUNT, passes=passes, start=50.0,
+                **options,
+            ).mean(0)  # fmt: skip
+        distance = (case.coefficients(image) - expected).abs()[case.mask]
+        assert float(distance.mean()) < 0.1, weight
 
 
 def test_plug_and_play_finds_the_most_likely_image(case: Case) -> None:
@@ -155,6 +178,61 @@ def test_the_prior_alone_gives_the_prior(case: Case) -> None:
     )
     spread = (images - case.mean).abs().square().mean() / case.parts
     assert float(spread.sqrt()) == pytest.approx(DEVIATION, rel=0.05)
+
+
+@pytest.mark.parametrize("coils", [1, 8])
+@pytest.mark.parametrize("acceleration", [1, 3])
+def test_the_noise_is_found_where_it_is_not_given(coils: int, acceleration: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.zeros(96, 80, dtype=torch.complex64)
+    image[30:60, 20:60] = 1
+    maps = torch.randn(coils, 1, 1, dtype=torch.complex64, generator=generator)
+    maps = (maps / torch.linalg.vector_norm(maps)).expand(coils, 96, 80)
+    mask = torch.rand(96, 80, generator=generator) < 1 / acceleration
+    A = 3 * sr.Sense(maps, mask=mask)
+    noise = torch.randn(coils, 96, 80, dtype=torch.complex64, generator=generator)
+    y = A(image) + 0.1 * math.sqrt(2) * mask * noise
+    least_squares = sr.conjugate_gradient(A, y, iterations=10)
+    assert apparent_noise(A, least_squares) == pytest.approx(0.1, rel=0.1)
+
+
+def test_networks_work_on_double_precision(case: Case) -> None:
+    torch.manual_seed(0)
+    network = EDMDenoiser(case.parts == 2, chans=(4, 6), blocks=1, patch=16)
+    options = {"noise": NOISE, "scale": 1.0, "iterations": 3}
+    single = plug_and_play(network, case.A, case.y, **options)
+    double = plug_and_play(network, case.A, case.y.to(_double(case.y.dtype)), **options)
+    assert double.dtype == _double(single.dtype)
+    torch.testing.assert_close(double.to(single.dtype), single, rtol=1e-3, atol=1e-4)
+    for sampler in sr.diffusion.SAMPLERS:
+        image = sample(
+            network, case.A, case.y.to(double.dtype), sampler=sampler, passes=6, noise=NOISE
+        )
+        assert image.dtype == double.dtype, sampler
+
+
+def _double(dtype: torch.dtype) -> torch.dtype:
+    return torch.complex128 if dtype.is_complex else torch.float64
+
+
+def test_memory_has_no_influence_on_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither their numbers nor the places of the tiles, which move from pass to pass."""
+    torch.manual_seed(0)
+    network = EDMDenoiser(chans=(4, 6), blocks=1, patch=8)
+    A, y = sr.Fourier((20, 17)), torch.randn(20, 17, dtype=torch.complex64)
+    options = {"samples": 2, "passes": 3, "noise": 0.5, "scale": 1.0}
+    together = sample(network, A, y, **options)
+    denoise = Prior.__call__
+
+    def short(self: Prior, x: Tensor, sigma: float) -> Tensor:
+        if len(x) > 1 and sigma < 1:  # not in the first pass
+            raise torch.OutOfMemoryError
+        return denoise(self, x, sigma)
+
+    monkeypatch.setattr(Prior, "__call__", short)
+    with pytest.warns(UserWarning, match="going on with 1 samples"):
+        apart = sample(network, A, y, **options)
+    torch.testing.assert_close(apart, together, rtol=1e-4, atol=1e-4)
 
 
 def test_short_memory_means_fewer_at_a_time() -> None:
@@ -196,3 +274,13 @@ def test_what_does_not_fit_is_said(case: Case) -> None:
         sample(prior, 0 * sr.Sampling(torch.ones(SHAPE, dtype=torch.bool)), case.y, noise=0.1)
     with pytest.raises(ValueError, match="noise and scale must be positive"):
         sample(prior, case.A, case.y, noise=-1.0)
+    with pytest.raises(ValueError, match="noise levels must fall and stay positive, got 0"):
+        sample(prior, case.A, case.y, noise=NOISE, start=0.0)
+    with pytest.raises(ValueError, match=r"initial image has shape \(6,\), the operator's images"):
+        sample(prior, case.A, case.y, noise=NOISE, initial=case.mean[0])
+    with pytest.raises(ValueError, match="a prior of another modality"):
+        sample(EDMDenoiser(case.parts == 1), case.A, case.y)
+    with pytest.raises(ValueError, match="weight must be positive, got 0"):
+        plug_and_play(prior, case.A, case.y, weight=0.0)
+    with pytest.raises(ValueError, match="samples must be 1 or more, got 0"):
+        draw(prior, SHAPE, samples=0)

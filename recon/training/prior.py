@@ -47,7 +47,7 @@ class PriorTraining(Training):
         """Loss of a batch."""
         mean, deviation = self.log_sigma
         count = len(batch.image)
-        sigma = (mean + deviation * torch.randn(count, device=batch.image.device)).exp()
+        sigma = (mean + deviation * torch.randn(count)).exp()
         loss = self._loss(batch, sigma)
         self.log("loss", loss, prog_bar=True, batch_size=count)
         return loss

@@ -140,7 +140,7 @@ def deep_image_prior(
     data = y / (norm * scale)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Decoder(shape, 2 if y.is_complex() else 1).to(y.device)
+        network = Decoder(shape, 2 if y.is_complex() else 1).to(y.real)
         optimizer = torch.optim.Adam(network.parameters(), RATE)
         best, result, waited = float("inf"), torch.zeros_like(rough), 0
         mean: Tensor | None = None

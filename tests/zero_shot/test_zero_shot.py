@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import spinray as sr
-from spinray.recon.models import MoDL
+from spinray.recon.models import MoDL, UNet
 from spinray.recon.zero_shot import (
     deep_image_prior,
     held_back,
@@ -73,6 +73,8 @@ def test_zs_ssl_learns_from_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(losses) == 48
     assert sum(losses[-4:]) < 0.97 * sum(losses[:4])
     assert _error(image, truth) < 0.95 * before
+    double = zs_ssl(A, scan.kspace.to(torch.complex128), mask, rounds=1, network=start)
+    assert double.dtype == torch.complex128
     again = zs_ssl(A, scan.kspace, mask, rounds=1, network=start)
     torch.testing.assert_close(again, zs_ssl(A, scan.kspace, mask, rounds=1, network=start))
 
@@ -101,11 +103,13 @@ def test_dip_fits_a_scan_better_than_zero_filling() -> None:
     image = deep_image_prior(A, y, mask, iterations=400)
     assert image.shape == truth.shape
     assert _error(image, truth) < 0.9 * _error(A.adjoint(y), truth)
+    double = deep_image_prior(A, y.to(torch.complex128), mask, iterations=1)
+    assert double.dtype == torch.complex128
     with pytest.raises(ValueError, match="dip reconstructs slices"):
         deep_image_prior(sr.Fourier((4, 4, 4)), torch.zeros(4, 4, 4, dtype=torch.complex64), mask)
 
 
-def test_noise2inverse_denoises_without_a_target() -> None:
+def test_noise2inverse_denoises_without_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
     geometry = sr.FanBeam(
         torch.arange(128) * 2 * math.pi / 128, 96, 4.0, source_to_isocenter=595.0,
         source_to_detector=1085.6,
@@ -120,5 +124,16 @@ def test_noise2inverse_denoises_without_a_target() -> None:
     image = noise2inverse(noisy, geometry, volume, steps=250, chans=8)
     assert image.shape == (64, 64)
     assert _error(image, truth) < 0.6 * noise
+    batches: list[int] = []
+    forward = UNet.forward
+    monkeypatch.setattr(
+        UNet, "forward", lambda self, x: (batches.append(len(x)), forward(self, x))[1]
+    )
+    stack = torch.stack([noisy] * 5).double()
+    images = noise2inverse(stack, geometry, volume, steps=2, chans=4)
+    assert images.shape == (5, 64, 64)
+    assert images.dtype == torch.float64
+    torch.testing.assert_close(images[0], images[4])
+    assert max(batches) == 4  # memory of one slice, however many there are
     with pytest.raises(ValueError, match="needs 32 views or more, got 16"):
         noise2inverse(noisy[::8], geometry[::8], volume)

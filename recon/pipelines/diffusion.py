@@ -14,12 +14,12 @@ from ...kernels.warn import warn
 from ..arrays import item_scale
 from ..ct import tv as ct_tv
 from ..ct.hounsfield import WATER
-from ..ct.noise import apparent_photons
 from ..diffusion import novelty, plug_and_play, sample
 from ..diffusion.samplers import Sampler
 from ..diffusion.unlike import CLEAR as UNLIKE
 from ..image import Image
 from ..models import EDMDenoiser
+from ..models.scaling import unit_norm
 from ..mri import wavelet_sense
 from ..operators import LinearOperator, XRayTransform
 from ..operators.diagonal import Diagonal
@@ -33,6 +33,7 @@ from .mr_noise import noise_of
 from .mr_volumes import each_volume
 from .raw_chain import RawOptions, whitened
 from .registry import Recipe, Track, method, option
+from .scan_noise import photons_of
 
 WARM_ITERATIONS = 40  # of the classical image that samplers start from
 SUMMARIES = {
@@ -74,6 +75,10 @@ class MrPriorOptions(RawOptions, PriorOptions):
 class CtPriorOptions(PriorOptions):
     """Options of CT methods with a diffusion prior."""
 
+    noise: float | str = option(
+        "auto", "standard deviation of a line integral in air; auto: by the scan's photons",
+        choices=("auto",),
+    )  # fmt: skip
     weight: float = option(20.0, "how much the data count against the prior")
 
 
@@ -113,7 +118,7 @@ def trust(task: Task, image: Tensor) -> dict[str, Any]:
     test = residual_test(task.A, image, task.y, task.noise)
     if test.verdict == "noise":
         warn(str(test))
-    norm = task.A.norm(10, dtype=image.dtype, device=image.device)
+    _, norm = unit_norm(task.A, task.y)
     relative = max(task.noise / (norm * task.scale), 1e-3)
     figures: dict[str, Any] = {
         "noise": task.noise,
@@ -173,11 +178,13 @@ def _ct(name: str) -> Recipe:
         model = _prior(options.prior, "ct", scan, name).to(scan.sinogram.device)
         P = XRayTransform(scan.geometry, scan.grid)
         stack = scan.sinogram.reshape(-1, *scan.geometry.shape)
+        photons = photons_of(scan)
+        air = float(photons.blank.mean())
         drawn, records = [], []
         with track(name, options.passes * len(stack)) as step:
-            for sinogram in stack:
-                records.append(Convergence(step))
-                task = _ct_task(model, P, sinogram, options)
+            for sinogram, weights in zip(stack, photons.weights.reshape_as(stack), strict=True):
+                records.append(Convergence(step, figures={"photons_by": photons.source}))
+                task = _ct_task(model, P, sinogram, weights, air, options)
                 drawn.append(solve(task, name, options, records[-1]).clamp_min(0))
         data = torch.stack(drawn).reshape(*scan.batch_shape, *drawn[0].shape)
         axis = data.ndim - len(P.domain_shape) - 1
@@ -192,11 +199,20 @@ def _ct(name: str) -> Recipe:
     return recipe
 
 
-def _ct_task(model: EDMDenoiser, P: XRayTransform, sinogram: Tensor, options: PriorOptions) -> Task:
-    """Projection and data weighted to white noise, and a total-variation image to start from."""
-    photons = apparent_photons(sinogram)
-    root = torch.exp(-sinogram.clamp_min(0) / 2)
-    noise = 1 / math.sqrt(photons) if options.noise == "auto" else float(options.noise)
+def _ct_task(
+    model: EDMDenoiser,
+    P: XRayTransform,
+    sinogram: Tensor,
+    weights: Tensor,
+    air: float,
+    options: PriorOptions,
+) -> Task:
+    """Projection and data weighted to white noise, and a total-variation image to start from.
+
+    `weights` are inverse variances of the rays, `air` is that of a ray without object.
+    """
+    root = (weights / air).sqrt()
+    noise = 1 / math.sqrt(air) if options.noise == "auto" else float(options.noise)
     initial = ct_tv(P, sinogram, iterations=WARM_ITERATIONS)
     return Task(model, Weighted(root) @ P, root * sinogram, noise, initial, WATER)
 

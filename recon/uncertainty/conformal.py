@@ -11,12 +11,14 @@ from torch import Tensor
 
 from ..image import Image
 
-FLOOR = 0.05  # least deviation, in units of the median inside the object of the calibration
+FLOOR = 0.05  # least deviation, in units of the image's root mean square one
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Half widths of intervals in units of an image's own standard deviation.
+
+    Without unit: it serves images of any scale, as MR's are.
 
     Parameters
     ----------
@@ -24,13 +26,10 @@ class Calibration:
         Part of the pixels that the intervals are to hold.
     factor
         Half width over the standard deviation.
-    floor
-        Least standard deviation, in the images' unit.
     """
 
     level: float
     factor: float
-    floor: float
 
     def interval(self, image: Image | Tensor, deviation: Tensor | None = None) -> Intervals:
         """Lower and upper bound of the magnitude in each pixel (of the value, where it is real).
@@ -41,9 +40,14 @@ class Calibration:
             An `Image` with `deviation`, or its values ``(*batch, [z,] y, x)``.
         deviation
             Of values: shaped alike.
+
+        Raises
+        ------
+        ValueError
+            An image without a standard deviation, shapes that differ.
         """
         value, spread = _value_and_deviation(image, deviation)
-        half = self.factor * spread.clamp_min(self.floor)
+        half = self.factor * spread
         lower = value - half
         complex_image = image.data.is_complex() if isinstance(image, Image) else image.is_complex()
         return (lower.clamp_min(0) if complex_image else lower), value + half
@@ -103,16 +107,22 @@ def calibrate(
             raise ValueError(
                 f"target {index} has shape {tuple(target.shape)}, its image {tuple(value.shape)}"
             )
+        if masks is not None and masks[index].shape != target.shape:
+            raise ValueError(
+                f"mask {index} has shape {tuple(masks[index].shape)}, its image "
+                f"{tuple(target.shape)}"
+            )
         inside = slice(None) if masks is None else masks[index].flatten()
         errors.append((target - value).abs().flatten()[inside])
         deviations.append(spread.flatten()[inside])
     error, deviation = torch.cat(errors).double(), torch.cat(deviations).double()
-    floor = FLOOR * float(deviation.median())
-    scores = error / deviation.clamp_min(max(floor, torch.finfo(torch.float64).tiny))
+    if not bool((deviation > 0).all()):
+        raise ValueError("an image's standard deviation is zero everywhere: it has one sample only")
+    scores = error / deviation
     rank = math.ceil((len(scores) + 1) * level)
     if rank > len(scores):
         raise ValueError(f"{len(scores)} pixels cannot calibrate intervals of {level:.0%}")
-    return Calibration(level, float(scores.kthvalue(rank).values), floor)
+    return Calibration(level, float(scores.kthvalue(rank).values))
 
 
 def coverage(target: Tensor, interval: Intervals, mask: Tensor | None = None) -> dict[str, float]:
@@ -131,6 +141,11 @@ def coverage(target: Tensor, interval: Intervals, mask: Tensor | None = None) ->
     -------
     dict
         ``coverage`` (0 to 1) and ``width`` in the target's unit.
+
+    Raises
+    ------
+    ValueError
+        Shapes that differ.
     """
     lower, upper = interval
     if lower.shape != target.shape or upper.shape != target.shape:
@@ -144,6 +159,7 @@ def coverage(target: Tensor, interval: Intervals, mask: Tensor | None = None) ->
 
 
 def _value_and_deviation(image: Image | Tensor, deviation: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Magnitude (the value, where it is real), and the standard deviation with its floor."""
     if isinstance(image, Image):
         if image.deviation is None:
             raise ValueError(
@@ -155,4 +171,5 @@ def _value_and_deviation(image: Image | Tensor, deviation: Tensor | None) -> tup
     if deviation is None or deviation.shape != data.shape:
         found = None if deviation is None else tuple(deviation.shape)
         raise ValueError(f"values of shape {tuple(data.shape)} have deviations of shape {found}")
-    return (data.abs() if data.is_complex() else data), deviation
+    floor = FLOOR * float(deviation.double().square().mean().sqrt())
+    return (data.abs() if data.is_complex() else data), deviation.clamp_min(floor)

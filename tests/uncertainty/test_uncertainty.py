@@ -9,6 +9,7 @@ import torch
 
 import spinray as sr
 from spinray.recon.uncertainty import (
+    Calibration,
     calibrate,
     coverage,
     dropout_samples,
@@ -63,6 +64,37 @@ def test_intervals_of_images_follow_magnitude_and_mask() -> None:
     assert coverage(truth, (lower, upper), mask)["width"] > 0
 
 
+def test_intervals_follow_the_unit_of_an_image() -> None:
+    """MR images have none: a calibration serves any; deviations near zero have a floor."""
+    truth, image, deviation = _case(0)
+    deviation[:5] = 0
+    found = calibrate([(image, deviation)], [truth])
+    for unit in (1e-3, 1.0, 1e4):
+        lower, upper = found.interval(unit * image, unit * deviation)
+        plain = found.interval(image, deviation)
+        torch.testing.assert_close(lower, unit * plain[0], rtol=1e-3, atol=1e-6 * unit)
+        torch.testing.assert_close(upper, unit * plain[1], rtol=1e-3, atol=1e-6 * unit)
+    half = (upper - lower)[:5] / 2e4
+    least = 0.05 * deviation.square().mean().sqrt()
+    torch.testing.assert_close(half, (found.factor * least).expand(5, 50), rtol=1e-3, atol=0)
+
+
+def test_a_magnitude_is_not_below_zero() -> None:
+    found = Calibration(0.9, 3.0)
+    image, deviation = torch.full((4, 4), 0.1 + 0j), torch.full((4, 4), 1.0)
+    assert float(found.interval(image, deviation)[0].min()) == 0
+    assert float(found.interval(image.real, deviation)[0].min()) == pytest.approx(-2.9)
+
+
+def test_the_factor_is_the_quantile_of_so_few_scores() -> None:
+    """Split conformal: of n scores the ceil((n + 1) level)-th, not the n level-th."""
+    error = torch.arange(1.0, 20.0)[None]  # scores 1 to 19
+    image, deviation = torch.zeros(1, 19), torch.ones(1, 19)
+    assert calibrate([(image, deviation)], [error], level=0.5).factor == 10
+    assert calibrate([(image, deviation)], [-error], level=0.9).factor == 18
+    assert calibrate([(image, deviation)], [error], level=0.94).factor == 19
+
+
 def test_deviations_are_of_the_magnitude() -> None:
     samples = torch.tensor([[1 + 0j], [1j]])
     mean, deviation = statistics(samples)
@@ -84,7 +116,7 @@ def test_the_split_of_a_mask_is_what_was_sampled(tmp_path: Path) -> None:
     expected = float(k(image)[~mask].abs().square().sum() / image.abs().square().sum())
     assert found.fraction == pytest.approx(expected, rel=1e-3)
     assert found.picture(tmp_path / "split.png").stat().st_size > 1000
-    with pytest.raises(ValueError, match="measures nothing"):
+    with pytest.raises(ValueError, match="is zero: no ray or sample sees"):
         split(0 * A, image)
 
 
@@ -132,6 +164,10 @@ def test_what_does_not_fit_is_said() -> None:
         calibrate([(image, deviation)], [])
     with pytest.raises(ValueError, match="has no standard deviation"):
         calibrate([sr.Image(image)], [image])
+    with pytest.raises(ValueError, match=r"mask 0 has shape \(2, 8\)"):
+        calibrate([(image, deviation)], [image], masks=[torch.ones(2, 8, dtype=torch.bool)])
+    with pytest.raises(ValueError, match="standard deviation is zero everywhere"):
+        calibrate([(image, 0 * deviation)], [image])
     with pytest.raises(ValueError, match="16 pixels cannot calibrate intervals of 99%"):
         calibrate([(image, deviation)], [image], level=0.99)
     with pytest.raises(ValueError, match="noise must be positive"):

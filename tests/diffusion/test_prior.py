@@ -68,6 +68,27 @@ def test_images_of_any_size_and_volumes_go_through(complex_images: bool) -> None
         assert not torch.allclose(moved(volume, 0.3), moved(volume, 0.3))
 
 
+def test_a_volume_goes_through_in_few_tiles_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the number of slices nor that of the tiles decides the memory."""
+    torch.manual_seed(0)
+    network, sizes = EDMDenoiser(False, **SMALL).eval(), []
+    forward = EDMDenoiser.forward
+
+    def counted(self: EDMDenoiser, x: Tensor, sigma: float, position: Tensor) -> Tensor:
+        sizes.append(len(x))
+        return forward(self, x, sigma, position)
+
+    monkeypatch.setattr(EDMDenoiser, "forward", counted)
+    prior = Prior(network, overlap=4, seed=None)
+    with torch.no_grad():
+        volume = torch.randn(30, 16, 40)
+        whole = prior(volume, 0.3)
+        assert max(sizes) <= 24
+        torch.testing.assert_close(whole[29], prior(volume[29], 0.3), rtol=1e-4, atol=1e-5)
+        prior(torch.randn(90, 90), 0.3)
+        assert max(sizes) <= 24
+
+
 def test_one_tile_is_the_network_itself() -> None:
     torch.manual_seed(0)
     network = EDMDenoiser(False, **SMALL).eval()

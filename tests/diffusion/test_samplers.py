@@ -253,6 +253,17 @@ def test_short_memory_means_fewer_at_a_time() -> None:
         fitting_memory(lambda draws: (_ for _ in ()).throw(RuntimeError("another")), [1])
 
 
+@pytest.mark.parametrize("eta", [0.0, 0.6, 1.0])
+def test_new_noise_is_that_of_the_reverse_diffusion(eta: float) -> None:
+    """Of variance ``eta^2 s^2 (1 - s^2 / S^2)`` from level S to s; the noise of all is s."""
+    x, clean, high, low = torch.full((1, 40000), 3.0), torch.ones(1, 40000), 2.0, 0.8
+    moved = ancestral(x, clean, high, low, eta, Draws([0]))
+    fresh = eta * low * math.sqrt(1 - (low / high) ** 2)
+    kept = math.sqrt(low**2 - fresh**2) / high
+    assert float(moved.mean()) == pytest.approx(1 + kept * 2, abs=0.02)
+    assert float(moved.std()) == pytest.approx(fresh, abs=0.01)
+
+
 def test_levels_fall_and_the_last_noise_is_none() -> None:
     levels = noise_levels(10, 3.0, 0.02)
     assert levels[0] == pytest.approx(3)

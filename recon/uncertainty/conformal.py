@@ -107,11 +107,6 @@ def calibrate(
             raise ValueError(
                 f"target {index} has shape {tuple(target.shape)}, its image {tuple(value.shape)}"
             )
-        if masks is not None and masks[index].shape != target.shape:
-            raise ValueError(
-                f"mask {index} has shape {tuple(masks[index].shape)}, its image "
-                f"{tuple(target.shape)}"
-            )
         inside = slice(None) if masks is None else masks[index].flatten()
         errors.append((target - value).abs().flatten()[inside])
         deviations.append(spread.flatten()[inside])

@@ -56,7 +56,7 @@ def noise2inverse(
     Raises
     ------
     ValueError
-        Fewer than 32 views; as `fbp` and `fdk`.
+        Fewer than 32 views, no step; as `fbp` and `fdk`.
 
     References
     ----------
@@ -66,6 +66,8 @@ def noise2inverse(
     views = geometry.shape[0]
     if views < 8 * SPLITS:
         raise ValueError(f"noise2inverse needs {8 * SPLITS} views or more, got {views}")
+    if steps < 1:
+        raise ValueError(f"noise2inverse needs 1 step or more, got {steps}")
     axis = sinogram.ndim - len(geometry.shape)
     analytic = fbp if len(volume.shape) == 2 else fdk
     parts = []

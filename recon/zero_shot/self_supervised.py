@@ -58,10 +58,17 @@ def zs_ssl(
     Tensor
         Complex ``(y, x)``.
 
+    Raises
+    ------
+    ValueError
+        No round, samples too few to hold some back.
+
     References
     ----------
     B. Yaman et al., Zero-shot self-supervised learning for MRI reconstruction, ICLR (2022).
     """
+    if rounds < 1:
+        raise ValueError(f"zs-ssl needs 1 round or more, got {rounds}")
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

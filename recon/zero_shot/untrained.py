@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -124,12 +122,19 @@ def deep_image_prior(
     Tensor
         ``(y, x)``, the running mean of the images at the best step.
 
+    Raises
+    ------
+    ValueError
+        An operator of volumes, no step, samples too few to hold some back.
+
     References
     ----------
     D. Ulyanov et al., CVPR (2018); Y. Liu et al., The devil is in the upsampling, CVPR (2024).
     """
     if len(A.domain_shape) != 2:
         raise ValueError(f"dip reconstructs slices (y, x), the operator has {A.domain_shape}")
+    if iterations < 1:
+        raise ValueError(f"dip needs 1 step or more, got {iterations}")
     shape = (int(A.domain_shape[0]), int(A.domain_shape[1]))
     generator = torch.Generator().manual_seed(seed)
     given, judge = held_back(measured, JUDGE, generator, keep=centre)
@@ -162,7 +167,7 @@ def deep_image_prior(
                 score = float(((scaled(mean) - data) * judge).abs().square().sum())
             waited = 0 if score < best else waited + 1
             if score < best:
-                best, result = score, copy.copy(mean)
+                best, result = score, mean
             if waited == PATIENCE:
                 break
     return scale * result

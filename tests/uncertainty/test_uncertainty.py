@@ -164,8 +164,6 @@ def test_what_does_not_fit_is_said() -> None:
         calibrate([(image, deviation)], [])
     with pytest.raises(ValueError, match="has no standard deviation"):
         calibrate([sr.Image(image)], [image])
-    with pytest.raises(ValueError, match=r"mask 0 has shape \(2, 8\)"):
-        calibrate([(image, deviation)], [image], masks=[torch.ones(2, 8, dtype=torch.bool)])
     with pytest.raises(ValueError, match="standard deviation is zero everywhere"):
         calibrate([(image, 0 * deviation)], [image])
     with pytest.raises(ValueError, match="16 pixels cannot calibrate intervals of 99%"):

@@ -77,6 +77,8 @@ def test_zs_ssl_learns_from_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     assert double.dtype == torch.complex128
     again = zs_ssl(A, scan.kspace, mask, rounds=1, network=start)
     torch.testing.assert_close(again, zs_ssl(A, scan.kspace, mask, rounds=1, network=start))
+    with pytest.raises(ValueError, match="zs-ssl needs 1 round or more, got 0"):
+        zs_ssl(A, scan.kspace, mask, rounds=0)
 
 
 def test_zs_ssl_stops_when_the_held_out_samples_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +109,8 @@ def test_dip_fits_a_scan_better_than_zero_filling() -> None:
     assert double.dtype == torch.complex128
     with pytest.raises(ValueError, match="dip reconstructs slices"):
         deep_image_prior(sr.Fourier((4, 4, 4)), torch.zeros(4, 4, 4, dtype=torch.complex64), mask)
+    with pytest.raises(ValueError, match="dip needs 1 step or more, got 0"):
+        deep_image_prior(A, y, mask, iterations=0)
 
 
 def test_noise2inverse_denoises_without_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,3 +141,5 @@ def test_noise2inverse_denoises_without_a_target(monkeypatch: pytest.MonkeyPatch
     assert max(batches) == 4  # memory of one slice, however many there are
     with pytest.raises(ValueError, match="needs 32 views or more, got 16"):
         noise2inverse(noisy[::8], geometry[::8], volume)
+    with pytest.raises(ValueError, match="needs 1 step or more, got 0"):
+        noise2inverse(noisy, geometry, volume, steps=0)

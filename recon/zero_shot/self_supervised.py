@@ -73,7 +73,7 @@ def zs_ssl(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = copy.deepcopy(network) if network else MoDL(5, 6, (24, 48, 64), 2, y.is_complex())
-    model = model.to(y.real).train()
+    model = model.to(y.device).train()
     given, judge = held_back(measured, VALIDATION, generator, keep=centre)
     splits = [held_back(given, LOSS, generator, keep=centre) for _ in range(SPLITS)]
     learn = [(restricted(A, stay), stay, held) for stay, held in splits]

@@ -28,10 +28,10 @@ from ..solvers import Convergence
 from ..uncertainty import residual_test, split, statistics
 from .ct import ct_image
 from .learned import network, shipped, warn_of_unlike
-from .mr_encoding import Samples, encoding
+from .mr_encoding import Samples, encoding, ready_for_maps
 from .mr_noise import noise_of
 from .mr_volumes import each_volume
-from .raw_chain import RawOptions, whitened
+from .raw_chain import RawOptions
 from .registry import Recipe, Track, method, option
 from .scan_noise import photons_of
 
@@ -145,7 +145,8 @@ def _mr(name: str) -> Recipe:
             return solve(_mr_task(model, volume, sampling, options), name, options, step)
 
         passes = options.passes
-        drawn = each_volume(whitened(scan), volume_samples, track, name, passes)
+        ready = ready_for_maps(scan, options.calibration)
+        drawn = each_volume(ready, volume_samples, track, name, passes)
         return summarised(drawn, scan.ndim)
 
     recipe.__doc__ = SUMMARIES[name] + "; ESPIRiT maps, any sampling."

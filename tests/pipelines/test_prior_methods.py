@@ -86,6 +86,18 @@ def test_slices_trajectories_and_files(scan: sr.MRScan, mr_prior: str, tmp_path:
     assert image.samples.shape == (2, 32, 32)
 
 
+def test_a_centre_with_gaps_is_warned_of(mr_prior: str) -> None:
+    few = sr.datasets.simulate_mr(
+        "head", matrix=(48, 48), coils=4, trajectory="radial", acceleration=8, snr=50
+    )
+    for name, options in (
+        ("dds", {"prior": mr_prior, "passes": 1, "samples": 1}), ("dip", {"iterations": 1}),
+        ("zs-ssl", {"rounds": 1}),
+    ):  # fmt: skip
+        with pytest.warns(UserWarning, match="the centre of k-space is undersampled"):
+            sr.reconstruct(few, name, **options)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_sampler_on_fan_beam(ct_prior: str, name: str) -> None:
     scan = sr.datasets.simulate_ct(views=40, columns=64, photons=1e4)

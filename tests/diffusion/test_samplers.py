@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 import spinray as sr
+from spinray.recon.arrays import item_scale
+from spinray.recon.ct.hounsfield import WATER
 from spinray.recon.diffusion import Prior, draw, noise_levels, plug_and_play, sample
 from spinray.recon.diffusion.samplers import Draws, ancestral, apparent_noise, fitting_memory
 from spinray.recon.models import EDMDenoiser
@@ -209,6 +211,29 @@ def test_networks_work_on_double_precision(case: Case) -> None:
             network, case.A, case.y.to(double.dtype), sampler=sampler, passes=6, noise=NOISE
         )
         assert image.dtype == double.dtype, sampler
+
+
+def test_networks_see_images_of_order_one(case: Case) -> None:
+    """MR in units of the image's robust maximum, whatever the data's; CT in units of water."""
+    torch.manual_seed(0)
+    network = EDMDenoiser(case.parts == 2, chans=(4, 6), blocks=1, patch=16)
+    options = {"iterations": 3}
+    if case.parts == 2:
+        plain = plug_and_play(network, case.A, case.y, noise=NOISE, **options)
+        large = plug_and_play(network, case.A, 1e3 * case.y, noise=1e3 * NOISE, **options)
+        torch.testing.assert_close(large, 1e3 * plain, rtol=1e-3, atol=1e-2)
+        scale = float(item_scale(case.mean, 2))
+        warm = plug_and_play(
+            network, case.A, case.y, noise=NOISE, initial=case.mean, **options
+        )  # fmt: skip
+        same = plug_and_play(
+            network, case.A, case.y, noise=NOISE, initial=case.mean, scale=scale, **options
+        )
+        torch.testing.assert_close(warm, same)
+    else:
+        plain = plug_and_play(network, case.A, case.y, noise=NOISE, **options)
+        water = plug_and_play(network, case.A, case.y, noise=NOISE, scale=WATER, **options)
+        torch.testing.assert_close(plain, water)
 
 
 def _double(dtype: torch.dtype) -> torch.dtype:

@@ -9,6 +9,7 @@ from ...kernels.ct.geometry import Geometry, VolumeGrid
 from ..ct import fbp, fdk
 from ..ct.hounsfield import WATER
 from ..models import UNet
+from ..seeding import seeded
 from ..solvers.common import Callback
 
 SPLITS = 4  # sets of views
@@ -78,8 +79,7 @@ def noise2inverse(
     images = torch.stack(parts) / WATER
     shape = images.shape[1:]
     images = images.reshape(SPLITS, -1, *shape[-2:])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed, images.device):
         network = _trained(images, steps, chans, callback)
         with torch.no_grad():
             slices = [_prediction(network, images[:, index]) for index in range(images.shape[1])]

@@ -9,6 +9,7 @@ from torch.nn import functional
 from ..models.channels import from_channels
 from ..models.scaling import unit_norm
 from ..operators import LinearOperator
+from ..seeding import seeded
 from ..solvers import conjugate_gradient
 from ..solvers.common import Callback
 from .splitting import held_back, restricted
@@ -143,8 +144,7 @@ def deep_image_prior(
         rough = conjugate_gradient(restricted(A, given), y * given, iterations=5)
         scale = float(rough.abs().amax().clamp_min(1e-30))
     data = y / (norm * scale)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed, y.device):
         network = Decoder(shape, 2 if y.is_complex() else 1).to(y.real)
         optimizer = torch.optim.Adam(network.parameters(), RATE)
         best, result, waited = float("inf"), torch.zeros_like(rough), 0

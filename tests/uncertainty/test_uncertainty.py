@@ -150,6 +150,11 @@ def test_networks_go_through_the_same_door() -> None:
     other = sr.models.UNet(1, 1, 4, 2).eval()
     answers = ensemble_samples([network, other], image)
     torch.testing.assert_close(answers[1], other(image))
+    state = torch.get_rng_state()
+    dropout_samples(network, image)
+    assert torch.equal(torch.get_rng_state(), state)
+    with pytest.raises(ValueError, match="samples must be 1 or more, got 0"):
+        dropout_samples(network, image, samples=0)
     with pytest.raises(ValueError, match="UNet has no dropout"):
         dropout_samples(other, image)
     with pytest.raises(ValueError, match="two networks or more"):

@@ -366,8 +366,8 @@ def apparent_noise(A: LinearOperator, image: Tensor) -> float:
     """
     wavelet = Wavelet(tuple(image.shape[-2:]), "db4")
     level = float(wavelet(image)[wavelet.finest].abs().flatten().median())
-    # medians of the magnitude of normal noise, real and complex, per part
-    level /= 1.177 if image.is_complex() else NORMAL_QUARTILE
+    # medians of the magnitude of normal noise of unit variance in either part
+    level /= math.sqrt(2 * math.log(2)) if image.is_complex() else NORMAL_QUARTILE
     probe = torch.randn(image.shape, dtype=image.dtype, generator=torch.Generator().manual_seed(0))
     probe = probe.to(image.device)
     trace = float(A(probe).abs().square().sum())

@@ -152,6 +152,29 @@ def test_plug_and_play_finds_the_most_likely_image(case: Case) -> None:
     assert float(distance.max()) < 0.15
 
 
+def test_plug_and_play_ends_at_a_part_of_the_noise(case: Case) -> None:
+    prior, levels = WhiteGaussian(case.mean), []
+
+    class Listening(WhiteGaussian):
+        def __call__(self, x: Tensor, sigma: float) -> Tensor:
+            levels.append(sigma)
+            return prior(x, sigma)
+
+    options = {"iterations": 4, "noise": 0.3}  # of an operator of norm 3: 0.1 in the image
+    plug_and_play(Listening(case.mean), case.A, case.y, **options)
+    assert levels[0] == pytest.approx(1)
+    assert levels[3] == pytest.approx(0.04, rel=0.02)
+    plug_and_play(Listening(case.mean), case.A, case.y, initial=case.truth, **options)
+    assert levels[4] == pytest.approx(0.05)
+    image = plug_and_play(
+        Listening(case.mean), case.A, 0.01 * case.y, iterations=3, noise=0.0, scale=0.01
+    )
+    assert levels[-1] == pytest.approx(0.002)
+    # after the last pass the data have their say: without noise, what was measured is kept
+    c = 100 * case.coefficients(image)[case.mask]
+    torch.testing.assert_close(c, (case.y / 3)[case.mask], rtol=0, atol=0.02)
+
+
 def test_samples_repeat_and_do_not_depend_on_each_other(case: Case) -> None:
     prior = WhiteGaussian(case.mean)
     options = {"passes": 5, "noise": NOISE, "seed": 7}

@@ -10,6 +10,7 @@ import torch
 import spinray as sr
 from spinray.recon.uncertainty import (
     Calibration,
+    ResidualTest,
     calibrate,
     coverage,
     dropout_samples,
@@ -116,6 +117,8 @@ def test_the_split_of_a_mask_is_what_was_sampled(tmp_path: Path) -> None:
     expected = float(k(image)[~mask].abs().square().sum() / image.abs().square().sum())
     assert found.fraction == pytest.approx(expected, rel=1e-3)
     assert found.picture(tmp_path / "split.png").stat().st_size > 1000
+    soft = split(A, image, noise=0.5)  # what is as clear as twice the noise passes by 1 / 1.25
+    torch.testing.assert_close(soft.measured, 0.8 * found.measured, atol=1e-3, rtol=1e-2)
     with pytest.raises(ValueError, match="is zero: no ray or sample sees"):
         split(0 * A, image)
 
@@ -136,6 +139,25 @@ def test_residuals_tell_fit_misfit_overfit_and_noise() -> None:
     assert residual_test(A, A.adjoint(y), y, sigma).verdict == "overfit"
     assert residual_test(A, truth, mask * noise, sigma).verdict == "noise"
     assert "nothing but noise" in str(residual_test(A, truth, mask * noise, sigma))
+
+
+def test_chance_and_the_model_s_own_error_are_allowed_for() -> None:
+    """Against closed forms: chi-squared of n has standard deviation sqrt(2 / n) about 1."""
+
+    def tested(count: int, squares: float, signal: float = 100.0) -> ResidualTest:
+        A = sr.Fourier((1, count))
+        image = torch.full((1, count), signal + 0j)
+        residual = torch.full((1, count), (2 * squares) ** 0.5 + 0j)  # of both parts
+        return residual_test(A, image, A(image) + residual, 1.0)
+
+    found = tested(50, 1.3)
+    assert found.ratio == pytest.approx(1.3, rel=1e-3)
+    assert found.deviations == pytest.approx(0.3 / (2 / 100) ** 0.5, rel=1e-3)
+    assert found.verdict == "consistent"
+    assert tested(20000, 1.3).verdict == "misfit"  # 42 standard deviations
+    assert tested(20000, 1.08).verdict == "consistent"  # clear of chance, as scanners are
+    assert tested(50, 1.3, signal=0.0).verdict == "noise"
+    assert tested(20000, 1.3, signal=0.0).verdict != "noise"
 
 
 def test_networks_go_through_the_same_door() -> None:

@@ -17,6 +17,7 @@ from spinray.recon.zero_shot import (
     zs_ssl,
 )
 from spinray.recon.zero_shot import self_supervised as module
+from spinray.recon.zero_shot.self_supervised import relative_misfit
 
 
 def _scan() -> sr.MRScan:
@@ -79,6 +80,37 @@ def test_zs_ssl_learns_from_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(again, zs_ssl(A, scan.kspace, mask, rounds=1, network=start))
     with pytest.raises(ValueError, match="zs-ssl needs 1 round or more, got 0"):
         zs_ssl(A, scan.kspace, mask, rounds=0)
+
+
+def test_zs_ssl_learns_from_what_the_network_does_not_see(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A network that gives back what it sees, and nothing else, is wrong by all that is held."""
+
+    class Adjoint(MoDL):
+        def forward(self, A: sr.LinearOperator, y: torch.Tensor) -> torch.Tensor:
+            seen.append(y != 0)
+            return A.adjoint(y) + 0 * self.log_weight.sum()
+
+    def checked(predicted: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        judged.append(y != 0)
+        return relative_misfit(predicted, y)
+
+    monkeypatch.setattr(module, "relative_misfit", checked)
+    seen: list[torch.Tensor] = []
+    judged: list[torch.Tensor] = []
+
+    A = sr.Sense(torch.ones(1, 24, 20, dtype=torch.complex64))
+    y, losses = torch.randn(1, 24, 20, dtype=torch.complex64), []
+    image = zs_ssl(
+        A, y, torch.ones(24, 20, dtype=torch.bool), rounds=1, network=Adjoint(1, 1, (2, 4), 1),
+        callback=lambda step, x, loss: losses.append(loss),
+    )  # fmt: skip
+    assert len(judged) == len(losses) + 1  # the last time to decide when to stop
+    assert not any(bool((a & b).any()) for a, b in zip(seen, judged, strict=False))
+    assert not any(bool((a & judged[-1]).any()) for a in seen[:-1] + judged[:-1])
+    assert losses == pytest.approx([2.0] * len(losses), rel=1e-4)  # l2 and l1, each all of it
+    torch.testing.assert_close(image, A.adjoint(y))  # in the end it sees all samples
 
 
 def test_zs_ssl_stops_when_the_held_out_samples_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from spinray.recon.models import MoDL, UNet
 from spinray.recon.zero_shot import (
     deep_image_prior,
     held_back,
+    inverse_of_noise,
     noise2inverse,
     restricted,
     zs_ssl,
@@ -102,13 +103,17 @@ def test_zs_ssl_learns_from_what_the_network_does_not_see(
 
     A = sr.Sense(torch.ones(1, 24, 20, dtype=torch.complex64))
     y, losses = torch.randn(1, 24, 20, dtype=torch.complex64), []
+    centre = torch.zeros(24, 20, dtype=torch.bool)
+    centre[8:16, 8:14] = True
     image = zs_ssl(
         A, y, torch.ones(24, 20, dtype=torch.bool), rounds=1, network=Adjoint(1, 1, (2, 4), 1),
+        centre=centre,
         callback=lambda step, x, loss: losses.append(loss),
     )  # fmt: skip
     assert len(judged) == len(losses) + 1  # the last time to decide when to stop
     assert not any(bool((a & b).any()) for a, b in zip(seen, judged, strict=False))
     assert not any(bool((a & judged[-1]).any()) for a in seen[:-1] + judged[:-1])
+    assert all(bool(a[:, centre].all()) for a in seen)
     assert losses == pytest.approx([2.0] * len(losses), rel=1e-4)  # l2 and l1, each all of it
     torch.testing.assert_close(image, A.adjoint(y))  # in the end it sees all samples
 
@@ -165,11 +170,19 @@ def test_noise2inverse_denoises_without_a_target(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         UNet, "forward", lambda self, x: (batches.append(len(x)), forward(self, x))[1]
     )
+    parts: list[tuple[torch.Tensor, sr.Geometry]] = []
+    monkeypatch.setattr(
+        inverse_of_noise, "fbp", lambda p, g, v: (parts.append((p, g)), sr.ct.fbp(p, g, v))[1]
+    )
     stack = torch.stack([noisy] * 5).double()
     images = noise2inverse(stack, geometry, volume, steps=2, chans=4)
     assert images.shape == (5, 64, 64)
     assert images.dtype == torch.float64
     torch.testing.assert_close(images[0], images[4])
+    for first, (part, beam) in enumerate(parts):  # each set of views with its own angles
+        torch.testing.assert_close(part, stack[:, first::4])
+        assert list(beam.angles) == list(geometry.angles[first::4])
+    assert len(parts) == 4
     assert max(batches) == 4  # memory of one slice, however many there are
     with pytest.raises(ValueError, match="needs 32 views or more, got 16"):
         noise2inverse(noisy[::8], geometry[::8], volume)

@@ -281,10 +281,7 @@ def trust(data: Path) -> Figures:
     brain = Scans(data)
     for acceleration in (4, 8):
         image, _ = reconstructed(brain.poisson(acceleration), "dds")
-        # intervals are in units of the deviation: the floor follows the image's unit
-        scale = float(brain.target[brain.inside].mean()) / float(targets[0][masks[0]].mean())
-        own = type(found)(found.level, found.factor, found.floor * scale)
-        judged_brain = coverage(brain.target, own.interval(image), brain.inside)
+        judged_brain = coverage(brain.target, found.interval(image), brain.inside)
         errors = (image.data.abs() - brain.target).abs()[brain.inside]
         rows[f"real brain {acceleration}x"] = {
             "coverage": judged_brain["coverage"],

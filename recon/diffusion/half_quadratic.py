@@ -47,25 +47,35 @@ def plug_and_play(
         initial image.
     weight
         Multiplies how much the data count against the denoiser.
+    callback
+        ``callback(pass, x, change)`` after each pass.
 
     Returns
     -------
     Tensor
         ``([z,] y, x)``.
 
+    Raises
+    ------
+    ValueError
+        As `spinray.diffusion.sample`.
+
     References
     ----------
     S. V. Venkatakrishnan et al., GlobalSIP (2013); K. Zhang et al., DPIR, IEEE TPAMI 44, 6360
     (2022).
     """
+    if not weight > 0:
+        raise ValueError(f"weight must be positive, got {weight}")
     problem = make_problem(prior, A, y, noise, scale, initial)
     denoiser = as_denoiser(prior)
-    high = start or (1.0 if initial is None else WARM)
-    low = min(high, max(LAST * problem.noise, LEAST))
+    if start is None:
+        start = 1.0 if initial is None else WARM
+    low = min(start, max(LAST * problem.noise, LEAST))
     like = problem.adjoint_data
     x = (torch.zeros_like(like) if initial is None else initial.to(like) / problem.scale)[None]
     with torch.no_grad():
-        for index, sigma in enumerate(noise_levels(iterations, high, low)):
+        for index, sigma in enumerate(noise_levels(iterations, start, low)):
             x = problem.consistent(x, math.sqrt(weight) * sigma)
             denoised = denoiser(x, sigma)
             if callback is not None:

@@ -127,19 +127,22 @@ class Prior:
             raise TypeError(f"this prior is of {kind} images, got {x.dtype}")
         slices = x.reshape(-1, 1, *x.shape[-2:])
         channels = to_channels(slices) if x.is_complex() else slices
-        channels = channels.to(next(self.network.parameters()).dtype)
+        channels = channels.to(self.network.head.weight.dtype)
         shape = (int(x.shape[-2]), int(x.shape[-1]))
         tiling = Tiling(shape, self.network.patch, self.overlap, self._generator)
-        tiles = tiling.cut(channels)
-        position = tiling.positions(tiles).repeat(len(slices), 1, 1, 1)
-        parts = [
-            self.network(part, sigma, place)
-            for part, place in zip(
-                torch.split(tiles, TILES), torch.split(position, TILES), strict=True
-            )
-        ]
-        joined = tiling.join(torch.cat(parts)).to(x.real.dtype)
+        position = tiling.positions(channels)
+        several = max(1, TILES // len(position))  # slices at a time: volumes need no more memory
+        joined = torch.cat([
+            tiling.join(self._denoised(tiling.cut(some), sigma, position))
+            for some in torch.split(channels, several)
+        ]).to(x.real.dtype)  # fmt: skip
         return (from_channels(joined) if x.is_complex() else joined).reshape(x.shape)
+
+    def _denoised(self, tiles: Tensor, sigma: float, position: Tensor) -> Tensor:
+        """Tiles of some slices through the network."""
+        position = position.repeat(len(tiles) // len(position), 1, 1, 1)
+        parts = zip(torch.split(tiles, TILES), torch.split(position, TILES), strict=True)
+        return torch.cat([self.network(part, sigma, place) for part, place in parts])
 
     def deviation(self, sigma: float) -> float:
         """As measured in the validation, between its levels by powers; see `Denoiser`."""

@@ -30,8 +30,9 @@ SAMPLERS: tuple[str, ...] = get_args(Sampler)
 Estimate = Callable[[Denoiser, Problem, Tensor, float, float], Tensor]
 ESTIMATES: dict[str, Estimate] = {"dds": decomposed, "dps": guided, "diffpir": proximal}
 INNER = {"daps": 2, "langevin": 5}  # network passes at each noise level
+FINAL = {"langevin": 1}  # and one more at the end
 WARM = 0.05  # noise that is added to an initial image, in units of the image
-LANGEVIN_STEP = 0.3  # in units of the squared noise level, where that is stable
+LANGEVIN_STEP = 0.5  # in units of what is stable, half
 SEEDS = 1 << 43  # generators take 63 bits, of which the samples have 20
 
 
@@ -73,15 +74,15 @@ def sample(
     samples
         How many images.
     passes
-        Through the network, for each sample.
+        Through the network for each sample, at most; `daps` takes at least 2, `langevin` 6.
     noise
         Standard deviation of the data's noise (of the real part). Default: from the finest
         wavelet coefficients of a least-squares image, which also hold aliasing.
     initial
         Image to start from, such as a classical reconstruction. Default: noise alone.
     start
-        Noise that is added to `initial`, in units of `scale`. Default: 0.05; without an initial
-        image the schedule's highest.
+        Noise that is added to `initial`, in units of `scale`, above 0. Default: 0.05; without an
+        initial image the schedule's highest.
     scale
         Unit of the image. Default: water for a real `EDMDenoiser`; the robust maximum of the
         initial or a least-squares image for a complex one; 1 for other denoisers.
@@ -102,7 +103,8 @@ def sample(
     Raises
     ------
     ValueError
-        Options out of range, an unknown sampler, data that do not fit the operator or the prior.
+        Options out of range, an unknown sampler, data or an initial image that do not fit the
+        operator or the prior, an operator that is zero.
     TypeError
         A prior that is none.
 
@@ -119,14 +121,17 @@ def sample(
             f"{passes}, {weight}, {eta}"
         )
     seeds = _seeds(seed, samples)
-    denoiser = as_denoiser(prior, seed)
     problem = make_problem(prior, A, y, noise, scale, initial)
-    high = start or (HIGHEST if initial is None else WARM)
-    levels = noise_levels(max(1, passes // INNER.get(sampler, 1)), high, min(LOWEST, high))
+    if start is None:
+        start = HIGHEST if initial is None else WARM
+    count = max(1, (passes - FINAL.get(sampler, 0)) // INNER.get(sampler, 1))
+    levels = noise_levels(count, start, min(LOWEST, start))
     like = problem.adjoint_data
     first = torch.zeros_like(like) if initial is None else initial.to(like) / problem.scale
 
     def run(draws: Draws) -> Tensor:
+        # the tiles' places begin anew, whatever number of samples memory allows
+        denoiser = as_denoiser(prior, seed)
         x = first + levels[0] * draws(like)
         if sampler == "langevin":
             return _langevin(denoiser, problem, x, levels, weight, draws, callback)
@@ -161,14 +166,26 @@ def draw(
         As `sample`.
     complex_images
         Of a `Denoiser` that is no `EDMDenoiser`: whether its images are complex.
+
+    Returns
+    -------
+    Tensor
+        ``(sample, [z,] y, x)`` in single precision, where the network is.
+
+    Raises
+    ------
+    ValueError
+        No sample or no pass.
     """
     if len(shape) not in (2, 3) or min(shape) < 1:
         raise ValueError(f"shape must be ([z,] y, x), got {shape}")
     denoiser = as_denoiser(prior, seed)
+    device = torch.device("cpu")
     if isinstance(prior, EDMDenoiser):
-        complex_images = prior.complex_images
+        complex_images, device = prior.complex_images, prior.head.weight.device
     levels = noise_levels(passes)
-    like = torch.zeros(shape, dtype=torch.complex64 if complex_images else torch.float32)
+    dtype = torch.complex64 if complex_images else torch.float32
+    like = torch.zeros(shape, dtype=dtype, device=device)
     draws = Draws(_seeds(seed, samples))
     x = levels[0] * draws(like)
     with torch.no_grad():
@@ -288,21 +305,24 @@ def _langevin(
     draws: Draws,
     callback: Callback | None,
 ) -> Tensor:
-    """Annealed Langevin dynamics: small steps uphill and noise, at each level for a while."""
+    """Annealed Langevin dynamics: small steps uphill and noise, at each level for a while.
+
+    A has unit norm, so that the curvatures of data and prior add up to what bounds the step.
+    """
     count = 0
     with torch.no_grad():
         for sigma in levels:
+            width = (problem.noise**2 + sigma**2) / weight
+            step = LANGEVIN_STEP / (1 / sigma**2 + 1 / width)
             for _ in range(INNER["langevin"]):
-                width = (problem.noise**2 + sigma**2) / weight
-                # beyond twice the inverse of the slope's steepness, steps diverge
-                step = min(LANGEVIN_STEP * sigma**2, 1 / (1 / sigma**2 + 1 / width))
                 slope = (prior(x, sigma) - x) / sigma**2
                 slope += (problem.adjoint_data - problem.A.normal(x)) / width
                 moved = x + step * slope
                 _report(callback, count, x, moved)
                 count += 1
                 x = moved + math.sqrt(2 * step) * draws(x[0])
-        return problem.consistent(prior(x, levels[-1]), prior.deviation(levels[-1]))
+        deviation = math.sqrt(weight) * prior.deviation(levels[-1])
+        return problem.consistent(prior(x, levels[-1]), deviation)
 
 
 def make_problem(
@@ -315,16 +335,16 @@ def make_problem(
 ) -> Problem:
     """The problem in the prior's units; see `sample` for what is found where nothing is given."""
     y = as_tensor(y)
-    if initial is not None and tuple(initial.shape) != tuple(A.domain_shape):
-        raise ValueError(
-            f"the initial image has shape {tuple(initial.shape)}, the operator's images "
-            f"{tuple(A.domain_shape)}"
-        )
     if isinstance(prior, EDMDenoiser) and y.is_complex() != prior.complex_images:
         kinds = ("real", "complex")
         raise ValueError(
             f"the prior is of {kinds[prior.complex_images]} images, the data are "
             f"{kinds[y.is_complex()]}: a prior of another modality"
+        )
+    if initial is not None and tuple(initial.shape) != tuple(A.domain_shape):
+        raise ValueError(
+            f"the initial image has shape {tuple(initial.shape)}, the operator's images "
+            f"{tuple(A.domain_shape)}"
         )
     if noise is None or (scale is None and initial is None):
         with torch.no_grad():
@@ -341,14 +361,30 @@ def make_problem(
 
 
 def apparent_noise(A: LinearOperator, image: Tensor) -> float:
-    """Standard deviation of data that would explain the image's finest wavelet coefficients."""
+    """Standard deviation of data (real part) that explains an image's finest wavelet coefficients.
+
+    Least squares turn noise of variance s^2 into ``s^2 trace((A^H A)^+) / pixels``. The trace of
+    the inverse is that of an operator that sees a part of all directions, all of them alike: so do
+    masks, and coils nearly.
+
+    Parameters
+    ----------
+    A
+        The scan's operator.
+    image
+        ``A.domain_shape``, by least squares.
+    """
     wavelet = Wavelet(tuple(image.shape[-2:]), "db4")
     level = float(wavelet(image)[wavelet.finest].abs().flatten().median())
-    # medians of the magnitude of normal noise, real and complex, per part
-    level /= 1.177 if image.is_complex() else NORMAL_QUARTILE
+    # medians of the magnitude of normal noise of unit variance in either part
+    level /= math.sqrt(2 * math.log(2)) if image.is_complex() else NORMAL_QUARTILE
     probe = torch.randn(image.shape, dtype=image.dtype, generator=torch.Generator().manual_seed(0))
-    gain = torch.linalg.vector_norm(A(probe.to(image.device)))
-    return level * float(gain) / math.sqrt(math.prod(A.range_shape))
+    probe = probe.to(image.device)
+    trace = float(A(probe).abs().square().sum())
+    squared = float(A.normal(probe).abs().square().sum())  # trace of (A^H A)^2
+    if not trace > 0:
+        raise ValueError(f"the operator {A} is zero: no ray or sample sees the image")
+    return level * math.sqrt(probe.numel() * (squared / trace) ** 2 / trace)
 
 
 def fitting_memory(run: Callable[[Draws], Tensor], seeds: list[int]) -> Tensor:

@@ -111,7 +111,8 @@ class MoDL(Network):
         slices = x.reshape(-1, 1, *x.shape[-2:])
         levels = sigma.expand(*x.shape[:-2], 1, 1).reshape(-1)
         channels = to_channels(slices) if self.complex_images else slices
-        noise = self.denoiser(channels, levels)
+        weights = next(self.denoiser.parameters())
+        noise = self.denoiser(channels.to(weights), levels.to(weights)).to(channels)
         noise = from_channels(noise) if self.complex_images else noise
         return x - noise.reshape(x.shape)
 

@@ -19,6 +19,7 @@ from ..diffusion.samplers import Sampler
 from ..diffusion.unlike import CLEAR as UNLIKE
 from ..image import Image
 from ..models import EDMDenoiser
+from ..models.scaling import unit_norm
 from ..mri import wavelet_sense
 from ..operators import LinearOperator, XRayTransform
 from ..operators.diagonal import Diagonal
@@ -27,10 +28,10 @@ from ..solvers import Convergence
 from ..uncertainty import residual_test, split, statistics
 from .ct import ct_image
 from .learned import network, shipped, warn_of_unlike
-from .mr_encoding import Samples, encoding
+from .mr_encoding import Samples, encoding, ready_for_maps
 from .mr_noise import noise_of
 from .mr_volumes import each_volume
-from .raw_chain import RawOptions, whitened
+from .raw_chain import RawOptions
 from .registry import Recipe, Track, method, option
 from .scan_noise import photons_of
 
@@ -126,7 +127,7 @@ def trust(task: Task, image: Tensor) -> dict[str, Any]:
     test = residual_test(task.A, image, task.y, task.noise)
     if test.verdict == "noise" or test.ratio > GROSS:
         warn(str(test))
-    norm = task.A.norm(10, dtype=image.dtype, device=image.device)
+    _, norm = unit_norm(task.A, task.y)
     relative = max(task.noise / (norm * task.scale), 1e-3)
     figures: dict[str, Any] = {
         "noise": task.noise,
@@ -153,7 +154,8 @@ def _mr(name: str) -> Recipe:
             return solve(_mr_task(model, volume, sampling, options), name, options, step)
 
         passes = options.passes
-        drawn = each_volume(whitened(scan), volume_samples, track, name, passes)
+        ready = ready_for_maps(scan, options.calibration)
+        drawn = each_volume(ready, volume_samples, track, name, passes)
         return summarised(drawn, scan.ndim)
 
     recipe.__doc__ = SUMMARIES[name] + "; ESPIRiT maps, any sampling."
@@ -186,14 +188,13 @@ def _ct(name: str) -> Recipe:
         model = _prior(options.prior, "ct", scan, name).to(scan.sinogram.device)
         P = XRayTransform(scan.geometry, scan.grid)
         stack = scan.sinogram.reshape(-1, *scan.geometry.shape)
-        root, noise = _root_weights(scan)
+        photons = photons_of(scan)
+        air = float(photons.blank.mean())
         drawn, records = [], []
         with track(name, options.passes * len(stack)) as step:
-            for sinogram, weight in zip(stack, root.reshape(stack.shape), strict=True):
-                records.append(Convergence(step))
-                level = noise if options.noise == "auto" else float(options.noise)
-                initial = ct_tv(P, sinogram, iterations=WARM_ITERATIONS)
-                task = Task(model, Weighted(weight) @ P, weight * sinogram, level, initial, WATER)
+            for sinogram, weights in zip(stack, photons.weights.reshape_as(stack), strict=True):
+                records.append(Convergence(step, figures={"photons_by": photons.source}))
+                task = _ct_task(model, P, sinogram, weights, air, options)
                 drawn.append(solve(task, name, options, records[-1]).clamp_min(0))
         data = torch.stack(drawn).reshape(*scan.batch_shape, *drawn[0].shape)
         axis = data.ndim - len(P.domain_shape) - 1
@@ -208,12 +209,22 @@ def _ct(name: str) -> Recipe:
     return recipe
 
 
-def _root_weights(scan: CTScan) -> tuple[Tensor, float]:
-    """Weights that make the noise of line integrals white, shaped alike, and its deviation then."""
-    photons = photons_of(scan)
-    level = float(photons.blank.mean())
-    weights = torch.minimum(photons.weights, photons.blank)  # air shows no more than all photons
-    return (weights / level).sqrt(), 1 / math.sqrt(level)
+def _ct_task(
+    model: EDMDenoiser,
+    P: XRayTransform,
+    sinogram: Tensor,
+    weights: Tensor,
+    air: float,
+    options: PriorOptions,
+) -> Task:
+    """Projection and data weighted to white noise, and a total-variation image to start from.
+
+    `weights` are inverse variances of the rays, `air` is that of a ray without object.
+    """
+    root = (weights / air).sqrt()
+    noise = 1 / math.sqrt(air) if options.noise == "auto" else float(options.noise)
+    initial = ct_tv(P, sinogram, iterations=WARM_ITERATIONS)
+    return Task(model, Weighted(root) @ P, root * sinogram, noise, initial, WATER)
 
 
 class Weighted(Diagonal):

@@ -19,9 +19,9 @@ from ..zero_shot.self_supervised import SPLITS
 from ..zero_shot.splitting import central
 from .ct import ct_image
 from .learned import network
-from .mr_encoding import Samples, encoding
+from .mr_encoding import Samples, encoding, ready_for_maps
 from .mr_volumes import each_volume
-from .raw_chain import RawOptions, whitened
+from .raw_chain import RawOptions
 from .registry import Track, method, option
 
 CENTRE = 2  # cells from the centre of k-space: these samples are never held back
@@ -51,7 +51,8 @@ def zero_shot(scan: MRScan, options: ZeroShotOptions, track: Track) -> Image:
             seed=options.seed, callback=step,
         )  # fmt: skip
 
-    return each_volume(whitened(scan), solve, track, "zs-ssl", options.rounds * SPLITS)
+    ready = ready_for_maps(scan, options.calibration)
+    return each_volume(ready, solve, track, "zs-ssl", options.rounds * SPLITS)
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def dip_mr(scan: MRScan, options: DipOptions, track: Track) -> Image:
             iterations=options.iterations, centre=centre, seed=options.seed, callback=step,
         )  # fmt: skip
 
-    return each_volume(whitened(scan), solve, track, "dip", options.iterations)
+    ready = ready_for_maps(scan, options.calibration)
+    return each_volume(ready, solve, track, "dip", options.iterations)
 
 
 @dataclass(frozen=True)

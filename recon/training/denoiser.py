@@ -12,6 +12,7 @@ from torch import Tensor
 from ...datasets import PatchExample
 from ..models import DRUNet
 from ..models.channels import to_channels
+from ..seeding import seeded
 from .modules import Training
 
 LEVELS = 0.005, 0.01, 0.02, 0.05, 0.1, 0.2  # of the validation
@@ -52,8 +53,7 @@ class DenoiserTraining(Training):
 
     def validation_step(self, batch: PatchExample, batch_index: int) -> None:
         """Mean part of the noise's variance that is left, at fixed levels with fixed noise."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(batch_index)
+        with seeded(batch_index, batch.image.device):
             parts = [self._left(batch, torch.full((len(batch.image),), s)) for s in LEVELS]
         size = len(batch.image)
         self.log("val_loss", torch.stack(parts).mean(), batch_size=size, sync_dist=True)

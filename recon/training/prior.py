@@ -11,6 +11,7 @@ from torch import Tensor
 from ...datasets import PatchExample
 from ..models import EDMDenoiser
 from ..models.channels import to_channels
+from ..seeding import seeded
 from .modules import Training
 
 LEVELS = 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0  # of the validation
@@ -47,7 +48,7 @@ class PriorTraining(Training):
         """Loss of a batch."""
         mean, deviation = self.log_sigma
         count = len(batch.image)
-        sigma = (mean + deviation * torch.randn(count, device=batch.image.device)).exp()
+        sigma = (mean + deviation * torch.randn(count)).exp()
         loss = self._loss(batch, sigma)
         self.log("loss", loss, prog_bar=True, batch_size=count)
         return loss
@@ -59,8 +60,7 @@ class PriorTraining(Training):
     def validation_step(self, batch: PatchExample, batch_index: int) -> None:
         """Loss at fixed levels, with fixed noise."""
         losses = []
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(batch_index)
+        with seeded(batch_index, batch.image.device):
             for level in LEVELS:
                 losses.append(self._loss(batch, torch.full((len(batch.image),), level)))
         self._errors.append(torch.stack(losses))

@@ -19,8 +19,8 @@ WINDOW = 9  # samples a side, over which the mask's density is taken
 def ssdu_loss(model: MoDL, maps: Tensor, kspace: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Split the samples: predict one part from the other. Returns the loss and the image.
 
-    Samples of the loss are weighted by the inverse of the chance that they end in it, so that its
-    mean is that over all of k-space.
+    Squared errors of samples are weighted by the inverse of the chance that they end in the loss,
+    so that their mean is that over all of k-space.
 
     Parameters
     ----------
@@ -29,7 +29,17 @@ def ssdu_loss(model: MoDL, maps: Tensor, kspace: Tensor, mask: Tensor) -> tuple[
     maps, kspace
         ``(batch, coil, ky, kx)``.
     mask
-        Bool ``(batch, ky, kx)``.
+        Bool ``(batch, ky, kx)``, or with axes of length 1.
+
+    Returns
+    -------
+    tuple
+        The loss, without unit, and the network's image ``(batch, y, x)``.
+
+    Raises
+    ------
+    ValueError
+        Samples too few to hold some back.
 
     References
     ----------
@@ -48,7 +58,8 @@ def ssdu_loss(model: MoDL, maps: Tensor, kspace: Tensor, mask: Tensor) -> tuple[
 def ssdu_weight(mask: Tensor) -> Tensor:
     """Inverse of the chance that a sample which the network does not see is in the loss.
 
-    With p the mask's density and h the part held back: ``(1 - (1 - h) p) / (h p)``.
+    With p the mask's density and h the part held back: ``(1 - (1 - h) p) / (h p)``; shaped as the
+    mask, bool ``(batch, ky, kx)``, whose own neighbourhoods tell its density.
     """
     full = mask[:, None].float()
     density = functional.avg_pool2d(full, WINDOW, 1, WINDOW // 2, count_include_pad=False)[:, 0]

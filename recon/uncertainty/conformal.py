@@ -14,12 +14,14 @@ from ..arrays import as_tensor, require_finite
 from ..image import Image
 
 UNITS = 3.0  # ratio of norms beyond which an image and its truth are not in one unit
-FLOOR = 0.05  # least deviation, in units of the median inside the object of the calibration
+FLOOR = 0.05  # least deviation, in units of the image's root mean square one
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Half widths of intervals in units of an image's own standard deviation.
+
+    Without unit: it serves images of any scale, as MR's are.
 
     Parameters
     ----------
@@ -27,13 +29,10 @@ class Calibration:
         Part of the pixels that the intervals are to hold.
     factor
         Half width over the standard deviation.
-    floor
-        Least standard deviation, in the images' unit.
     """
 
     level: float
     factor: float
-    floor: float
 
     def interval(self, image: Image | Tensor, deviation: Tensor | None = None) -> Intervals:
         """Lower and upper bound of the magnitude in each pixel (of the value, where it is real).
@@ -44,9 +43,14 @@ class Calibration:
             An `Image` with `deviation`, or its values ``(*batch, [z,] y, x)``.
         deviation
             Of values: shaped alike.
+
+        Raises
+        ------
+        ValueError
+            An image without a standard deviation, shapes that differ.
         """
         value, spread = _value_and_deviation(image, deviation)
-        half = self.factor * spread.clamp_min(self.floor)
+        half = self.factor * spread
         lower = value - half
         complex_image = image.data.is_complex() if isinstance(image, Image) else image.is_complex()
         return (lower.clamp_min(0) if complex_image else lower), value + half
@@ -115,16 +119,13 @@ def calibrate(
         errors.append(error.abs())
         deviations.append(spread[inside])
     error, deviation = torch.cat(errors).double(), torch.cat(deviations).double()
-    rank = math.ceil((len(error) + 1) * level)
-    if rank > len(error):
-        raise ValueError(f"{len(error)} pixels cannot calibrate intervals of {level:.0%}")
-    floor = FLOOR * float(deviation.median())
-    if not floor > 0:
-        raise ValueError(
-            "the standard deviation is zero in half of the pixels: give masks of the object"
-        )
-    scores = error / deviation.clamp_min(floor)
-    return Calibration(level, float(scores.kthvalue(rank).values), floor)
+    if not bool((deviation > 0).all()):
+        raise ValueError("an image's standard deviation is zero everywhere: it has one sample only")
+    scores = error / deviation
+    rank = math.ceil((len(scores) + 1) * level)
+    if rank > len(scores):
+        raise ValueError(f"{len(scores)} pixels cannot calibrate intervals of {level:.0%}")
+    return Calibration(level, float(scores.kthvalue(rank).values))
 
 
 def coverage(
@@ -147,6 +148,11 @@ def coverage(
     -------
     dict
         ``coverage`` (0 to 1) and ``width`` in the target's unit.
+
+    Raises
+    ------
+    ValueError
+        Shapes that differ.
     """
     lower, upper = interval
     truth = _magnitude(target).to(lower.device)
@@ -191,6 +197,7 @@ def _inside(mask: Tensor | ArrayLike | None, like: Tensor) -> Tensor:
 
 
 def _value_and_deviation(image: Image | Tensor, deviation: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Magnitude (the value, where it is real), and the standard deviation with its floor."""
     if isinstance(image, Image):
         if image.deviation is None:
             raise ValueError(
@@ -202,4 +209,5 @@ def _value_and_deviation(image: Image | Tensor, deviation: Tensor | None) -> tup
     if deviation is None or deviation.shape != data.shape:
         found = None if deviation is None else tuple(deviation.shape)
         raise ValueError(f"values of shape {tuple(data.shape)} have deviations of shape {found}")
-    return (data.abs() if data.is_complex() else data), deviation
+    floor = FLOOR * float(deviation.double().square().mean().sqrt())
+    return (data.abs() if data.is_complex() else data), deviation.clamp_min(floor)

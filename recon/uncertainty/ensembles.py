@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..seeding import seeded
+
 DROPOUT = nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout
 
 
@@ -32,6 +34,11 @@ def ensemble_samples(networks: Sequence[Callable[..., Tensor]], *inputs: Any) ->
         Trained apart, such as by other seeds of ``spinray train``: two or more.
     inputs
         What each is called with: ``A, y`` for unrolled networks.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two networks.
 
     References
     ----------
@@ -60,12 +67,14 @@ def dropout_samples(network: nn.Module, *inputs: Any, samples: int = 8, seed: in
     Raises
     ------
     ValueError
-        A network without dropout.
+        A network without dropout, no sample.
 
     References
     ----------
     Y. Gal, Z. Ghahramani, ICML (2016).
     """
+    if samples < 1:
+        raise ValueError(f"samples must be 1 or more, got {samples}")
     layers = [layer for layer in network.modules() if isinstance(layer, DROPOUT) and layer.p > 0]
     if not layers:
         raise ValueError(
@@ -76,8 +85,8 @@ def dropout_samples(network: nn.Module, *inputs: Any, samples: int = 8, seed: in
     try:
         for layer in layers:
             layer.train()
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        device = next(network.parameters()).device
+        with torch.no_grad(), seeded(seed, device):
             return torch.stack([network(*inputs) for _ in range(samples)])
     finally:
         for layer, mode in zip(layers, before, strict=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..models.scaling import unit_norm
 from ..operators import LinearOperator
 from ..solvers import data_consistency
 
@@ -84,13 +85,10 @@ def split(A: LinearOperator, image: Tensor, *, noise: float = 1e-2, iterations: 
         raise ValueError(f"the image is {tuple(image.shape)}, the operator's {A.domain_shape}")
     if not noise > 0:
         raise ValueError(f"noise must be positive, got {noise}")
-    batch = tuple(image.shape[: image.ndim - len(A.domain_shape)])
-    norm = A.norm(dtype=image.dtype, device=image.device, batch=batch)
-    if not norm > 0:
-        raise ValueError(f"the operator {A} is zero: it measures nothing")
-    scaled = A * (1 / norm)
     with torch.no_grad():
-        seen = scaled.normal(image)
+        data = A(image)
+        scaled, norm = unit_norm(A, data)
+        seen = scaled.adjoint(data / norm)
         weight = image.real.new_full((1,) * image.ndim, noise**2)
         start = torch.zeros_like(image)
         measured = data_consistency(scaled, seen, start, weight, iterations=iterations)

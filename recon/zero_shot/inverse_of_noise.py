@@ -9,6 +9,7 @@ from ...kernels.ct.geometry import Geometry, VolumeGrid
 from ..ct import fbp, fdk
 from ..ct.hounsfield import WATER
 from ..models import UNet
+from ..seeding import seeded
 from ..solvers.common import Callback
 
 SPLITS = 4  # sets of views
@@ -46,12 +47,17 @@ def noise2inverse(
     seed
         Of weights and order.
     callback
-        ``callback(step, image, loss)``.
+        ``callback(step, image, loss)`` after each step, with what it predicts of one slice.
 
     Returns
     -------
     Tensor
         Attenuation ``(*slices, [z,] y, x)``, 1/mm.
+
+    Raises
+    ------
+    ValueError
+        Fewer than 32 views, no step; as `fbp` and `fdk`.
 
     References
     ----------
@@ -61,6 +67,8 @@ def noise2inverse(
     views = geometry.shape[0]
     if views < 8 * SPLITS:
         raise ValueError(f"noise2inverse needs {8 * SPLITS} views or more, got {views}")
+    if steps < 1:
+        raise ValueError(f"noise2inverse needs 1 step or more, got {steps}")
     axis = sinogram.ndim - len(geometry.shape)
     analytic = fbp if len(volume.shape) == 2 else fdk
     parts = []
@@ -71,12 +79,11 @@ def noise2inverse(
     images = torch.stack(parts) / WATER
     shape = images.shape[1:]
     images = images.reshape(SPLITS, -1, *shape[-2:])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed, images.device):
         network = _trained(images, steps, chans, callback)
         with torch.no_grad():
-            predictions = [network(others(images, k)[:, None])[:, 0] for k in range(SPLITS)]
-    return WATER * torch.stack(predictions).mean(0).reshape(shape)
+            slices = [_prediction(network, images[:, index]) for index in range(images.shape[1])]
+    return WATER * torch.stack(slices).reshape(shape)
 
 
 def others(images: Tensor, k: int) -> Tensor:
@@ -84,9 +91,15 @@ def others(images: Tensor, k: int) -> Tensor:
     return (images.sum(0) - images[k]) / (len(images) - 1)
 
 
+def _prediction(network: UNet, images: Tensor) -> Tensor:
+    """Mean of what the network predicts of one slice ``(set, y, x)`` without each set."""
+    sources = torch.stack([others(images, k) for k in range(len(images))])
+    return network(sources[:, None])[:, 0].mean(0)
+
+
 def _trained(images: Tensor, steps: int, chans: int, callback: Callback | None) -> UNet:
     """U-Net that predicts one set's slice from the others'."""
-    network = UNet(1, 1, chans, 3).to(images.device).train()
+    network = UNet(1, 1, chans, 3).to(images).train()
     optimizer = torch.optim.Adam(network.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step in range(steps):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..models import MoDL
 from ..operators import LinearOperator
+from ..seeding import seeded
 from ..solvers.common import Callback
 from .splitting import held_back, restricted
 
@@ -58,13 +59,19 @@ def zs_ssl(
     Tensor
         Complex ``(y, x)``.
 
+    Raises
+    ------
+    ValueError
+        No round, samples too few to hold some back.
+
     References
     ----------
     B. Yaman et al., Zero-shot self-supervised learning for MRI reconstruction, ICLR (2022).
     """
+    if rounds < 1:
+        raise ValueError(f"zs-ssl needs 1 round or more, got {rounds}")
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed, y.device):
         model = copy.deepcopy(network) if network else MoDL(5, 6, (24, 48, 64), 2, y.is_complex())
     model = model.to(y.device).train()
     given, judge = held_back(measured, VALIDATION, generator, keep=centre)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,6 +9,7 @@ from torch.nn import functional
 from ..models.channels import from_channels
 from ..models.scaling import unit_norm
 from ..operators import LinearOperator
+from ..seeding import seeded
 from ..solvers import conjugate_gradient
 from ..solvers.common import Callback
 from .splitting import held_back, restricted
@@ -124,12 +123,19 @@ def deep_image_prior(
     Tensor
         ``(y, x)``, the running mean of the images at the best step.
 
+    Raises
+    ------
+    ValueError
+        An operator of volumes, no step, samples too few to hold some back.
+
     References
     ----------
     D. Ulyanov et al., CVPR (2018); Y. Liu et al., The devil is in the upsampling, CVPR (2024).
     """
     if len(A.domain_shape) != 2:
         raise ValueError(f"dip reconstructs slices (y, x), the operator has {A.domain_shape}")
+    if iterations < 1:
+        raise ValueError(f"dip needs 1 step or more, got {iterations}")
     shape = (int(A.domain_shape[0]), int(A.domain_shape[1]))
     generator = torch.Generator().manual_seed(seed)
     given, judge = held_back(measured, JUDGE, generator, keep=centre)
@@ -138,9 +144,8 @@ def deep_image_prior(
         rough = conjugate_gradient(restricted(A, given), y * given, iterations=5)
         scale = float(rough.abs().amax().clamp_min(1e-30))
     data = y / (norm * scale)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = Decoder(shape, 2 if y.is_complex() else 1).to(y.device)
+    with seeded(seed, y.device):
+        network = Decoder(shape, 2 if y.is_complex() else 1).to(y.real)
         optimizer = torch.optim.Adam(network.parameters(), RATE)
         best, result, waited = float("inf"), torch.zeros_like(rough), 0
         mean: Tensor | None = None
@@ -162,7 +167,7 @@ def deep_image_prior(
                 score = float(((scaled(mean) - data) * judge).abs().square().sum())
             waited = 0 if score < best else waited + 1
             if score < best:
-                best, result = score, copy.copy(mean)
+                best, result = score, mean
             if waited == PATIENCE:
                 break
     return scale * result

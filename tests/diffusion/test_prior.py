@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from spinray.recon.diffusion import Prior
+from spinray.recon.diffusion import Prior, novelty
 from spinray.recon.diffusion.tiles import Tiling
 from spinray.recon.models import DRUNet, EDMDenoiser, load_model, save_model
 
@@ -68,6 +68,27 @@ def test_images_of_any_size_and_volumes_go_through(complex_images: bool) -> None
         assert not torch.allclose(moved(volume, 0.3), moved(volume, 0.3))
 
 
+def test_a_volume_goes_through_in_few_tiles_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the number of slices nor that of the tiles decides the memory."""
+    torch.manual_seed(0)
+    network, sizes = EDMDenoiser(False, **SMALL).eval(), []
+    forward = EDMDenoiser.forward
+
+    def counted(self: EDMDenoiser, x: Tensor, sigma: float, position: Tensor) -> Tensor:
+        sizes.append(len(x))
+        return forward(self, x, sigma, position)
+
+    monkeypatch.setattr(EDMDenoiser, "forward", counted)
+    prior = Prior(network, overlap=4, seed=None)
+    with torch.no_grad():
+        volume = torch.randn(30, 16, 40)
+        whole = prior(volume, 0.3)
+        assert max(sizes) <= 24
+        torch.testing.assert_close(whole[29], prior(volume[29], 0.3), rtol=1e-4, atol=1e-5)
+        prior(torch.randn(90, 90), 0.3)
+        assert max(sizes) <= 24
+
+
 def test_one_tile_is_the_network_itself() -> None:
     torch.manual_seed(0)
     network = EDMDenoiser(False, **SMALL).eval()
@@ -100,6 +121,26 @@ def test_the_error_is_that_of_the_validation(tmp_path_factory: pytest.TempPathFa
     assert weights.dtype == torch.float32
     torch.testing.assert_close(weights, network.head.weight, rtol=1e-3, atol=1e-3)
     assert path.stat().st_size < 2.2 * sum(p.numel() for p in network.parameters()) + 8000
+
+
+@pytest.mark.parametrize("complex_images", [True, False])
+def test_novelty_is_the_error_over_that_of_the_validation(complex_images: bool) -> None:
+    """A network that is the best linear estimate of white images, on one that is constant."""
+    network = EDMDenoiser(complex_images, **SMALL)
+    torch.nn.init.zeros_(network.tail.weight)
+    torch.nn.init.zeros_(network.tail.bias)
+    network.training_facts = {"figures": {"denoising": [[0.05, 0.02, 0.1], [0.2, 0.1, 0.1]]}}
+    value = complex(3, 2) if complex_images else 3.0  # per part, 6.5 or 9 of energy
+    ratios = []
+    for sigma, error in ((0.05, 0.02), (0.2, 0.1)):
+        skip = 0.09 / (0.09 + sigma**2)
+        energy = (abs(value) / 2) ** 2 / (2 if complex_images else 1)
+        ratios.append((((1 - skip) ** 2 * energy + skip**2 * sigma**2) ** 0.5) / error)
+    image = torch.full((64, 64), value)
+    assert novelty(network, image, scale=2.0) == pytest.approx(max(ratios), rel=0.03)
+    network.training_facts = {}
+    with pytest.raises(ValueError, match="does not say what errors it made"):
+        novelty(network, image, scale=2.0)
 
 
 def test_what_does_not_fit_is_said() -> None:

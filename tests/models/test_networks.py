@@ -234,3 +234,14 @@ def test_itnet_leaves_the_means_to_the_data() -> None:
         image = model(A, A(truth))
     assert abs(float((spoilt - truth).mean())) > 1e-4
     assert abs(float((image - truth).mean())) < 0.1 * abs(float((spoilt - truth).mean()))
+
+
+def test_modl_takes_data_in_double_precision() -> None:
+    torch.manual_seed(0)
+    model = MoDL(2, 5, (4, 6), 1).eval()
+    A = sr.Sense(torch.ones(1, 12, 10, dtype=torch.complex64), mask=torch.rand(12, 10) < 0.6)
+    y = A(torch.randn(12, 10, dtype=torch.complex64))
+    with torch.no_grad():
+        single, double = model(A, y), model(A, y.to(torch.complex128))
+    assert double.dtype == torch.complex128
+    torch.testing.assert_close(double.to(torch.complex64), single, rtol=1e-3, atol=1e-4)

@@ -52,7 +52,7 @@ def test_every_sampler_on_cartesian_data(scan: sr.MRScan, mr_prior: str, name: s
     assert image.data.is_complex()
     figures = image.metadata["convergence"]
     assert figures["residual_verdict"] in ("consistent", "misfit", "overfit")
-    assert figures["signal"] if "signal" in figures else figures["noise"] > 0
+    assert figures["noise"] > 0
     assert 0 <= figures["added_by_prior"] < 0.2
     if name == "pnp":
         assert image.samples is None
@@ -86,6 +86,18 @@ def test_slices_trajectories_and_files(scan: sr.MRScan, mr_prior: str, tmp_path:
     assert image.samples.shape == (2, 32, 32)
 
 
+def test_a_centre_with_gaps_is_warned_of(mr_prior: str) -> None:
+    few = sr.datasets.simulate_mr(
+        "head", matrix=(48, 48), coils=4, trajectory="radial", acceleration=8, snr=50
+    )
+    for name, options in (
+        ("dds", {"prior": mr_prior, "passes": 1, "samples": 1}), ("dip", {"iterations": 1}),
+        ("zs-ssl", {"rounds": 1}),
+    ):  # fmt: skip
+        with pytest.warns(UserWarning, match="the centre of k-space is undersampled"):
+            sr.reconstruct(few, name, **options)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_sampler_on_fan_beam(ct_prior: str, name: str) -> None:
     scan = sr.datasets.simulate_ct(views=40, columns=64, photons=1e4)
@@ -113,6 +125,28 @@ def test_stacks_parallel_and_cone_beams(ct_prior: str) -> None:
     grid3 = sr.VolumeGrid((4, 16, 16), 14.0)
     image = sr.reconstruct(cone, "dds", prior=ct_prior, passes=3, samples=2, volume=grid3)
     assert image.samples.shape == (2, 4, 16, 16)
+
+
+def test_photons_that_the_scanner_states_are_taken(ct_prior: str) -> None:
+    scan = sr.datasets.simulate_ct(views=40, columns=64, photons=1e4)
+    options = {"prior": ct_prior, "passes": 2, "samples": 1, "volume": sr.VolumeGrid((24, 24), 10)}
+    profile = torch.linspace(2e3, 6e3, 64)  # behind a bow-tie filter
+    told = sr.reconstruct(scan.replace(photons=profile), "dds", **options).metadata["convergence"]
+    assert told["noise"] == pytest.approx(4e3**-0.5)
+    assert told["photons_by"] == "the scanner's photon statistics"
+    told = sr.reconstruct(scan, "dds", **options).metadata["convergence"]
+    assert told["noise"] == pytest.approx(0.01, rel=0.05)  # by the frames of the blank scan
+    bare = sr.CTScan(scan.sinogram, scan.geometry)
+    told = sr.reconstruct(bare, "dds", **options).metadata["convergence"]
+    assert told["noise"] == pytest.approx(apparent_photons(scan.sinogram) ** -0.5)
+    # other weights of the rays, other images: they are not all as those in air
+    images = [
+        sr.reconstruct(scan.replace(photons=p), "dds", start=0.0, **options).data
+        for p in (profile, torch.full((64,), 4e3))
+    ]
+    assert not torch.allclose(*images, rtol=1e-3)
+    image = sr.reconstruct(scan, "pnp", noise=0.05, **options)
+    assert image.metadata["convergence"]["noise"] == 0.05
 
 
 def test_the_photons_of_a_sinogram() -> None:

@@ -9,6 +9,8 @@ import torch
 
 import spinray as sr
 from spinray.recon.uncertainty import (
+    Calibration,
+    ResidualTest,
     calibrate,
     coverage,
     dropout_samples,
@@ -63,6 +65,37 @@ def test_intervals_of_images_follow_magnitude_and_mask() -> None:
     assert coverage(truth, (lower, upper), mask)["width"] > 0
 
 
+def test_intervals_follow_the_unit_of_an_image() -> None:
+    """MR images have none: a calibration serves any; deviations near zero have a floor."""
+    truth, image, deviation = _case(0)
+    deviation[:5] = 0
+    found = calibrate([(image, deviation)], [truth])
+    for unit in (1e-3, 1.0, 1e4):
+        lower, upper = found.interval(unit * image, unit * deviation)
+        plain = found.interval(image, deviation)
+        torch.testing.assert_close(lower, unit * plain[0], rtol=1e-3, atol=1e-6 * unit)
+        torch.testing.assert_close(upper, unit * plain[1], rtol=1e-3, atol=1e-6 * unit)
+    half = (upper - lower)[:5] / 2e4
+    least = 0.05 * deviation.square().mean().sqrt()
+    torch.testing.assert_close(half, (found.factor * least).expand(5, 50), rtol=1e-3, atol=0)
+
+
+def test_a_magnitude_is_not_below_zero() -> None:
+    found = Calibration(0.9, 3.0)
+    image, deviation = torch.full((4, 4), 0.1 + 0j), torch.full((4, 4), 1.0)
+    assert float(found.interval(image, deviation)[0].min()) == 0
+    assert float(found.interval(image.real, deviation)[0].min()) == pytest.approx(-2.9)
+
+
+def test_the_factor_is_the_quantile_of_so_few_scores() -> None:
+    """Split conformal: of n scores the ceil((n + 1) level)-th, not the n level-th."""
+    error = torch.arange(1.0, 20.0)[None]  # scores 1 to 19
+    image, deviation = torch.full((1, 19), 100.0), torch.ones(1, 19)
+    assert calibrate([(image, deviation)], [image + error], level=0.5).factor == 10
+    assert calibrate([(image, deviation)], [image - error], level=0.9).factor == 18
+    assert calibrate([(image, deviation)], [image + error], level=0.94).factor == 19
+
+
 def test_deviations_are_of_the_magnitude() -> None:
     samples = torch.tensor([[1 + 0j], [1j]])
     mean, deviation = statistics(samples)
@@ -84,7 +117,9 @@ def test_the_split_of_a_mask_is_what_was_sampled(tmp_path: Path) -> None:
     expected = float(k(image)[~mask].abs().square().sum() / image.abs().square().sum())
     assert found.fraction == pytest.approx(expected, rel=1e-3)
     assert found.picture(tmp_path / "split.png").stat().st_size > 1000
-    with pytest.raises(ValueError, match="measures nothing"):
+    soft = split(A, image, noise=0.5)  # what is as clear as twice the noise passes by 1 / 1.25
+    torch.testing.assert_close(soft.measured, 0.8 * found.measured, atol=1e-3, rtol=1e-2)
+    with pytest.raises(ValueError, match="is zero: no ray or sample sees"):
         split(0 * A, image)
 
 
@@ -106,6 +141,25 @@ def test_residuals_tell_fit_misfit_overfit_and_noise() -> None:
     assert "nothing but noise" in str(residual_test(A, truth, mask * noise, sigma))
 
 
+def test_chance_and_the_model_s_own_error_are_allowed_for() -> None:
+    """Against closed forms: chi-squared of n has standard deviation sqrt(2 / n) about 1."""
+
+    def tested(count: int, squares: float, signal: float = 100.0) -> ResidualTest:
+        A = sr.Fourier((1, count))
+        image = torch.full((1, count), signal + 0j)
+        residual = torch.full((1, count), (2 * squares) ** 0.5 + 0j)  # of both parts
+        return residual_test(A, image, A(image) + residual, 1.0)
+
+    found = tested(50, 1.3)
+    assert found.ratio == pytest.approx(1.3, rel=1e-3)
+    assert found.deviations == pytest.approx(0.3 / (2 / 100) ** 0.5, rel=1e-3)
+    assert found.verdict == "consistent"
+    assert tested(20000, 1.3).verdict == "misfit"  # 42 standard deviations
+    assert tested(20000, 1.08).verdict == "consistent"  # clear of chance, as scanners are
+    assert tested(50, 1.3, signal=0.0).verdict == "noise"
+    assert tested(20000, 1.3, signal=0.0).verdict != "noise"
+
+
 def test_networks_go_through_the_same_door() -> None:
     torch.manual_seed(0)
     image = torch.randn(1, 1, 32, 32)
@@ -118,6 +172,11 @@ def test_networks_go_through_the_same_door() -> None:
     other = sr.models.UNet(1, 1, 4, 2).eval()
     answers = ensemble_samples([network, other], image)
     torch.testing.assert_close(answers[1], other(image))
+    state = torch.get_rng_state()
+    dropout_samples(network, image)
+    assert torch.equal(torch.get_rng_state(), state)
+    with pytest.raises(ValueError, match="samples must be 1 or more, got 0"):
+        dropout_samples(network, image, samples=0)
     with pytest.raises(ValueError, match="UNet has no dropout"):
         dropout_samples(other, image)
     with pytest.raises(ValueError, match="two networks or more"):
@@ -132,6 +191,8 @@ def test_what_does_not_fit_is_said() -> None:
         calibrate([(image, deviation)], [])
     with pytest.raises(ValueError, match="has no standard deviation"):
         calibrate([sr.Image(image)], [image])
+    with pytest.raises(ValueError, match="standard deviation is zero everywhere"):
+        calibrate([(image, 0 * deviation)], [image])
     with pytest.raises(ValueError, match="16 pixels cannot calibrate intervals of 99%"):
         calibrate([(image, deviation)], [image], level=0.99)
     with pytest.raises(ValueError, match="noise must be positive"):
@@ -157,7 +218,7 @@ def test_calibrations_that_mean_nothing_are_refused() -> None:
         calibrate([pair], [1e-3 * truth])
     with pytest.raises(ValueError, match="error of image 0 has 1 values that are NaN"):
         calibrate([pair], [torch.where(truth == truth[3, 4], torch.nan, truth)])
-    with pytest.raises(ValueError, match="deviation is zero in half of the pixels"):
+    with pytest.raises(ValueError, match="deviation is zero everywhere"):
         calibrate([(image, torch.zeros_like(image))], [truth])
     for mask in (torch.ones(4, 4, dtype=torch.bool), torch.ones_like(truth)):
         with pytest.raises(ValueError, match=r"a mask must be bool of shape \(40, 50\)"):

@@ -8,15 +8,17 @@ import pytest
 import torch
 
 import spinray as sr
-from spinray.recon.models import MoDL
+from spinray.recon.models import MoDL, UNet
 from spinray.recon.zero_shot import (
     deep_image_prior,
     held_back,
+    inverse_of_noise,
     noise2inverse,
     restricted,
     zs_ssl,
 )
 from spinray.recon.zero_shot import self_supervised as module
+from spinray.recon.zero_shot.self_supervised import relative_misfit
 
 
 def _scan() -> sr.MRScan:
@@ -73,8 +75,47 @@ def test_zs_ssl_learns_from_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(losses) == 48
     assert sum(losses[-4:]) < 0.97 * sum(losses[:4])
     assert _error(image, truth) < 0.95 * before
+    double = zs_ssl(A, scan.kspace.to(torch.complex128), mask, rounds=1, network=start)
+    assert double.dtype == torch.complex128
     again = zs_ssl(A, scan.kspace, mask, rounds=1, network=start)
     torch.testing.assert_close(again, zs_ssl(A, scan.kspace, mask, rounds=1, network=start))
+    with pytest.raises(ValueError, match="zs-ssl needs 1 round or more, got 0"):
+        zs_ssl(A, scan.kspace, mask, rounds=0)
+
+
+def test_zs_ssl_learns_from_what_the_network_does_not_see(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A network that gives back what it sees, and nothing else, is wrong by all that is held."""
+
+    class Adjoint(MoDL):
+        def forward(self, A: sr.LinearOperator, y: torch.Tensor) -> torch.Tensor:
+            seen.append(y != 0)
+            return A.adjoint(y) + 0 * self.log_weight.sum()
+
+    def checked(predicted: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        judged.append(y != 0)
+        return relative_misfit(predicted, y)
+
+    monkeypatch.setattr(module, "relative_misfit", checked)
+    seen: list[torch.Tensor] = []
+    judged: list[torch.Tensor] = []
+
+    A = sr.Sense(torch.ones(1, 24, 20, dtype=torch.complex64))
+    y, losses = torch.randn(1, 24, 20, dtype=torch.complex64), []
+    centre = torch.zeros(24, 20, dtype=torch.bool)
+    centre[8:16, 8:14] = True
+    image = zs_ssl(
+        A, y, torch.ones(24, 20, dtype=torch.bool), rounds=1, network=Adjoint(1, 1, (2, 4), 1),
+        centre=centre,
+        callback=lambda step, x, loss: losses.append(loss),
+    )  # fmt: skip
+    assert len(judged) == len(losses) + 1  # the last time to decide when to stop
+    assert not any(bool((a & b).any()) for a, b in zip(seen, judged, strict=False))
+    assert not any(bool((a & judged[-1]).any()) for a in seen[:-1] + judged[:-1])
+    assert all(bool(a[:, centre].all()) for a in seen)
+    assert losses == pytest.approx([2.0] * len(losses), rel=1e-4)  # l2 and l1, each all of it
+    torch.testing.assert_close(image, A.adjoint(y))  # in the end it sees all samples
 
 
 def test_zs_ssl_stops_when_the_held_out_samples_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,11 +142,15 @@ def test_dip_fits_a_scan_better_than_zero_filling() -> None:
     image = deep_image_prior(A, y, mask, iterations=400)
     assert image.shape == truth.shape
     assert _error(image, truth) < 0.9 * _error(A.adjoint(y), truth)
+    double = deep_image_prior(A, y.to(torch.complex128), mask, iterations=1)
+    assert double.dtype == torch.complex128
     with pytest.raises(ValueError, match="dip reconstructs slices"):
         deep_image_prior(sr.Fourier((4, 4, 4)), torch.zeros(4, 4, 4, dtype=torch.complex64), mask)
+    with pytest.raises(ValueError, match="dip needs 1 step or more, got 0"):
+        deep_image_prior(A, y, mask, iterations=0)
 
 
-def test_noise2inverse_denoises_without_a_target() -> None:
+def test_noise2inverse_denoises_without_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
     geometry = sr.FanBeam(
         torch.arange(128) * 2 * math.pi / 128, 96, 4.0, source_to_isocenter=595.0,
         source_to_detector=1085.6,
@@ -120,5 +165,26 @@ def test_noise2inverse_denoises_without_a_target() -> None:
     image = noise2inverse(noisy, geometry, volume, steps=250, chans=8)
     assert image.shape == (64, 64)
     assert _error(image, truth) < 0.6 * noise
+    batches: list[int] = []
+    forward = UNet.forward
+    monkeypatch.setattr(
+        UNet, "forward", lambda self, x: (batches.append(len(x)), forward(self, x))[1]
+    )
+    parts: list[tuple[torch.Tensor, sr.Geometry]] = []
+    monkeypatch.setattr(
+        inverse_of_noise, "fbp", lambda p, g, v: (parts.append((p, g)), sr.ct.fbp(p, g, v))[1]
+    )
+    stack = torch.stack([noisy] * 5).double()
+    images = noise2inverse(stack, geometry, volume, steps=2, chans=4)
+    assert images.shape == (5, 64, 64)
+    assert images.dtype == torch.float64
+    torch.testing.assert_close(images[0], images[4])
+    for first, (part, beam) in enumerate(parts):  # each set of views with its own angles
+        torch.testing.assert_close(part, stack[:, first::4])
+        assert list(beam.angles) == list(geometry.angles[first::4])
+    assert len(parts) == 4
+    assert max(batches) == 4  # memory of one slice, however many there are
     with pytest.raises(ValueError, match="needs 32 views or more, got 16"):
         noise2inverse(noisy[::8], geometry[::8], volume)
+    with pytest.raises(ValueError, match="needs 1 step or more, got 0"):
+        noise2inverse(noisy, geometry, volume, steps=0)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from spinray.recon.diffusion.samplers import SAMPLERS
 from spinray.recon.metrics import nrmse, object_mask, psnr, ssim
 
 from .protocol import Row, one_line
@@ -29,7 +30,8 @@ from .references import NOISES, REFERENCES, Reference, noisy
 
 SUBJECTS, PIXELS = 5, 128
 QUICK_SUBJECTS, QUICK_PIXELS = 3, 64
-SLOW = ("zs-ssl", "dip", "noise2inverse")  # minutes an image: one subject, none in a quick run
+# minutes an image: one subject, none in a quick run nor of volumes
+SLOW = ("zs-ssl", "dip", "noise2inverse", *SAMPLERS)
 MAPS = ("g-factor", "snr")  # of noise: no image of the object
 NULLS = ("null: flat object", "null: another subject")
 CURVES = {"mri": ("rss", "sense", "l1-wavelet", "tv"), "ct": ("fbp", "sirt", "tv")}
@@ -90,8 +92,9 @@ def table(
         if name in MAPS:
             row["status"] = "a map of noise, no image"
             continue
-        if name in SLOW and not slow:
-            row["status"] = "left out of quick runs: takes minutes"
+        if name in SLOW and (reference.heavy or not slow):
+            kind = "scans of volumes" if reference.heavy else "quick runs"
+            row["status"] = f"left out of {kind}: takes minutes"
             continue
         count = 1 if name in SLOW else subjects
         found, seconds = [], []

@@ -161,7 +161,10 @@ def learned_ct() -> str:
     tools = "unrolled", "pnp", "tv", "tv, rays weighed", "fbp"
     lines = []
     for case, rows in results("learned")["ct"].items():
-        cells = [f"{rows[tool]['psnr']:.2f} / {rows[tool]['bias_hu']:.1f}" for tool in tools]
+        cells = [
+            f"{rows[tool]['psnr']:.2f} / {rows[tool]['bias_hu']:.1f}" if tool in rows else ""
+            for tool in tools
+        ]
         lines.append(f"| {' | '.join([case, *cells])} |")
     return "\n".join(lines)
 

@@ -85,3 +85,14 @@ def test_mr_on_the_measured_brain(data_dir) -> None:
     assert network["nrmse"] < 0.055
     assert network["psnr"] > classical["psnr"] + 1.0
     assert network["ssim"] > classical["ssim"]
+
+
+def test_the_ct_prior_on_the_measured_head(data_dir) -> None:
+    """Few views of a subject that no training has seen, plug-and-play in ten passes."""
+    from spinray.benchmarks.diffusion import Head
+
+    head = Head(data_dir)
+    head.fine, head.target, head.inside = (x[1:2] for x in (head.fine, head.target, head.inside))
+    scan = head.scan(head.fan(60))
+    plug_and_play = head.score(sr.reconstruct(scan, "pnp", passes=10))
+    assert plug_and_play > head.score(sr.reconstruct(scan, "tv", weight="auto")) + 1.5

@@ -53,7 +53,7 @@ MR_METHODS: dict[str, tuple[str | float, ...]] = {  # weights of each sweep
     "tgv": ("auto", 0.25, 0.5, 1.0, 2.0),
 }
 CT_VIEWS = (984, 60)
-FEW_VIEWS = 100  # plug-and-play takes a minute a slice of more
+FEW_VIEWS = 100  # for plug-and-play, whose time grows with the views
 CT_SLICES = range(15, 100, 15)
 CT_FILTERS = ("ram-lak", "shepp-logan", "cosine", "hann")
 CT_WEIGHTS = {984: (5e-5, 1e-4, 2e-4, 4e-4, 8e-4), 60: (2e-4, 4e-4, 8e-4, 1.6e-3, 3.2e-3)}

@@ -215,7 +215,7 @@ class Draws:
 
 def _seeds(seed: int, samples: int) -> list[int]:
     """One for each sample; no two of them alike, whatever `seed` they come from."""
-    if samples < 1 or not abs(seed) < SEEDS:
+    if samples < 1 or not abs(seed) < SEEDS:  # `draw` has no other check
         raise ValueError(
             f"samples must be 1 or more and the seed below 2^43, got {samples} and {seed}"
         )

@@ -15,7 +15,8 @@ from ..arrays import item_scale
 from ..ct import tv as ct_tv
 from ..ct.hounsfield import WATER
 from ..diffusion import novelty, plug_and_play, sample
-from ..diffusion.samplers import Sampler
+from ..diffusion.half_quadratic import WEIGHT
+from ..diffusion.samplers import WARM, Sampler
 from ..diffusion.unlike import CLEAR as UNLIKE
 from ..image import Image
 from ..models import EDMDenoiser
@@ -61,10 +62,10 @@ class PriorOptions:
         "auto", "standard deviation of the data's noise (real part)", choices=("auto",)
     )  # fmt: skip
     start: float = option(
-        0.05, "noise added to the classical image before sampling, in units of the image's "
+        WARM, "noise added to the classical image before sampling, in units of the image's "
         "maximum (CT: of water); 0 starts from noise alone"
     )  # fmt: skip
-    weight: float = option(5.0, "how much the data count against the prior")
+    weight: float = option(WEIGHT, "how much the data count against the prior")
     seed: int = option(1, "of all that is random")
 
     def __post_init__(self) -> None:

@@ -40,7 +40,7 @@ from spinray.recon.diffusion.samplers import make_problem
 from spinray.recon.metrics import nrmse, psnr
 from spinray.recon.pipelines.diffusion import MrPriorOptions
 from spinray.recon.pipelines.mr_noise import noise_of
-from spinray.recon.uncertainty import calibrate, coverage
+from spinray.recon.uncertainty import calibrate, coverage, pooled
 
 from .common import data_folder, machine, write
 from .diffusion_peers import deepinv_samplers
@@ -257,8 +257,6 @@ def trust(data: Path) -> Figures:
     Calibrated on every fourth slice of the validation subject (4x and 8x Poisson), judged on other
     slices of it and on the real scan of another subject.
     """
-    from scipy.stats import spearmanr
-
     held = simulated_slices(data, slice(2, 22, 4)), simulated_slices(data, slice(4, 22, 4))
     sets: list[list[tuple[sr.Image, torch.Tensor, torch.Tensor]]] = []
     for slices in held:
@@ -276,17 +274,19 @@ def trust(data: Path) -> Figures:
         "width over maximum": float(
             np.mean([j["width"] / p for j, p in zip(judged, peak, strict=True)])
         ),
-        "rank correlation": float(np.mean([_rank(x, t, m) for x, t, m in sets[1]])),
+        "rank correlation": float(
+            np.mean([_rank(x, t, torch.ones_like(m)) for x, t, m in sets[1]])
+        ),
+        "rank correlation in the object": float(np.mean([_rank(x, t, m) for x, t, m in sets[1]])),
     }
     brain = Scans(data)
     for acceleration in (4, 8):
         image, _ = reconstructed(brain.poisson(acceleration), "dds")
         judged_brain = coverage(brain.target, found.interval(image), brain.inside)
-        errors = (image.data.abs() - brain.target).abs()[brain.inside]
         rows[f"real brain {acceleration}x"] = {
             "coverage": judged_brain["coverage"],
             "width over maximum": judged_brain["width"] / float(brain.target.max()),
-            "rank correlation": float(spearmanr(image.deviation[brain.inside], errors).statistic),
+            "rank correlation in the object": _rank(image, brain.target, brain.inside),
         }
     print("   ", json.dumps(rows, indent=1))
     return rows
@@ -295,8 +295,9 @@ def trust(data: Path) -> Figures:
 def _rank(image: sr.Image, target: torch.Tensor, mask: torch.Tensor) -> float:
     from scipy.stats import spearmanr
 
+    assert image.deviation is not None
     error = (image.data.abs() - target).abs()
-    return float(spearmanr(image.deviation[mask], error[mask]).statistic)
+    return float(spearmanr(pooled(image.deviation)[mask], error[mask]).statistic)
 
 
 def simulated_slices(data: Path, which: slice) -> list[tuple[sr.MRScan, torch.Tensor]]:

@@ -68,7 +68,7 @@ class MoDL(Network):
             self.log_weight[:, 0] = math.log(START_WEIGHT)
             self.log_sigma[:, 0] = levels
 
-    def forward(self, A: LinearOperator, y: Tensor) -> Tensor:
+    def forward(self, A: LinearOperator, y: Tensor, initial: Tensor | None = None) -> Tensor:
         """Reconstruct.
 
         Parameters
@@ -77,6 +77,8 @@ class MoDL(Network):
             Image ``(*batch, *domain_shape)`` to data, such as `Sense` or `XRayTransform`.
         y
             Data ``(*batch, *A.range_shape)``.
+        initial
+            Image to start from, ``(*batch, *A.domain_shape)``. Default: regularised least squares.
 
         Returns
         -------
@@ -90,8 +92,11 @@ class MoDL(Network):
             raise TypeError(f"this network is for {kind} images, the data give {data.dtype}")
         ndim = len(A.domain_shape)
         with torch.no_grad():
-            first_weight = torch.full_like(data.real[..., :1, :1], FIRST_WEIGHT)
-            x = self._consistent(scaled, data, torch.zeros_like(data), first_weight)
+            if initial is None:
+                first_weight = torch.full_like(data.real[..., :1, :1], FIRST_WEIGHT)
+                x = self._consistent(scaled, data, torch.zeros_like(data), first_weight)
+            else:
+                x = initial.to(data)
             scale = item_scale(x, ndim)
             density = _density(scaled, data, ndim).log10()
         x, data = x / scale, data / scale

@@ -10,10 +10,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from ...kernels.ct.geometry import CircularBeam, Geometry, HelicalBeam
 from ...kernels.warn import warn
 from ..arrays import item_scale
 from ..ct import tv as ct_tv
 from ..ct.hounsfield import WATER
+from ..ct.redundancy import angular_range
 from ..diffusion import novelty, plug_and_play, sample
 from ..diffusion.half_quadratic import WEIGHT
 from ..diffusion.samplers import WARM, Sampler
@@ -29,13 +31,14 @@ from ..solvers import Convergence
 from ..uncertainty import residual_test, split, statistics
 from .ct import ct_image
 from .learned import network, shipped, warn_of_unlike
-from .mr_encoding import Samples, encoding, ready_for_maps
+from .mr_encoding import Samples, density_weighted, encoding, ready_for_maps
 from .mr_noise import noise_of
 from .mr_volumes import each_volume
 from .raw_chain import RawOptions
 from .registry import Recipe, Track, method, option
 from .scan_noise import photons_of
 
+SEEN = 0.95  # of the angle that analytic reconstruction needs; with less, a scan is limited
 WARM_ITERATIONS = 40  # of the classical image that samplers start from
 GROSS = 10.0  # residual, in units of the noise's variance, that is no small error of the model
 SUMMARIES = {
@@ -56,14 +59,9 @@ class PriorOptions:
         "", "file of the prior's weights, as `spinray train` writes them; empty: the prior that "
         "comes with Spinray"
     )  # fmt: skip
-    passes: int = option(25, "network passes for each sample")
     samples: int = option(8, "images to draw; the image is their mean, with standard deviation")
     noise: float | str = option(
         "auto", "standard deviation of the data's noise (real part)", choices=("auto",)
-    )  # fmt: skip
-    start: float = option(
-        WARM, "noise added to the classical image before sampling, in units of the image's "
-        "maximum (CT: of water); 0 starts from noise alone"
     )  # fmt: skip
     weight: float = option(WEIGHT, "how much the data count against the prior")
     seed: int = option(1, "of all that is random")
@@ -78,6 +76,11 @@ class PriorOptions:
 class MrPriorOptions(RawOptions, PriorOptions):
     """Options of MR methods with a diffusion prior."""
 
+    passes: int = option(25, "network passes for each sample")
+    start: float = option(
+        WARM, "noise added to the classical image before sampling, in units of the image's "
+        "maximum; 0 starts from noise alone"
+    )  # fmt: skip
     calibration: int = option(24, "width of the k-space centre that the coil maps come from")
 
 
@@ -90,6 +93,31 @@ class CtPriorOptions(PriorOptions):
         "frames, or the line integrals themselves", choices=("auto",)
     )  # fmt: skip
     weight: float = option(20.0, "how much the data count against the prior")
+    passes: int | str = option(
+        "auto", "network passes for each sample; auto: 25, or 100 where the views cover too small "
+        "an angle", choices=("auto",)
+    )  # fmt: skip
+    start: float | str = option(
+        "auto", "noise added to the classical image before sampling, in units of water; 0 starts "
+        "from noise alone; auto: 0.05, or 0.5 where the views cover too small an angle",
+        choices=("auto",)
+    )  # fmt: skip
+
+    def descent(self, geometry: Geometry) -> tuple[int, float]:
+        """Passes and start. What no view tells has to grow from high noise, in many passes."""
+        passes, start = (100, 0.5) if limited(geometry) else (25, WARM)
+        return (
+            passes if self.passes == "auto" else int(self.passes),
+            start if self.start == "auto" else float(self.start),
+        )
+
+
+def limited(geometry: Geometry) -> bool:
+    """Whether the views of a circle leave a wedge of directions unseen."""
+    if not isinstance(geometry, CircularBeam) or isinstance(geometry, HelicalBeam):
+        return False
+    covered, needed = angular_range(geometry)
+    return covered < SEEN * needed
 
 
 @dataclass(frozen=True)
@@ -102,6 +130,8 @@ class Task:
     noise: float
     initial: Tensor
     scale: float
+    passes: int
+    start: float
 
 
 def solve(task: Task, name: str, options: PriorOptions, step: Convergence) -> Tensor:
@@ -109,15 +139,15 @@ def solve(task: Task, name: str, options: PriorOptions, step: Convergence) -> Te
     common: dict[str, Any] = {
         "noise": task.noise, "scale": task.scale, "weight": options.weight, "callback": step,
     }  # fmt: skip
-    if options.start > 0:
-        common.update(initial=task.initial, start=options.start)
+    if task.start > 0:
+        common.update(initial=task.initial, start=task.start)
     if name == "pnp":
-        image = plug_and_play(task.prior, task.A, task.y, iterations=options.passes, **common)
+        image = plug_and_play(task.prior, task.A, task.y, iterations=task.passes, **common)
         samples = image[None]
     else:
         samples = sample(
             task.prior, task.A, task.y, sampler=cast(Sampler, name), samples=options.samples,
-            passes=options.passes, seed=options.seed, **common,
+            passes=task.passes, seed=options.seed, **common,
         )  # fmt: skip
     step.figures.update(trust(task, samples.mean(0)))
     return samples
@@ -171,28 +201,26 @@ def _mr_task(
 ) -> Task:
     """Encoding, noise and a compressed-sensing image to start from."""
     A = encoding(volume, options.calibration, sampling)
-    y, weighted = volume.kspace, A
-    if sampling is not None:  # FISTA is slow at the edge of k-space without weights
-        weighted = encoding(volume, options.calibration, sampling, weighted=True)
-        y = sampling.density().sqrt() * y
-    initial = wavelet_sense(weighted, y, iterations=WARM_ITERATIONS)
+    weighted, root = density_weighted(A, sampling)
+    initial = wavelet_sense(weighted, root * volume.kspace, iterations=WARM_ITERATIONS)
     if options.noise == "auto":  # of complex samples, half of the variance in either part
         noise = float(noise_of(volume).square().mean().sqrt()) / math.sqrt(2)
     else:
         noise = float(options.noise)
     scale = float(item_scale(initial, volume.ndim))
-    return Task(model, A, volume.kspace, noise, initial, scale)
+    return Task(model, A, volume.kspace, noise, initial, scale, options.passes, options.start)
 
 
 def _ct(name: str) -> Recipe:
     def recipe(scan: CTScan, options: CtPriorOptions, track: Track) -> Image:
         model = _prior(options.prior, "ct", scan, name).to(scan.sinogram.device)
+        passes, _ = options.descent(scan.geometry)
         P = XRayTransform(scan.geometry, scan.grid)
         stack = scan.sinogram.reshape(-1, *scan.geometry.shape)
         photons = photons_of(scan)
         air = float(photons.blank.mean())
         drawn, records = [], []
-        with track(name, options.passes * len(stack)) as step:
+        with track(name, passes * len(stack)) as step:
             for sinogram, weights in zip(stack, photons.weights.reshape_as(stack), strict=True):
                 records.append(Convergence(step, figures={"photons_by": photons.source}))
                 task = _ct_task(model, P, sinogram, weights, air, options)
@@ -216,7 +244,7 @@ def _ct_task(
     sinogram: Tensor,
     weights: Tensor,
     air: float,
-    options: PriorOptions,
+    options: CtPriorOptions,
 ) -> Task:
     """Projection and data weighted to white noise, and a total-variation image to start from.
 
@@ -225,7 +253,10 @@ def _ct_task(
     root = (weights / air).sqrt()
     noise = 1 / math.sqrt(air) if options.noise == "auto" else float(options.noise)
     initial = ct_tv(P, sinogram, iterations=WARM_ITERATIONS)
-    return Task(model, Weighted(root) @ P, root * sinogram, noise, initial, WATER)
+    return Task(
+        model, Weighted(root) @ P, root * sinogram, noise, initial, WATER,
+        *options.descent(P.geometry),
+    )  # fmt: skip
 
 
 class Weighted(Diagonal):

@@ -100,15 +100,25 @@ def encoding(
     calibration: int,
     sampling: Samples | None,
     *,
-    weighted: bool = False,
     kind: str = "espirit",
 ) -> Sense:
-    """The SENSE operator of one volume; `weighted` by the density of its samples."""
+    """The SENSE operator of one volume."""
     maps = coil_maps(volume, calibration, sampling, kind)
     if sampling is None:
         return Sense(maps, mask=volume.mask, ndim=volume.ndim)
-    weights = sampling.density() if weighted else None
-    return Sense(maps, trajectory=sampling.transform, weights=weights)
+    return Sense(maps, trajectory=sampling.transform)
+
+
+def density_weighted(A: Sense, sampling: Samples | None) -> tuple[Sense, Tensor]:
+    """A weighted by the density of its samples, and what to multiply the data by.
+
+    Weighting evens out the eigenvalues; FISTA is slow at the edge of k-space without.
+    """
+    maps = A.coils.maps
+    if sampling is None:
+        return A, torch.ones((), device=maps.device)
+    density = sampling.density()
+    return Sense(maps, trajectory=sampling.transform, weights=density), density.sqrt()
 
 
 def coil_maps(

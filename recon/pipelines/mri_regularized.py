@@ -14,7 +14,7 @@ from ..operators import Sense
 from ..scan import MRScan
 from ..solvers import Convergence
 from ..solvers.common import Callback
-from .mr_encoding import Samples, encoding, ready_for_maps
+from .mr_encoding import Samples, density_weighted, encoding, ready_for_maps
 from .mr_noise import is_measured, noise_of
 from .mr_volumes import each_volume
 from .raw_chain import RawOptions
@@ -90,16 +90,14 @@ def _regularized(
     solver: Solver,
 ) -> Image:
     def solve(volume: MRScan, sampling: Samples | None, step: Convergence) -> Tensor:
-        # Weighting evens out the eigenvalues; FISTA is slow at the edge of k-space without.
-        A = encoding(volume, options.calibration, sampling, weighted=True)
-        root = None if sampling is None else sampling.density().sqrt()
-        y = volume.kspace if root is None else root * volume.kspace
+        A, root = density_weighted(encoding(volume, options.calibration, sampling), sampling)
+        y = root * volume.kspace
         weight = options.weight
         if weight == "auto":
             deviation = noise_of(volume)
             weight = sure_weight(
                 lambda data, w: solver(A, data, w, AUTO_ITERATIONS, None),
-                A, y, deviation if root is None else deviation * root,
+                A, y, deviation * root,
                 start=type(options)().weight,  # type: ignore[arg-type]
             )  # fmt: skip
             noise = "noise scan" if is_measured(volume) else "outermost samples"

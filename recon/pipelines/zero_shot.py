@@ -10,16 +10,17 @@ from torch import Tensor
 
 from ..image import Image
 from ..models import MoDL
+from ..mri import wavelet_sense
 from ..operators import XRayTransform
 from ..scan import CTScan, MRScan
 from ..solvers import Convergence
 from ..zero_shot import deep_image_prior, zs_ssl
 from ..zero_shot import noise2inverse as learn_from_views
 from ..zero_shot.self_supervised import SPLITS
-from ..zero_shot.splitting import central
+from ..zero_shot.splitting import central, restricted
 from .ct import ct_image
 from .learned import network
-from .mr_encoding import Samples, encoding, ready_for_maps
+from .mr_encoding import Samples, density_weighted, encoding, ready_for_maps
 from .mr_volumes import each_volume
 from .raw_chain import RawOptions
 from .registry import Track, method, option
@@ -45,10 +46,15 @@ def zero_shot(scan: MRScan, options: ZeroShotOptions, track: Track) -> Image:
 
     def solve(volume: MRScan, sampling: Samples | None, step: Convergence) -> Tensor:
         measured, centre = sample_masks(volume)
+        A = encoding(volume, options.calibration, sampling)
+        weighted, root = density_weighted(A, sampling)
+
+        def wavelets(samples: Tensor) -> Tensor:
+            return wavelet_sense(restricted(weighted, samples), root * volume.kspace * samples)
+
         return zs_ssl(
-            encoding(volume, options.calibration, sampling), volume.kspace, measured,
-            rounds=options.rounds, network=cast(MoDL | None, start), centre=centre,
-            seed=options.seed, callback=step,
+            A, volume.kspace, measured, rounds=options.rounds, network=cast(MoDL | None, start),
+            initial=None if start else wavelets, centre=centre, seed=options.seed, callback=step,
         )  # fmt: skip
 
     ready = ready_for_maps(scan, options.calibration)
@@ -111,7 +117,7 @@ def dip_ct(scan: CTScan, options: DipCtOptions, track: Track) -> Image:
 class NoiseToInverseOptions:
     """Options of `noise2inverse`."""
 
-    steps: int = option(400, "of the optimiser, a slice each")
+    steps: int = option(1000, "of the optimiser, a slice each")
     chans: int = option(16, "width of the U-Net's finest level")
     seed: int = option(1, "of all that is random")
 

@@ -3,6 +3,7 @@ from .conformal import calibrate as calibrate
 from .conformal import coverage as coverage
 from .ensembles import dropout_samples as dropout_samples
 from .ensembles import ensemble_samples as ensemble_samples
+from .ensembles import pooled as pooled
 from .ensembles import statistics as statistics
 from .null_space import Split as Split
 from .null_space import split as split
@@ -17,6 +18,7 @@ __all__ = [
     "coverage",
     "dropout_samples",
     "ensemble_samples",
+    "pooled",
     "residual_test",
     "split",
     "statistics",

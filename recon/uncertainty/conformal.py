@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..arrays import as_tensor, require_finite
 from ..image import Image
+from .ensembles import pooled
 
 UNITS = 3.0  # ratio of norms beyond which an image and its truth are not in one unit
 FLOOR = 0.05  # least deviation, in units of the image's root mean square one
@@ -19,7 +20,7 @@ FLOOR = 0.05  # least deviation, in units of the image's root mean square one
 
 @dataclass(frozen=True)
 class Calibration:
-    """Half widths of intervals in units of an image's own standard deviation.
+    """Half widths of intervals in units of an image's own standard deviation, `pooled`.
 
     Without unit: it serves images of any scale, as MR's are.
 
@@ -197,7 +198,7 @@ def _inside(mask: Tensor | ArrayLike | None, like: Tensor) -> Tensor:
 
 
 def _value_and_deviation(image: Image | Tensor, deviation: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Magnitude (the value, where it is real), and the standard deviation with its floor."""
+    """Magnitude (the value, where it is real), and the pooled standard deviation with its floor."""
     if isinstance(image, Image):
         if image.deviation is None:
             raise ValueError(
@@ -209,5 +210,6 @@ def _value_and_deviation(image: Image | Tensor, deviation: Tensor | None) -> tup
     if deviation is None or deviation.shape != data.shape:
         found = None if deviation is None else tuple(deviation.shape)
         raise ValueError(f"values of shape {tuple(data.shape)} have deviations of shape {found}")
-    floor = FLOOR * float(deviation.double().square().mean().sqrt())
-    return (data.abs() if data.is_complex() else data), deviation.clamp_min(floor)
+    spread = pooled(deviation)
+    floor = FLOOR * float(spread.double().square().mean().sqrt())
+    return (data.abs() if data.is_complex() else data), spread.clamp_min(floor)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from ..seeding import seeded
 
 DROPOUT = nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout
+POOL = 1.5  # pixels
 
 
 def statistics(samples: Tensor) -> tuple[Tensor, Tensor]:
@@ -23,6 +25,22 @@ def statistics(samples: Tensor) -> tuple[Tensor, Tensor]:
     """
     values = samples.abs() if samples.is_complex() else samples
     return samples.mean(0), values.std(0, correction=min(1, len(samples) - 1))
+
+
+def pooled(deviation: Tensor) -> Tensor:
+    """Standard deviation of a pixel and its neighbours: a few samples tell one pixel's poorly.
+
+    Of eight samples it is off by a quarter. Variances are averaged by a Gaussian of 1.5 pixels in
+    the plane.
+
+    Parameters
+    ----------
+    deviation
+        ``(*batch, [z,] y, x)``, such as `Image.deviation`.
+    """
+    variance = deviation.square().numpy(force=True)
+    smooth = gaussian_filter(variance, POOL, axes=(-2, -1), mode="nearest")
+    return torch.from_numpy(smooth).to(deviation).sqrt()
 
 
 def ensemble_samples(networks: Sequence[Callable[..., Tensor]], *inputs: Any) -> Tensor:

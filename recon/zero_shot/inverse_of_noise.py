@@ -21,7 +21,7 @@ def noise2inverse(
     geometry: Geometry,
     volume: VolumeGrid,
     *,
-    steps: int = 400,
+    steps: int = 1000,
     chans: int = 16,
     seed: int = 0,
     callback: Callback | None = None,
@@ -92,9 +92,23 @@ def others(images: Tensor, k: int) -> Tensor:
 
 
 def _prediction(network: UNet, images: Tensor) -> Tensor:
-    """Mean of what the network predicts of one slice ``(set, y, x)`` without each set."""
-    sources = torch.stack([others(images, k) for k in range(len(images))])
-    return network(sources[:, None])[:, 0].mean(0)
+    """Mean of what the network predicts of one slice ``(set, y, x)`` without each of the sets.
+
+    Seen from each of the eight sides that it was trained on.
+    """
+    sources = torch.stack([others(images, k) for k in range(len(images))])[:, None]
+    total = torch.zeros_like(images[0])
+    for turns in range(4):
+        for mirror in (False, True):
+            found = network(_turned(sources, turns, mirror))[:, 0].mean(0)
+            back = torch.rot90(found, -turns)
+            total += back.flip(-1) if mirror else back
+    return total / 8
+
+
+def _turned(images: Tensor, turns: int, mirror: bool) -> Tensor:
+    """``(..., y, x)``, mirrored, then turned by right angles."""
+    return torch.rot90(images.flip(-1) if mirror else images, turns, (-2, -1))
 
 
 def _trained(images: Tensor, steps: int, chans: int, callback: Callback | None) -> UNet:
@@ -107,11 +121,8 @@ def _trained(images: Tensor, steps: int, chans: int, callback: Callback | None) 
         k = int(torch.randint(SPLITS, ()))
         source = others(images[:, slice_index], k)
         target = images[k, slice_index]
-        flips = [axis for axis in (0, 1) if bool(torch.rand(()) < 0.5)]
-        turns = int(torch.randint(4, ()))
-        pair = torch.rot90(
-            torch.stack((source, target)).flip([a + 1 for a in flips]), turns, (1, 2)
-        )
+        turns, mirror = int(torch.randint(4, ())), bool(torch.rand(()) < 0.5)
+        pair = _turned(torch.stack((source, target)), turns, mirror)
         out = network(pair[None, :1])[0, 0]
         loss = (out - pair[1]).square().mean()
         optimizer.zero_grad()

@@ -12,6 +12,7 @@ import torch
 import spinray as sr
 from spinray.recon.ct.noise import apparent_photons
 from spinray.recon.models import DRUNet, EDMDenoiser
+from spinray.recon.pipelines.diffusion import CtPriorOptions, limited
 
 SMALL = {"chans": (4, 6), "blocks": 1, "patch": 32}
 ERRORS = {"denoising": [[0.01, 0.008, 0.1], [0.1, 0.05, 0.1], [1.0, 0.2, 0.1], [5.0, 0.3, 0.1]]}
@@ -107,6 +108,30 @@ def test_every_sampler_on_fan_beam(ct_prior: str, name: str) -> None:
     assert bool((image.data >= 0).all())
     reference = sr.reconstruct(scan, "fbp", volume=grid).data
     assert float((image.data - reference).norm() / reference.norm()) < 0.5
+
+
+def test_limited_angles_start_from_more_noise_and_take_more_passes() -> None:
+    options = CtPriorOptions()
+
+    def parallel(degrees: float) -> sr.ParallelBeam:
+        return sr.ParallelBeam(np.deg2rad(np.linspace(0, degrees, 60, endpoint=False)), 32, 2.0)
+
+    assert options.descent(parallel(180)) == (25, 0.05)
+    assert options.descent(parallel(120)) == (100, 0.5)
+    assert CtPriorOptions(passes=7, start=0.0).descent(parallel(120)) == (7, 0.0)
+    fan = sr.datasets.simulate_ct(views=40, columns=64).geometry
+    assert not limited(fan)
+    assert limited(fan[:12])
+    views = np.linspace(0, 1, 8)
+    assert not limited(sr.HelicalBeam(views, 4, 16, 4.0, 4.0, 500.0, 900.0, pitch=8.0))
+
+
+def test_a_limited_scan_is_reconstructed_in_as_many_passes(ct_prior: str) -> None:
+    geometry = sr.ParallelBeam(np.arange(12) * np.pi / 24, 48, 6.0)
+    scan = sr.datasets.simulate_ct(geometry=geometry, photons=1e5)
+    grid = sr.VolumeGrid((16, 16), 16.0)
+    image = sr.reconstruct(scan, "pnp", prior=ct_prior, volume=grid)
+    assert image.metadata["convergence"]["iterations"] == 100
 
 
 def test_stacks_parallel_and_cone_beams(ct_prior: str) -> None:

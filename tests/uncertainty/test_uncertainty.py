@@ -15,6 +15,7 @@ from spinray.recon.uncertainty import (
     coverage,
     dropout_samples,
     ensemble_samples,
+    pooled,
     residual_test,
     split,
     statistics,
@@ -65,10 +66,19 @@ def test_intervals_of_images_follow_magnitude_and_mask() -> None:
     assert coverage(truth, (lower, upper), mask)["width"] > 0
 
 
+def test_a_pooled_deviation_tells_the_true_one_better() -> None:
+    generator = torch.Generator().manual_seed(0)
+    true = 1 + 0.5 * torch.sin(torch.linspace(0, 9, 60))[:, None].expand(2, 60, 50)
+    found = (true * torch.randn(4, 2, 60, 50, generator=generator)).std(0)
+    assert float((pooled(found) - true).norm()) < 0.5 * float((found - true).norm())
+    assert torch.equal(pooled(found)[0], pooled(found[0]))  # slices apart
+    torch.testing.assert_close(pooled(true).mean(), true.mean(), rtol=0.02, atol=0)
+
+
 def test_intervals_follow_the_unit_of_an_image() -> None:
     """MR images have none: a calibration serves any; deviations near zero have a floor."""
     truth, image, deviation = _case(0)
-    deviation[:5] = 0
+    deviation[:15] = 0
     found = calibrate([(image, deviation)], [truth])
     for unit in (1e-3, 1.0, 1e4):
         lower, upper = found.interval(unit * image, unit * deviation)
@@ -76,7 +86,7 @@ def test_intervals_follow_the_unit_of_an_image() -> None:
         torch.testing.assert_close(lower, unit * plain[0], rtol=1e-3, atol=1e-6 * unit)
         torch.testing.assert_close(upper, unit * plain[1], rtol=1e-3, atol=1e-6 * unit)
     half = (upper - lower)[:5] / 2e4
-    least = 0.05 * deviation.square().mean().sqrt()
+    least = 0.05 * pooled(deviation).square().mean().sqrt()
     torch.testing.assert_close(half, (found.factor * least).expand(5, 50), rtol=1e-3, atol=0)
 
 

@@ -89,7 +89,9 @@ def test_zs_ssl_learns_from_what_the_network_does_not_see(
     """A network that gives back what it sees, and nothing else, is wrong by all that is held."""
 
     class Adjoint(MoDL):
-        def forward(self, A: sr.LinearOperator, y: torch.Tensor) -> torch.Tensor:
+        def forward(
+            self, A: sr.LinearOperator, y: torch.Tensor, initial: torch.Tensor | None = None
+        ) -> torch.Tensor:
             seen.append(y != 0)
             return A.adjoint(y) + 0 * self.log_weight.sum()
 
@@ -110,12 +112,38 @@ def test_zs_ssl_learns_from_what_the_network_does_not_see(
         centre=centre,
         callback=lambda step, x, loss: losses.append(loss),
     )  # fmt: skip
-    assert len(judged) == len(losses) + 1  # the last time to decide when to stop
+    assert len(judged) == len(losses) + 2  # the first and the last time to decide when to stop
+    assert torch.equal(judged[0], judged[-1])
     assert not any(bool((a & b).any()) for a, b in zip(seen, judged, strict=False))
-    assert not any(bool((a & judged[-1]).any()) for a in seen[:-1] + judged[:-1])
+    assert not any(bool((a & judged[-1]).any()) for a in seen[:-1] + judged[1:-1])
     assert all(bool(a[:, centre].all()) for a in seen)
     assert losses == pytest.approx([2.0] * len(losses), rel=1e-4)  # l2 and l1, each all of it
     torch.testing.assert_close(image, A.adjoint(y))  # in the end it sees all samples
+
+
+def test_zs_ssl_begins_at_its_initial_image_and_keeps_it_where_learning_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SPLITS", 2)
+    scan = _scan()
+    A, truth, mask = _encoding(scan)
+    image = truth * torch.exp(1j * torch.linspace(0, 1, 32))
+    asked = []
+
+    def initial(samples: torch.Tensor) -> torch.Tensor:
+        asked.append(samples)
+        return image
+
+    y = A(image)
+    found = zs_ssl(A, y, mask, rounds=1, initial=initial)  # perfect, and fits: nothing to learn
+    torch.testing.assert_close(found, image, rtol=1e-3, atol=1e-4)
+    assert all(bool((samples <= mask).all()) for samples in asked)
+    assert torch.equal(asked[-1], mask)
+    assert not any(torch.equal(samples, mask) for samples in asked[:-1])
+    monkeypatch.setattr(module, "RATE", 1.0)
+    monkeypatch.setattr(module, "FIRST_WEIGHT", 1e3)
+    kept = zs_ssl(A, scan.kspace, mask, rounds=2, initial=initial)
+    torch.testing.assert_close(kept, image, rtol=0.05, atol=0.02)
 
 
 def test_zs_ssl_stops_when_the_held_out_samples_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -319,8 +319,10 @@ def zero_shot(data: Path) -> Figures:
     brain = Scans(data)
     scan = brain.poisson(4)
     rows: Figures = {}
-    for name in (*CLASSICAL, "zs-ssl", "dip"):
-        image, seconds = reconstructed(scan, name)
+    runs: dict[str, dict[str, Any]] = {name: {} for name in (*CLASSICAL, "zs-ssl", "dip")}
+    runs["zs-ssl, unrolled-mr adapted"] = {"weights": "unrolled-mr"}
+    for name, options in runs.items():
+        image, seconds = reconstructed(scan, name.split(",")[0], **options)
         rows[name] = {"dB": decibel(brain.error(image)), "seconds": seconds}
         print(f"    {name:12} {rows[name]['dB']:.2f} dB, {seconds:.0f} s", flush=True)
     return rows

@@ -187,8 +187,42 @@ def priors() -> str:
     return "\n".join(lines)
 
 
+def zero_shot() -> str:
+    """Markdown rows of what learns from the scan alone: decibels, and the best of the others."""
+    found = results("diffusion")
+    brain = {name: row["dB"] for name, row in found["zero-shot"].items() if name != "machine"}
+    ours = {name: brain.pop(name) for name in ("zs-ssl", "zs-ssl, unrolled-mr adapted", "dip")}
+    best = max(brain, key=lambda name: brain[name])
+    lines = [
+        f"| MR, Poisson 4x | {name} | {value:.2f} | {brain[best]:.2f} ({best}) |"
+        for name, value in ours.items()
+    ]
+    dose = found["low-dose"]
+    filters = {name: value for name, value in dose.items() if name.startswith("fbp")}
+    best = max(filters, key=lambda name: filters[name])
+    lines.append(
+        f"| CT, 496 views, 5e3 photons | noise2inverse | {dose['noise2inverse']:.2f} | "
+        f"{filters[best]:.2f} ({best}) |"
+    )
+    return "\n".join(lines)
+
+
+def trust() -> str:
+    """Markdown rows of conformal intervals: coverage, width, rank correlations."""
+    lines = []
+    for case, row in results("diffusion")["trust"].items():
+        if isinstance(row, dict) and "coverage" in row:
+            whole = row.get("rank correlation")
+            cells = (
+                f"{100 * row['coverage']:.1f} %", f"{100 * row['width over maximum']:.1f} %",
+                f"{row['rank correlation in the object']:.2f}", f"{whole:.2f}" if whole else "",
+            )  # fmt: skip
+            lines.append(f"| {' | '.join([case, *cells])} |")
+    return "\n".join(lines)
+
+
 TABLES = (mri, nufft, ct, gpu)  # of README
-LEARNED = (learned_mr, learned_ct, priors)  # of experiments/RESULTS.md
+LEARNED = (learned_mr, learned_ct, priors, zero_shot, trust)  # of experiments/RESULTS.md
 
 if __name__ == "__main__":
     print(*(make() for make in (*TABLES, *LEARNED)), sep="\n\n")

@@ -30,6 +30,7 @@ def plug_and_play(
     start: float | None = None,
     scale: float | None = None,
     weight: float = WEIGHT,
+    momentum: float = 0.0,
     callback: Callback | None = None,
 ) -> Tensor:
     """One image by half-quadratic splitting: denoise at a falling level, fit the data, repeat.
@@ -47,6 +48,9 @@ def plug_and_play(
         initial image.
     weight
         Multiplies how much the data count against the denoiser.
+    momentum
+        Part of a pass's change that the next one adds, 0 to below 1. It helps where the data leave
+        much of the image open, such as limited angles, and harms noisy data.
     callback
         ``callback(pass, x, change)`` after each pass.
 
@@ -67,6 +71,8 @@ def plug_and_play(
     """
     if not weight > 0:
         raise ValueError(f"weight must be positive, got {weight}")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum must lie from 0 to below 1, got {momentum}")
     problem = make_problem(prior, A, y, noise, scale, initial)
     denoiser = as_denoiser(prior)
     if start is None:
@@ -74,12 +80,14 @@ def plug_and_play(
     low = min(start, max(LAST * problem.noise, LEAST))
     like = problem.adjoint_data
     x = (torch.zeros_like(like) if initial is None else initial.to(like) / problem.scale)[None]
+    last = x
     with torch.no_grad():
         for index, sigma in enumerate(noise_levels(iterations, start, low)):
-            x = problem.consistent(x, math.sqrt(weight) * sigma)
-            denoised = denoiser(x, sigma)
+            fitted = problem.consistent(x, math.sqrt(weight) * sigma)
+            denoised = denoiser(fitted, sigma)
             if callback is not None:
-                callback(index, denoised, relative_change(denoised - x, denoised))
-            x = denoised
-        x = problem.consistent(x, math.sqrt(weight) * low)
+                callback(index, denoised, relative_change(denoised - fitted, denoised))
+            x = denoised + momentum * (denoised - last)
+            last = denoised
+        x = problem.consistent(last, math.sqrt(weight) * low)
     return problem.scale * x[0]

@@ -152,6 +152,22 @@ def test_plug_and_play_finds_the_most_likely_image(case: Case) -> None:
     assert float(distance.max()) < 0.15
 
 
+def test_momentum_gets_there_in_fewer_passes(case: Case) -> None:
+    """A weak prior, from far away: what the data leave open moves slowly."""
+    far = torch.zeros_like(case.mean)
+    options = {"noise": NOISE, "initial": far, "start": 0.5 * DEVIATION, "iterations": 12}
+
+    def distance(momentum: float) -> float:
+        image = plug_and_play(
+            WhiteGaussian(case.mean), case.A, case.y, momentum=momentum, **options
+        )
+        return float((case.coefficients(image) - case.posterior).abs().mean())
+
+    assert distance(0.4) < 0.7 * distance(0.0)
+    with pytest.raises(ValueError, match="momentum must lie from 0 to below 1, got 1"):
+        distance(1.0)
+
+
 def test_plug_and_play_ends_at_a_part_of_the_noise(case: Case) -> None:
     prior, levels = WhiteGaussian(case.mean), []
 

@@ -12,7 +12,7 @@ import torch
 import spinray as sr
 from spinray.recon.ct.noise import apparent_photons
 from spinray.recon.models import DRUNet, EDMDenoiser
-from spinray.recon.pipelines.diffusion import CtPriorOptions, limited
+from spinray.recon.pipelines.diffusion import CtPriorOptions, Descent, limited
 
 SMALL = {"chans": (4, 6), "blocks": 1, "patch": 32}
 ERRORS = {"denoising": [[0.01, 0.008, 0.1], [0.1, 0.05, 0.1], [1.0, 0.2, 0.1], [5.0, 0.3, 0.1]]}
@@ -116,9 +116,10 @@ def test_limited_angles_start_from_more_noise_and_take_more_passes() -> None:
     def parallel(degrees: float) -> sr.ParallelBeam:
         return sr.ParallelBeam(np.deg2rad(np.linspace(0, degrees, 60, endpoint=False)), 32, 2.0)
 
-    assert options.descent(parallel(180)) == (25, 0.05)
-    assert options.descent(parallel(120)) == (100, 0.5)
-    assert CtPriorOptions(passes=7, start=0.0).descent(parallel(120)) == (7, 0.0)
+    assert options.descent("pnp", parallel(180)) == Descent(25, 0.05, 0.0)
+    assert options.descent("pnp", parallel(120)) == Descent(100, 0.5, 0.8)
+    assert options.descent("dds", parallel(120)) == Descent(25, 0.05, 0.0)
+    assert CtPriorOptions(passes=7, start=0.0).descent("pnp", parallel(120)) == Descent(7, 0.0, 0.8)
     fan = sr.datasets.simulate_ct(views=40, columns=64).geometry
     assert not limited(fan)
     assert limited(fan[:12])

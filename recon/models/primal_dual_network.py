@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
 from ..ct.hounsfield import WATER
 from ..operators import LinearOperator
-from .channels import channels_last
+from .channels import channels_last, in_own_precision
 from .network import Network
 from .scaling import unit_norm
 from .start import start_image
@@ -101,4 +99,4 @@ class Update(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, in_chans, *space)`` to ``(batch, out_chans, *space)``."""
-        return cast(Tensor, self.layers(channels_last(x) if x.ndim == 4 else x))
+        return in_own_precision(self.layers, channels_last(x) if x.ndim == 4 else x)

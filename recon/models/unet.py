@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .channels import Padding, from_channels, to_channels
+from .channels import Padding, from_channels, in_own_precision, to_channels
 from .network import Network
 
 SLOPE = 0.2  # of the leaky rectifier
@@ -149,6 +149,6 @@ class NormUnet(nn.Module):
         mean, std = parts.mean(2)[..., None], parts.std(2)[..., None]
         std = std.clamp_min(torch.finfo(std.dtype).tiny)  # a slice without signal
         padding = Padding(tuple(image.shape[-2:]), MULTIPLE)
-        x = self.unet(padding.pad(((parts - mean) / std).reshape(x.shape)))
+        x = in_own_precision(self.unet, padding.pad(((parts - mean) / std).reshape(x.shape)))
         parts = padding.crop(x).reshape(len(x), 2, -1)
         return from_channels((parts * std + mean).reshape(x.shape[:2] + image.shape[2:]))

@@ -53,7 +53,7 @@ def save_model(
     ValueError
         A path with another suffix.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     target = Path(path)
     if target.suffix != ".safetensors":
@@ -63,7 +63,8 @@ def save_model(
     if half:
         state = {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
     with atomic(target) as temporary:
-        save_file(state, temporary, metadata={KEY: json.dumps(header)})
+        # save_file would make a file that its owner alone may read
+        temporary.write_bytes(save(state, metadata={KEY: json.dumps(header)}))
     return target
 
 

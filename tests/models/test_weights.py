@@ -133,3 +133,9 @@ def test_files_that_are_no_networks(tmp_path: Path) -> None:
         sr.load_model("unheard-of")
     with pytest.raises(ValueError, match="safetensors"):
         sr.save_model(UNet(chans=2), tmp_path / "w.pt")
+
+
+def test_weights_are_for_all_who_may_read_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    path = sr.save_model(UNet(chans=2), tmp_path / "w.safetensors")
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode

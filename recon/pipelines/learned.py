@@ -149,7 +149,7 @@ def warn_of_unlike(facts: Mapping[str, Any], scan: MRScan | CTScan) -> None:
         kind = "trajectory"
         if scan.mask is not None:
             found["acceleration"] = (scan.acceleration,)
-            kind = mask_kind(scan.mask.reshape(-1, *scan.mask.shape[-2:])[0])
+            kind = _sampling(scan)
         if not any(_covers(trained, kind) for trained in facts.get("masks", (kind,))):
             _warn(f"sampling by {kind}", f"{' and '.join(facts['masks'])}")
     else:
@@ -168,6 +168,17 @@ def warn_of_unlike(facts: Mapping[str, Any], scan: MRScan | CTScan) -> None:
         if min(values) * tolerance < low or max(values) > high * tolerance:
             shown = " x ".join(f"{v:.4g}" for v in values)
             _warn(f"{name} {shown}", f"{low:g} to {high:g}")
+
+
+def _sampling(scan: MRScan) -> str:
+    """Kind of a scan's first mask; of a volume's, in a plane across an axis that misses nothing."""
+    assert scan.mask is not None
+    mask = scan.mask.expand(*scan.batch_shape, *scan.matrix).reshape(-1, *scan.matrix)[0]
+    if scan.ndim == 3:
+        complete = {"kz", "ky", "kx"} - set(scan.undersampled_axes)
+        axis = 0 if "kz" in complete or not complete else 2 if "kx" in complete else 1
+        mask = mask.select(axis, mask.shape[axis] // 2)
+    return mask_kind(mask)
 
 
 def _covers(trained: str, kind: str) -> bool:

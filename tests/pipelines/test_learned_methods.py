@@ -116,6 +116,22 @@ def test_scans_unlike_the_training_are_warned_of(scan: sr.MRScan, tmp_path: Path
             sr.reconstruct(scan, "unrolled", weights=_saved(model, tmp_path, **facts))
 
 
+def test_volumes_are_told_by_the_plane_that_is_undersampled() -> None:
+    """Poisson discs of (kz, ky) have no sample in the first plane of kz; readouts miss nothing."""
+    masks = sr.datasets.masks
+    lines = masks.equispaced((32, 16), 4, calibration=8).expand(24, 32, 16)
+    for mask, kind in (
+        (masks.poisson((24, 32, 16), 3, calibration=8), "random 2D"),
+        (masks.caipirinha((24, 32, 16), (2, 2)), "regular 2D"),
+        (lines, "regular lines along kx"),
+        (lines.permute(2, 0, 1), "regular lines along ky"),
+    ):
+        kspace = torch.ones(2, *mask.shape, dtype=torch.complex64) * mask
+        scan = sr.MRScan(kspace, mask=mask.clone(), image_shape=tuple(mask.shape))
+        with pytest.warns(UserWarning, match=f"sampling by {kind}: the network was trained on 3D"):
+            learned.warn_of_unlike({"masks": ["3D"]}, scan)
+
+
 def test_what_does_not_fit_is_said(scan: sr.MRScan, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="varnet needs weights"):
         sr.reconstruct(scan, "varnet")

@@ -37,7 +37,8 @@ class Finding:
     ----------
     crime
         Its name: "zero-padded k-space", "interpolated", "Hermitian k-space", "8-bit image",
-        "JPEG image", "same subject", "same image", "k-space simulated from images".
+        "JPEG image", "same subject", "same image", "k-space simulated from images", "projections
+        simulated from images".
     where
         Volume, or pair of volumes.
     detail

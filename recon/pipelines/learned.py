@@ -37,6 +37,7 @@ from .registry import Track, method, option
 CT_NETWORKS = LearnedPrimalDual, ItNet, FBPUNet, MoDL
 TOLERANCE = 1.1  # a range may be left by a tenth without a word,
 MATRIX_TOLERANCE = 1.6  # and that of the matrix by more: networks see details, at many scales
+OFFICIAL_MASKS = "lines along ky"  # of fastMRI's networks, whose weights do not say it
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,14 @@ def varnet(scan: MRScan, options: VarnetOptions, track: Track) -> Image:
         raise ValueError(f"varnet needs 2D Cartesian k-space, this is {kind}: try unrolled")
     model = network(options.weights, (VarNet, PromptVarNet), "varnet").to(scan.kspace.device)
     warn_of_unlike(model.training_facts, scan)
+    if isinstance(model, VarNet) and not model.training_facts:
+        kind = _sampling(scan)
+        if not _covers(OFFICIAL_MASKS, kind):
+            warn(
+                f"sampling by {kind}: the weights do not say what they were trained on, fastMRI's "
+                f"were on {OFFICIAL_MASKS}, the readout of its files; check the image against "
+                "another method"
+            )
     kspace = scan.kspace.reshape(-1, scan.coils, *scan.matrix)
     assert scan.mask is not None
     mask = scan.mask.expand(*scan.batch_shape, *scan.matrix).reshape(-1, 1, *scan.matrix)

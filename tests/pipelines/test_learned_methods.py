@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,20 @@ def test_varnet_takes_slices_one_by_one(scan: sr.MRScan, tmp_path: Path) -> None
         expected = model(scan.kspace[1:2], scan.mask[None, None])[0]
     torch.testing.assert_close(image.data[1], expected)
     assert image.metadata["method"] == "varnet"
+
+
+def test_official_weights_warn_of_lines_along_the_other_axis(
+    scan: sr.MRScan, tmp_path: Path
+) -> None:
+    model = VarNet(num_cascades=1, sens_chans=2, sens_pools=2, chans=2, pools=2)
+    torch.save(model.state_dict(), tmp_path / "official.pt")
+    weights = str(tmp_path / "official.pt")
+    with pytest.warns(UserWarning, match="lines along kx: the weights do not say.*lines along ky"):
+        sr.reconstruct(scan, "varnet", weights=weights)
+    turned = sr.MRScan(scan.kspace.mT, mask=scan.mask.mT, batch_axes=("slice",))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        sr.reconstruct(turned, "varnet", weights=weights)
 
 
 def test_prompt_varnet_sees_the_neighbours(scan: sr.MRScan, tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ class LearnedPrimalDual(Network):
         self, iterations: int = 10, memory: int = 5, chans: int = 32, ndim: int = 2
     ) -> None:
         super().__init__()
+        if ndim not in (2, 3):
+            raise ValueError(f"ndim must be 2 (slices) or 3 (volumes), got {ndim}")
         self.memory, self.ndim = memory, ndim
         self.dual = nn.ModuleList(
             Update(memory + 2, memory, chans, ndim) for _ in range(iterations)

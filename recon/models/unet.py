@@ -19,7 +19,7 @@ class UNet(Network):
     """U-Net with instance normalisation; names and shapes of its weights are fastMRI's.
 
     Real ``(batch, in_chans, y, x)`` to ``(batch, out_chans, y, x)``, any size of at least
-    ``2 ** num_pool_layers``.
+    ``2 ** num_pool_layers``, one side of twice that: a single pixel cannot be normalised.
 
     Parameters
     ----------
@@ -63,10 +63,11 @@ class UNet(Network):
     def forward(self, image: Tensor) -> Tensor:
         """Apply to ``(batch, in_chans, y, x)``."""
         least = 1 << len(self.down_sample_layers)
-        if image.ndim != 4 or min(image.shape[-2:]) < least:
+        sides = sorted(image.shape[-2:])
+        if image.ndim != 4 or sides[0] < least or sides[1] < 2 * least:
             raise ValueError(
-                f"image must be (batch, channel, y, x) with y and x of {least} or more, got "
-                f"{tuple(image.shape)}"
+                f"image must be (batch, channel, y, x) with y and x of {least} or more, one of "
+                f"them of {2 * least} or more, got {tuple(image.shape)}"
             )
         skips = []
         for down in self.down_sample_layers:

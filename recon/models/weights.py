@@ -20,6 +20,7 @@ from .network import Network
 
 KEY = "spinray"  # of the header's entry
 SHIPPED = Path(__file__).with_name("shipped")
+HEADER: dict[str, type] = {"architecture": str, "hyperparameters": dict, "training": dict}
 PICKLED = ".ckpt", ".pt", ".pth", ".bin"
 State = dict[str, Tensor]
 
@@ -138,7 +139,7 @@ def load_model(
     told = header.get("hyperparameters", shapes if name == recognised else {})
     try:
         model = architectures()[name](**{**told, **hyperparameters})
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: {name} cannot be made of its hyperparameters: {error}") from None
     if path.suffix in PICKLED and model.state_dict().keys() == _unprefixed(state).keys():
         state = _unprefixed(state)
@@ -206,6 +207,9 @@ def _read_safetensors(path: Path) -> tuple[State, dict[str, Any]]:
         raise FormatError(path, "", f"is no safetensors file of a network: {error}") from error
     if not isinstance(header, dict):
         raise FormatError(path, KEY, "header is no JSON object")
+    for name, kind in HEADER.items():
+        if not isinstance(header.get(name, kind()), kind):
+            raise FormatError(path, KEY, f"{name} is {header[name]!r}, expected a {kind.__name__}")
     return state, header
 
 

@@ -15,6 +15,7 @@ from spinray.recon.models import (
     LearnedPrimalDual,
     MoDL,
     PromptVarNet,
+    UNet,
     VarNet,
     itnet,
 )
@@ -69,6 +70,14 @@ def test_drunet_is_homogeneous_and_takes_maps_of_noise() -> None:
     torch.testing.assert_close(model(x, torch.full((3,), 0.1)), y)
     assert not torch.allclose(model(x, 0.5), y)
     assert not any(name.endswith("bias") for name in model.state_dict())
+
+
+def test_unet_takes_what_it_says() -> None:
+    model = UNet(1, 1, 2, 3).eval()
+    assert model(torch.randn(1, 1, 8, 16)).shape == (1, 1, 8, 16)
+    for shape in ((8, 8), (7, 16)):
+        with pytest.raises(ValueError, match="y and x of 8 or more, one of them of 16 or more"):
+            model(torch.randn(1, 1, *shape))
 
 
 def test_drunet_has_the_layout_of_the_paper_s_weights() -> None:

@@ -70,6 +70,9 @@ def varnet(scan: MRScan, options: VarnetOptions, track: Track) -> Image:
     assert scan.mask is not None
     mask = scan.mask.expand(*scan.batch_shape, *scan.matrix).reshape(-1, 1, *scan.matrix)
     neighbours = options.slices and bool(scan.batch_axes) and scan.batch_axes[-1] == "slice"
+    lines = scan.header.get(
+        "num_low_frequencies"
+    )  # of each slice, where whoever undersampled knows
     images = []
     with track("varnet", len(kspace)) as step, torch.inference_mode():
         for index in range(len(kspace)):
@@ -78,7 +81,8 @@ def varnet(scan: MRScan, options: VarnetOptions, track: Track) -> Image:
                 near = _neighbours(index, model.slices, count)
                 image = model(kspace[None, near], mask[None, near])[0]
             else:
-                image = model(kspace[index : index + 1], mask[index : index + 1])[0]
+                one = slice(index, index + 1)
+                image = model(kspace[one], mask[one], None if lines is None else lines[index])[0]
             images.append(image)
             step(index, image, 0.0)
     return mr_image(scan, torch.stack(images).reshape(*scan.batch_shape, *scan.matrix))

@@ -99,7 +99,7 @@ class SimulatedCT(SliceDataset[CTExample]):
                 f"spacing and upsampling must be positive, electronic_noise not negative: got "
                 f"{spacing}, {upsampling}, {electronic_noise}"
             )
-        if zoom is not None and not 0 < zoom[0] <= zoom[1]:
+        if zoom is not None and not (len(zoom) == 2 and 0 < zoom[0] <= zoom[1]):
             raise ValueError(f"zoom must be two positive factors, the smaller first, got {zoom}")
         files = image_files(folder)
         self.electronic_noise, self.fixed = electronic_noise, fixed

@@ -107,6 +107,8 @@ class SimulatedMR(SliceDataset[MRExample]):
             )
         if not 0 < shrink[0] <= shrink[1] <= 1:
             raise ValueError(f"shrink must rise within (0, 1], got {shrink}")
+        if matrix is not None and (len(matrix) != 2 or min(matrix) < 1):
+            raise ValueError(f"matrix must be (y, x) of 1 or more, got {matrix}")
         self.mask, self.matrix, self.coils = mask, matrix, coils
         self.shrink, self.turned = shrink, turned
         self.trajectory = trajectory

@@ -23,7 +23,15 @@ except ModuleNotFoundError as error:
 from ...datasets import CTExample, MRExample, SliceDataset, report, split_findings
 from ...datasets.mr_slices import compared_part
 from ...datasets.reports import crimes_in_words, subject_keys
-from ..models import MoDL, Network, VarNet
+from ..models import (
+    FBPUNet,
+    ItNet,
+    LearnedPrimalDual,
+    MoDL,
+    Network,
+    PromptVarNet,
+    VarNet,
+)
 from ..models.weights import KEY, check_state, header_of, load_model, save_model
 from ..operators import Sense, XRayTransform
 from .facts import Facts
@@ -225,7 +233,11 @@ class MRTraining(ReconstructionTraining):
         denoiser: str = "",
         **options: Any,
     ) -> None:
+        if isinstance(model, LearnedPrimalDual | ItNet | FBPUNet):
+            raise ValueError(f"{type(model).__name__} is a network of CT: CTTraining trains it")
         super().__init__(model, **options)
+        if supervision not in ("target", "ssdu"):
+            raise ValueError(f'supervision must be "target" or "ssdu", got {supervision!r}')
         if (supervision == "ssdu" or equivariance or denoiser) and not isinstance(model, MoDL):
             raise ValueError(
                 f"ssdu, equivariance and denoiser are for MoDL, got {type(model).__name__}"
@@ -296,6 +308,8 @@ class CTTraining(ReconstructionTraining):
     modality = "ct"
 
     def __init__(self, model: Network, *, view_steps: Sequence[int] = (1,), **options: Any) -> None:
+        if isinstance(model, VarNet | PromptVarNet):
+            raise ValueError(f"{type(model).__name__} is a network of MR: MRTraining trains it")
         super().__init__(model, **options)
         if not view_steps or min(view_steps) < 1:
             raise ValueError(f"view_steps must be 1 or more, got {view_steps}")

@@ -261,6 +261,8 @@ def test_a_smaller_matrix_is_a_coarser_scan_of_the_whole_object(tmp_path) -> Non
     np.testing.assert_allclose(small[24:72, 24:72], expected[::2, ::2], atol=0.1)
     with pytest.raises(ValueError, match="shrink must rise within"):
         SimulatedMR(tmp_path, shrink=(0.5, 1.5))
+    with pytest.raises(ValueError, match=r"matrix must be \(y, x\) of 1 or more"):
+        SimulatedMR(tmp_path, matrix=(0, 48))
 
 
 def test_turned_slices_are_the_slices(tmp_path) -> None:

@@ -176,6 +176,12 @@ def test_what_does_not_fit_is_said(folder: Path) -> None:
     data = DataModule(sr.datasets.SimulatedMR(folder, coils=2))
     with pytest.raises(ValueError, match="MoDL needs coil maps"):
         pl.Trainer(**QUIET).fit(MRTraining(MoDL(1, 2, (4, 6), 1)), data)
+    with pytest.raises(ValueError, match='supervision must be "target" or "ssdu", got'):
+        MRTraining(MoDL(1, 2, (4, 6), 1), supervision="none")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="VarNet is a network of MR: MRTraining trains it"):
+        CTTraining(VarNet(**VARNET))
+    with pytest.raises(ValueError, match="FBPUNet is a network of CT: CTTraining trains it"):
+        MRTraining(FBPUNet((4, 6), 1))
     with pytest.raises(ValueError, match="view_steps must be 1 or more"):
         CTTraining(FBPUNet((4, 6), 1), view_steps=(0,))
 

@@ -6,7 +6,7 @@ Jobs: mr, radial, ct, samplers, deepinv, time, trust, zero-shot, low-dose; all b
 replace those in the output file, others stay.
 
 MR: `brain8ch_full.cfl` (8 coils, 230 x 180), undersampled by `sigpy.mri.poisson` (24 x 24 centre,
-seed 0), or simulated along 32 golden-angle spokes from its coil-combined image; NRMSE of the
+seed 0), or simulated along 32 golden-angle spokes from its coil images; NRMSE of the
 magnitude inside the object, scale fitted, as benchmarks.mri. CT: slices of `cranium_hu.npz`,
 projected on a grid twice as fine with photon noise (fan beam); PSNR inside the body, its range that
 of the slice. The priors (experiments/mr_prior.yaml, ct_prior.yaml) never saw these subjects.

@@ -25,7 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spinray.datasets import LineMask, SimulatedCT, masks
+from spinray.datasets import LineMask, SimulatedCT, kspace_findings, masks, report
+from spinray.datasets.reports import crimes_in_words
 from spinray.recon.ct.hounsfield import WATER
 from spinray.recon.metrics import nrmse, ssim
 from spinray.recon.operators import XRayTransform
@@ -95,6 +96,7 @@ def mr(data: Path, weights: str) -> dict[str, Any]:
     """Every case: the network, each classical method at its best weight, BART's at its best."""
     brain = Scored(data)
     result: dict[str, Any] = {"reference noise": brain.limit()}
+    print(crimes_in_words(kspace_findings(brain.kspace, where="the brain"), 1), flush=True)
     for name, sampler in MR_CASES.items():
         mask, _ = sampler(brain.kspace.shape[1:], 0)
         mask = mask.expand(brain.kspace.shape[1:])
@@ -130,6 +132,7 @@ def ct(data: Path, weights: str) -> dict[str, Any]:
             [data / HEAD],
             spacing=HEAD_SPACING, views=views, photons=PHOTONS, electronic_noise=READOUT, fixed=True,
         )  # fmt: skip
+        print(report(scans), flush=True)
         A = XRayTransform(scans.geometry, scans.volume)
         examples = [scans[number] for number in CT_SLICES]
         data_, targets = [e.sinogram for e in examples], [e.target for e in examples]
@@ -217,12 +220,12 @@ def main() -> None:
     if not data.is_dir():
         parser.error(f"no data in {data}: set SPINRAY_DATA")
     old = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
-    report: dict[str, Any] = old | {"machine": machine()}
+    results: dict[str, Any] = old | {"machine": machine()}
     for name, job in {"mr": mr, "ct": ct}.items():
         if arguments.modality not in (None, name):
             continue
-        report[name] = job(data, arguments.weights)
-        write(arguments.output, report)
+        results[name] = job(data, arguments.weights)
+        write(arguments.output, results)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python -m benchmarks.network_speed [--quick] [--output FILE.json]
 
 VarNet stands beside fastMRI's with the same weights; errors are against double precision. Steps of
-training MoDL show what implicit differentiation and checkpoints save of memory. Samplers run a few passes of an untrained prior; their error is the data misfit that is left.
+training MoDL show what implicit differentiation and checkpoints save of memory. Samplers run a few
+passes of an untrained prior; their error is the data misfit that is left.
 """
 
 from __future__ import annotations

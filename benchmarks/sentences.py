@@ -135,8 +135,8 @@ def networks() -> str:
     return (
         f"A cascade of VarNet takes {ours:.2f} s on 8 x 320 x 320 (fastMRI's {official:.2f} s, the "
         f"same weights and image). A training step of MoDL, 5 unrolls of 10 iterations on 8 x 128 x "
-        f"128, needs {memory[0]:.0f} MB, {memory[1]:.0f} MB with checkpoints, by plain "
-        f"backpropagation {memory[2]:.0f} MB (`python -m benchmarks.network_speed`)."
+        f"128 with a small denoiser, needs {memory[0]:.0f} MB, {memory[1]:.0f} MB with checkpoints, "
+        f"by plain backpropagation {memory[2]:.0f} MB (`python -m benchmarks.network_speed`)."
     )
 
 

@@ -22,6 +22,7 @@ _PADDING = 0.02  # of an axis, on both sides: scanners leave a line or two
 _HERMITIAN = 1e-6  # of the energy: noise leaves more in any measured k-space
 _CLIFF = 1e4  # fall of the power spectrum within a tenth of its half-width; noise fills it up
 _COHERENCE = 0.35  # of the phases of k-space with those a fifth of the axis away and more
+_SHORT = 16  # samples of an axis: fewer say nothing about its spectrum
 _GREYS = 256
 _PIXELS = 4096  # that differ from zero: fewer say nothing about grey levels
 _BLOCKS = 0.08  # decades of power by which one grid of blocks stands out from the 63 others
@@ -37,7 +38,8 @@ class Finding:
     ----------
     crime
         Its name: "zero-padded k-space", "interpolated", "Hermitian k-space", "8-bit image",
-        "JPEG image", "same subject", "same image", "k-space simulated from images".
+        "JPEG image", "same subject", "same image", "k-space simulated from images", "projections
+        simulated from images".
     where
         Volume, or pair of volumes.
     detail
@@ -180,6 +182,8 @@ def _interpolation(kspace: Tensor, where: str) -> list[Finding]:
     power = kspace.abs().square().sum(0)
     whitened = kspace / kspace.abs().clamp_min(1e-30)
     for axis, name in ((0, "y"), (1, "x")):
+        if kspace.shape[axis + 1] < _SHORT:
+            continue
         fall, place = _steepest_fall(power.mean(dim=1 - axis).numpy())
         if fall > _CLIFF:
             detail = f"the spectrum falls {fall:.0f} times at {place:.0%} of its width along {name}"

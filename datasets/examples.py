@@ -69,7 +69,8 @@ class CTExample(NamedTuple):
     target
         ``(y, x)``, attenuation in 1/mm, float32, on `dataset.volume`; None in test data.
     max_value
-        Largest value of the volume's target.
+        Largest value of the volume's target; of the slice's where they are read one by one
+        (`LoDoPaB`, whose files hold several patients, and `MayoImages`).
     fname, slice_number
         Where the slice comes from.
     """

@@ -50,4 +50,17 @@ def coil_combined(kspace: Tensor, shape: tuple[int, int] | None = None) -> Tenso
     """Root sum of squares ``(y, x)`` of fully sampled k-space ``(coil, ky, kx)``, cropped."""
     images = Fourier(kspace.shape[-2:]).adjoint(kspace)
     combined = root_sum_of_squares(images)
-    return combined if shape is None else resize(combined, shape)
+    return combined if shape is None else compared_part(combined, shape)
+
+
+def compared_part(image: Tensor, shape: tuple[int, int]) -> Tensor:
+    """The centre of ``(..., y, x)`` that is compared with a target of a shape; zeros where smaller.
+
+    Cut as `metrics.center_crop` and fastMRI cut targets: an odd centre of an even image starts a
+    pixel before that of `resize`.
+    """
+    y, x = (
+        slice((n - m) // 2, (n - m) // 2 + m) if m < n else slice(None)
+        for n, m in zip(image.shape[-2:], shape, strict=True)
+    )
+    return resize(image[..., y, x], shape)

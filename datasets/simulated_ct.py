@@ -22,7 +22,7 @@ from ..recon.operators import XRayTransform
 from .examples import CTExample
 from .image_folders import Folder, image_files, read_volume
 from .simulate import clinical_fan
-from .slices import Evidence, SliceDataset
+from .slices import Evidence, SliceDataset, log_range
 
 _MANY = 30.0  # photons that make a normal distribution, all but the skewness
 
@@ -93,19 +93,15 @@ class SimulatedCT(SliceDataset[CTExample]):
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
-        doses = (photons, photons) if isinstance(photons, int | float) else tuple(photons)
-        if len(doses) != 2:
-            raise ValueError(f"photons must be a number or two, the smaller first, got {photons}")
-        low, high = doses
-        if not 0 < low <= high or electronic_noise < 0 or upsampling < 1 or not spacing > 0:
+        self._range = log_range("photons", photons)
+        if electronic_noise < 0 or upsampling < 1 or not spacing > 0:
             raise ValueError(
-                f"photons, spacing and upsampling must be positive, electronic_noise not negative: "
-                f"got {photons}, {spacing}, {upsampling}, {electronic_noise}"
+                f"spacing and upsampling must be positive, electronic_noise not negative: got "
+                f"{spacing}, {upsampling}, {electronic_noise}"
             )
-        if zoom is not None and not 0 < zoom[0] <= zoom[1]:
+        if zoom is not None and not (len(zoom) == 2 and 0 < zoom[0] <= zoom[1]):
             raise ValueError(f"zoom must be two positive factors, the smaller first, got {zoom}")
         files = image_files(folder)
-        self._range = (math.log(low), math.log(high))
         self.electronic_noise, self.fixed = electronic_noise, fixed
         self._shape, self.zoom = shape, zoom
         self._images: dict[Path, Tensor] = {}

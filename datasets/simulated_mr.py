@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from .examples import MRExample
 from .image_folders import Folder, image_files, read_volume
 from .line_masks import MaskSampler
 from .mr_slices import interpolated_maps, unit_length
-from .slices import Evidence, SliceDataset
+from .slices import Evidence, SliceDataset, log_range
 
 _VARIETY = 0.15  # of the coils' harmonics, relative: no two slices see the same array
 _PHASE = 2  # highest harmonic of the image phase over twice the field of view
@@ -88,7 +89,7 @@ class SimulatedMR(SliceDataset[MRExample]):
         shrink: tuple[float, float] = (1.0, 1.0),
         turned: bool = False,
         coils: int = 8,
-        snr: float | tuple[float, float] = 30.0,
+        snr: float | Sequence[float] = 30.0,
         susceptibility: float = 0.0,
         maps: str | None = None,
         minimum: float = 0.2,
@@ -98,19 +99,21 @@ class SimulatedMR(SliceDataset[MRExample]):
             raise ValueError(f'maps must be "true", "espirit" or None, got {maps!r}')
         if trajectory is not None and (mask is not None or maps == "espirit"):
             raise ValueError("a trajectory goes without mask, and with true maps or none")
-        low, high = snr if isinstance(snr, tuple) else (snr, snr)
-        if not 0 < low <= high or coils < 1 or susceptibility < 0:
+        self._snr = log_range("snr", snr)
+        if coils < 1 or susceptibility < 0:
             raise ValueError(
-                f"snr and coils must be positive, susceptibility not negative: got {snr}, {coils}, "
+                f"coils must be positive, susceptibility not negative: got {coils}, "
                 f"{susceptibility}"
             )
         if not 0 < shrink[0] <= shrink[1] <= 1:
             raise ValueError(f"shrink must rise within (0, 1], got {shrink}")
+        if matrix is not None and (len(matrix) != 2 or min(matrix) < 1):
+            raise ValueError(f"matrix must be (y, x) of 1 or more, got {matrix}")
         self.mask, self.matrix, self.coils = mask, matrix, coils
         self.shrink, self.turned = shrink, turned
         self.trajectory = trajectory
         self._transforms: dict[tuple[int, int], LinearOperator] = {}
-        self._snr, self.susceptibility = (math.log(low), math.log(high)), susceptibility
+        self.susceptibility = susceptibility
         self.maps, self.minimum, self.fixed = maps, minimum, fixed
         self._volumes: dict[Path, Tensor] = {}
         self._largest: dict[Path, float] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -147,6 +148,22 @@ def split_subjects(
         parts.append(sorted(order[:count]))
         order = order[count:]
     return parts
+
+
+def log_range(name: str, value: float | Sequence[float]) -> tuple[float, float]:
+    """Logarithms of the ends of a range; a number alone is both.
+
+    Raises
+    ------
+    ValueError
+        Ends that are not positive or do not rise, more than two.
+    """
+    ends = (value, value) if isinstance(value, int | float) else tuple(value)
+    if len(ends) != 2 or not 0 < ends[0] <= ends[1]:
+        raise ValueError(
+            f"{name} must be a number or two, positive, the smaller first, got {value}"
+        )
+    return math.log(ends[0]), math.log(ends[1])
 
 
 def _reason(error: Exception) -> str:

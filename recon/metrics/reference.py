@@ -98,7 +98,11 @@ def ssim(
 
 
 def _inside(mask: Array, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    inside = np.broadcast_to(as_array(mask).astype(bool), shape)
+    given = as_array(mask).astype(bool)
+    try:
+        inside = np.broadcast_to(given, shape)
+    except ValueError:
+        raise ValueError(f"the mask is {given.shape}, the target {shape}: must broadcast") from None
     if not inside.any():
         raise ValueError("the mask is empty")
     return inside

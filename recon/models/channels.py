@@ -1,9 +1,9 @@
-"""Complex images as real channels, padding to a multiple, and scaling per image."""
+"""Complex images as real channels, padding to a multiple, and precision."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 
@@ -45,6 +45,13 @@ class Padding:
         for axis, (before, size) in enumerate(zip(self._before, self._shape, strict=True)):
             x = x.narrow(axis - len(self._shape), before, size)
         return x
+
+
+def in_own_precision(network: nn.Module, x: Tensor, *more: Tensor) -> Tensor:
+    """``network(x, *more)`` in the precision of its weights; the answer is in that of x."""
+    dtype = next(network.parameters()).dtype
+    answer: Tensor = network(*(t.to(dtype) for t in (x, *more)))
+    return answer.to(x.dtype)
 
 
 def channels_last(x: Tensor) -> Tensor:

@@ -56,7 +56,10 @@ class DRUNet(Network):
         self.m_tail = nn.Conv2d(chans[0], out_chans, 3, padding=1, bias=False)
 
     def forward(self, image: Tensor, sigma: float | Tensor) -> Tensor:
-        """Denoise.
+        """Apply to a noisy image.
+
+        What comes out is what the weights were trained for: the image with the paper's, the noise
+        in `MoDL`, `ItNet`, `FBPUNet` and `DenoiserTraining`.
 
         Parameters
         ----------

@@ -9,6 +9,7 @@ from torch import Tensor
 from ..arrays import difference_noise
 from ..ct.hounsfield import WATER
 from ..operators import LinearOperator
+from .channels import in_own_precision
 from .drunet import DRUNet
 from .network import Network
 from .start import start_image
@@ -44,4 +45,5 @@ class FBPUNet(Network):
 def refined(unet: DRUNet, image: Tensor) -> Tensor:
     """Attenuation ``(..., y, x)`` less what the network finds; it works in units of water."""
     slices = image.reshape(-1, 1, *image.shape[-2:]) / WATER
-    return image - WATER * unet(slices, difference_noise(slices)).reshape(image.shape)
+    found = in_own_precision(unet, slices, difference_noise(slices))
+    return image - WATER * found.reshape(image.shape)

@@ -26,8 +26,9 @@ class ItNet(Network):
 
     The ramp gives the gradient of all frequencies one speed, as filtered back projection does, but
     with the matched transpose of A, on any CT geometry. ``A^T R A`` is scaled to unit norm.
-    When trained, the last word is the data's: means over many pixels, in which they hardly have
-    noise, are set to what they say, so that CT numbers do not drift with what the U-Nets learned.
+    In evaluation mode the last word is the data's: means over many pixels, in which they hardly
+    have noise, are set to what they say, so that CT numbers do not drift with what the U-Nets
+    learned.
     Volumes go through the U-Nets slice by slice.
 
     Parameters

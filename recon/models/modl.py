@@ -12,7 +12,7 @@ from ..arrays import item_scale
 from ..operators import LinearOperator
 from ..solvers import data_consistency
 from ..solvers.common import item_dot
-from .channels import from_channels, to_channels
+from .channels import from_channels, in_own_precision, to_channels
 from .drunet import DRUNet
 from .network import Network
 from .scaling import unit_norm
@@ -116,8 +116,7 @@ class MoDL(Network):
         slices = x.reshape(-1, 1, *x.shape[-2:])
         levels = sigma.expand(*x.shape[:-2], 1, 1).reshape(-1)
         channels = to_channels(slices) if self.complex_images else slices
-        weights = next(self.denoiser.parameters())
-        noise = self.denoiser(channels.to(weights), levels.to(weights)).to(channels)
+        noise = in_own_precision(self.denoiser, channels, levels)
         noise = from_channels(noise) if self.complex_images else noise
         return x - noise.reshape(x.shape)
 

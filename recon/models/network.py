@@ -27,6 +27,9 @@ class Network(nn.Module):
         network = super().__new__(cls)
         given = inspect.signature(cls).bind_partial(*arguments, **options)
         given.apply_defaults()
+        for name, value in given.arguments.items():  # all whole numbers are counts
+            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+                raise ValueError(f"{cls.__name__}: {name} must be 1 or more, got {value}")
         vars(network).update(
             hyperparameters=dict(given.arguments), training_facts={}, checkpointing=False
         )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
 from ..ct.hounsfield import WATER
 from ..operators import LinearOperator
-from .channels import channels_last
+from .channels import channels_last, in_own_precision
 from .network import Network
 from .scaling import unit_norm
 from .start import start_image
@@ -42,6 +40,8 @@ class LearnedPrimalDual(Network):
         self, iterations: int = 10, memory: int = 5, chans: int = 32, ndim: int = 2
     ) -> None:
         super().__init__()
+        if ndim not in (2, 3):
+            raise ValueError(f"ndim must be 2 (slices) or 3 (volumes), got {ndim}")
         self.memory, self.ndim = memory, ndim
         self.dual = nn.ModuleList(
             Update(memory + 2, memory, chans, ndim) for _ in range(iterations)
@@ -101,4 +101,4 @@ class Update(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, in_chans, *space)`` to ``(batch, out_chans, *space)``."""
-        return cast(Tensor, self.layers(channels_last(x) if x.ndim == 4 else x))
+        return in_own_precision(self.layers, channels_last(x) if x.ndim == 4 else x)

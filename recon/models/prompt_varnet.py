@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..arrays import item_scale
 from .cartesian import checked_input
-from .channels import from_channels, to_channels
+from .channels import from_channels, in_own_precision, to_channels
 from .network import Network
 from .prompt_unet import PromptUNet
 from .sampling_weights import SamplingWeights, sampling_features
@@ -137,7 +137,7 @@ class PromptCascade(nn.Module):
     ) -> tuple[Tensor, Tensor, History]:
         """Image, maps and features before and after; `images` are the coils' zero-filled images."""
         residual = mask * (torch.fft.fftn(maps * x[:, :, None], dim=AXES, norm="ortho") - kspace)
-        weights = self.weights(features).reshape(*x.shape[:2], 1, *x.shape[2:])
+        weights = in_own_precision(self.weights, features).reshape(*x.shape[:2], 1, *x.shape[2:])
         error, step = (
             torch.fft.ifftn(r, dim=AXES, norm="ortho") for r in (residual, weights * residual)
         )
@@ -146,7 +146,7 @@ class PromptCascade(nn.Module):
         seen = torch.cat((start + difference, x, start, difference), 1)
         # the convolutions see the image centred, as it was scanned
         channels = torch.fft.fftshift(to_channels(seen), dim=AXES)
-        found, history = self.denoiser(channels, history)
+        found, history = self.denoiser(channels.to(self.denoiser.head.weight.dtype), history)
         removed = from_channels(torch.fft.ifftshift(found, dim=AXES))
         after = x - (maps.conj() * step).sum(2) - removed
         if self.refine is not None:
@@ -176,7 +176,8 @@ class MapRefinement(nn.Module):
     def forward(self, maps: Tensor, gradient: Tensor) -> Tensor:
         """Both complex ``(batch, slice, coil, y, x)``; maps of unit length come out."""
         pairs = torch.stack((maps, gradient), 3).flatten(0, 2)
-        change = from_channels(self.layers(to_channels(pairs))).reshape(maps.shape)
+        change = from_channels(in_own_precision(self.layers, to_channels(pairs)))
+        change = change.reshape(maps.shape)
         maps = maps + change
         length = torch.view_as_real(maps).square().sum((2, -1), keepdim=True)
         return maps / length[..., 0].clamp_min(1e-12).sqrt()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .channels import Padding, from_channels, to_channels
+from .channels import Padding, from_channels, in_own_precision, to_channels
 from .network import Network
 
 SLOPE = 0.2  # of the leaky rectifier
@@ -19,7 +19,7 @@ class UNet(Network):
     """U-Net with instance normalisation; names and shapes of its weights are fastMRI's.
 
     Real ``(batch, in_chans, y, x)`` to ``(batch, out_chans, y, x)``, any size of at least
-    ``2 ** num_pool_layers``.
+    ``2 ** num_pool_layers``, one side of twice that: a single pixel cannot be normalised.
 
     Parameters
     ----------
@@ -63,10 +63,11 @@ class UNet(Network):
     def forward(self, image: Tensor) -> Tensor:
         """Apply to ``(batch, in_chans, y, x)``."""
         least = 1 << len(self.down_sample_layers)
-        if image.ndim != 4 or min(image.shape[-2:]) < least:
+        sides = sorted(image.shape[-2:])
+        if image.ndim != 4 or sides[0] < least or sides[1] < 2 * least:
             raise ValueError(
-                f"image must be (batch, channel, y, x) with y and x of {least} or more, got "
-                f"{tuple(image.shape)}"
+                f"image must be (batch, channel, y, x) with y and x of {least} or more, one of "
+                f"them of {2 * least} or more, got {tuple(image.shape)}"
             )
         skips = []
         for down in self.down_sample_layers:
@@ -149,6 +150,6 @@ class NormUnet(nn.Module):
         mean, std = parts.mean(2)[..., None], parts.std(2)[..., None]
         std = std.clamp_min(torch.finfo(std.dtype).tiny)  # a slice without signal
         padding = Padding(tuple(image.shape[-2:]), MULTIPLE)
-        x = self.unet(padding.pad(((parts - mean) / std).reshape(x.shape)))
+        x = in_own_precision(self.unet, padding.pad(((parts - mean) / std).reshape(x.shape)))
         parts = padding.crop(x).reshape(len(x), 2, -1)
         return from_channels((parts * std + mean).reshape(x.shape[:2] + image.shape[2:]))

@@ -20,6 +20,7 @@ from .network import Network
 
 KEY = "spinray"  # of the header's entry
 SHIPPED = Path(__file__).with_name("shipped")
+HEADER: dict[str, type] = {"architecture": str, "hyperparameters": dict, "training": dict}
 PICKLED = ".ckpt", ".pt", ".pth", ".bin"
 State = dict[str, Tensor]
 
@@ -53,7 +54,7 @@ def save_model(
     ValueError
         A path with another suffix.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     target = Path(path)
     if target.suffix != ".safetensors":
@@ -63,7 +64,8 @@ def save_model(
     if half:
         state = {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
     with atomic(target) as temporary:
-        save_file(state, temporary, metadata={KEY: json.dumps(header)})
+        # save_file would make a file that its owner alone may read
+        temporary.write_bytes(save(state, metadata={KEY: json.dumps(header)}))
     return target
 
 
@@ -137,7 +139,7 @@ def load_model(
     told = header.get("hyperparameters", shapes if name == recognised else {})
     try:
         model = architectures()[name](**{**told, **hyperparameters})
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: {name} cannot be made of its hyperparameters: {error}") from None
     if path.suffix in PICKLED and model.state_dict().keys() == _unprefixed(state).keys():
         state = _unprefixed(state)
@@ -205,6 +207,9 @@ def _read_safetensors(path: Path) -> tuple[State, dict[str, Any]]:
         raise FormatError(path, "", f"is no safetensors file of a network: {error}") from error
     if not isinstance(header, dict):
         raise FormatError(path, KEY, "header is no JSON object")
+    for name, kind in HEADER.items():
+        if not isinstance(header.get(name, kind()), kind):
+            raise FormatError(path, KEY, f"{name} is {header[name]!r}, expected a {kind.__name__}")
     return state, header
 
 

@@ -245,6 +245,7 @@ def _reconstructed(
             trajectory=first.trajectory,
             image_shape=first.crop_size if first.trajectory is not None else (),
             batch_axes=("slice",),
+            header={"num_low_frequencies": [example.calibration for example in examples]},
         )
         return reconstruct(scan, method, progress=False, **options).data.abs()
     if first.sinogram is None:

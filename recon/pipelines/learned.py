@@ -37,6 +37,7 @@ from .registry import Track, method, option
 CT_NETWORKS = LearnedPrimalDual, ItNet, FBPUNet, MoDL
 TOLERANCE = 1.1  # a range may be left by a tenth without a word,
 MATRIX_TOLERANCE = 1.6  # and that of the matrix by more: networks see details, at many scales
+OFFICIAL_MASKS = "lines along ky"  # of fastMRI's networks, whose weights do not say it
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,21 @@ def varnet(scan: MRScan, options: VarnetOptions, track: Track) -> Image:
         raise ValueError(f"varnet needs 2D Cartesian k-space, this is {kind}: try unrolled")
     model = network(options.weights, (VarNet, PromptVarNet), "varnet").to(scan.kspace.device)
     warn_of_unlike(model.training_facts, scan)
+    if isinstance(model, VarNet) and not model.training_facts:
+        kind = _sampling(scan)
+        if not _covers(OFFICIAL_MASKS, kind):
+            warn(
+                f"sampling by {kind}: the weights do not say what they were trained on, fastMRI's "
+                f"were on {OFFICIAL_MASKS}, the readout of its files; check the image against "
+                "another method"
+            )
     kspace = scan.kspace.reshape(-1, scan.coils, *scan.matrix)
     assert scan.mask is not None
     mask = scan.mask.expand(*scan.batch_shape, *scan.matrix).reshape(-1, 1, *scan.matrix)
     neighbours = options.slices and bool(scan.batch_axes) and scan.batch_axes[-1] == "slice"
+    lines = scan.header.get(
+        "num_low_frequencies"
+    )  # of each slice, where whoever undersampled knows
     images = []
     with track("varnet", len(kspace)) as step, torch.inference_mode():
         for index in range(len(kspace)):
@@ -69,7 +81,8 @@ def varnet(scan: MRScan, options: VarnetOptions, track: Track) -> Image:
                 near = _neighbours(index, model.slices, count)
                 image = model(kspace[None, near], mask[None, near])[0]
             else:
-                image = model(kspace[index : index + 1], mask[index : index + 1])[0]
+                one = slice(index, index + 1)
+                image = model(kspace[one], mask[one], None if lines is None else lines[index])[0]
             images.append(image)
             step(index, image, 0.0)
     return mr_image(scan, torch.stack(images).reshape(*scan.batch_shape, *scan.matrix))
@@ -149,7 +162,7 @@ def warn_of_unlike(facts: Mapping[str, Any], scan: MRScan | CTScan) -> None:
         kind = "trajectory"
         if scan.mask is not None:
             found["acceleration"] = (scan.acceleration,)
-            kind = mask_kind(scan.mask.reshape(-1, *scan.mask.shape[-2:])[0])
+            kind = _sampling(scan)
         if not any(_covers(trained, kind) for trained in facts.get("masks", (kind,))):
             _warn(f"sampling by {kind}", f"{' and '.join(facts['masks'])}")
     else:
@@ -168,6 +181,17 @@ def warn_of_unlike(facts: Mapping[str, Any], scan: MRScan | CTScan) -> None:
         if min(values) * tolerance < low or max(values) > high * tolerance:
             shown = " x ".join(f"{v:.4g}" for v in values)
             _warn(f"{name} {shown}", f"{low:g} to {high:g}")
+
+
+def _sampling(scan: MRScan) -> str:
+    """Kind of a scan's first mask; of a volume's, in a plane across an axis that misses nothing."""
+    assert scan.mask is not None
+    mask = scan.mask.expand(*scan.batch_shape, *scan.matrix).reshape(-1, *scan.matrix)[0]
+    if scan.ndim == 3:
+        complete = {"kz", "ky", "kx"} - set(scan.undersampled_axes)
+        axis = 0 if "kz" in complete or not complete else 2 if "kx" in complete else 1
+        mask = mask.select(axis, mask.shape[axis] // 2)
+    return mask_kind(mask)
 
 
 def _covers(trained: str, kind: str) -> bool:

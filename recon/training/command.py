@@ -60,7 +60,7 @@ def train(arguments: Sequence[str]) -> Mapping[str, str]:
         # jsonargparse lists all types that a field may have, and buries why the named one failed
         if not str(error).startswith("Does not validate against any"):
             raise
-        raise _innermost(error) from error
+        raise _innermost(error) from None  # from the outer one its causes would go in a circle
     return getattr(command.datamodule, "left_out", {})
 
 

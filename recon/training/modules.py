@@ -21,10 +21,18 @@ except ModuleNotFoundError as error:
     ) from error
 
 from ...datasets import CTExample, MRExample, SliceDataset, report, split_findings
+from ...datasets.mr_slices import compared_part
 from ...datasets.reports import crimes_in_words, subject_keys
-from ..models import MoDL, Network, VarNet
+from ..models import (
+    FBPUNet,
+    ItNet,
+    LearnedPrimalDual,
+    MoDL,
+    Network,
+    PromptVarNet,
+    VarNet,
+)
 from ..models.weights import KEY, check_state, header_of, load_model, save_model
-from ..mri import resize
 from ..operators import Sense, XRayTransform
 from .facts import Facts
 from .losses import nmse, psnr, ssim, training_loss
@@ -167,14 +175,14 @@ class ReconstructionTraining(Training):
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         """Loss of a batch."""
         image = self.reconstruct(batch)
-        loss = self.loss(image, batch.target, batch.max_value.to(image.device))
+        loss = self.loss(image, *_truth(batch))
         self.log("loss", loss, prog_bar=True, batch_size=len(image))
         return loss
 
     def validation_step(self, batch: Any, batch_index: int) -> Tensor:
         """Figures of a batch; the images go to the callbacks."""
         image = self.reconstruct(batch)
-        target, maximum = batch.target, batch.max_value.to(image.device)
+        target, maximum = _truth(batch)
         figures = {
             "val_loss": self.loss(image, target, maximum),
             "val_nmse": nmse(image, target),
@@ -183,6 +191,16 @@ class ReconstructionTraining(Training):
         }
         self.log_dict(figures, batch_size=len(image), sync_dist=True)
         return image
+
+
+def _truth(batch: Any) -> tuple[Tensor, Tensor]:
+    """Target images of a batch and the maxima of their volumes."""
+    if batch.target is None:
+        raise ValueError(
+            f"{batch.fname[0]} has no target image, as test data have none: train and validate on "
+            'data with targets, or train with supervision="ssdu" and without validation'
+        )
+    return batch.target, batch.max_value
 
 
 class MRTraining(ReconstructionTraining):
@@ -215,7 +233,11 @@ class MRTraining(ReconstructionTraining):
         denoiser: str = "",
         **options: Any,
     ) -> None:
+        if isinstance(model, LearnedPrimalDual | ItNet | FBPUNet):
+            raise ValueError(f"{type(model).__name__} is a network of CT: CTTraining trains it")
         super().__init__(model, **options)
+        if supervision not in ("target", "ssdu"):
+            raise ValueError(f'supervision must be "target" or "ssdu", got {supervision!r}')
         if (supervision == "ssdu" or equivariance or denoiser) and not isinstance(model, MoDL):
             raise ValueError(
                 f"ssdu, equivariance and denoiser are for MoDL, got {type(model).__name__}"
@@ -244,8 +266,8 @@ class MRTraining(ReconstructionTraining):
             loss, image = ssdu_loss(model, batch.maps, batch.kspace, batch.mask[:, 0])
         else:
             image = model(A, batch.kspace)
-            shown = resize(image.abs(), batch.crop_size)
-            loss = self.loss(shown, cast(Tensor, batch.target), cast(Tensor, batch.max_value))
+            shown = compared_part(image.abs(), batch.crop_size)
+            loss = self.loss(shown, *_truth(batch))
         if self.equivariance:
             loss = loss + self.equivariance * equivariance_loss(model, A, image)
         self.log("loss", loss, prog_bar=True, batch_size=len(image))
@@ -261,7 +283,7 @@ class MRTraining(ReconstructionTraining):
             image = self.model(batch.kspace, batch.mask, batch.calibration)
         else:
             image = self.model(batch.kspace, batch.mask)
-        return resize(image.abs(), batch.crop_size)
+        return compared_part(image.abs(), batch.crop_size)
 
     def _operator(self, batch: MRExample) -> Sense:
         if batch.maps is None:
@@ -286,6 +308,8 @@ class CTTraining(ReconstructionTraining):
     modality = "ct"
 
     def __init__(self, model: Network, *, view_steps: Sequence[int] = (1,), **options: Any) -> None:
+        if isinstance(model, VarNet | PromptVarNet):
+            raise ValueError(f"{type(model).__name__} is a network of MR: MRTraining trains it")
         super().__init__(model, **options)
         if not view_steps or min(view_steps) < 1:
             raise ValueError(f"view_steps must be 1 or more, got {view_steps}")

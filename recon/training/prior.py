@@ -42,6 +42,8 @@ class PriorTraining(Training):
     ) -> None:
         self.modality = "mri" if model.complex_images else "ct"
         super().__init__(model, **options)
+        if len(log_sigma) != 2 or not log_sigma[1] > 0:
+            raise ValueError(f"log_sigma must be a mean and a positive deviation, got {log_sigma}")
         self.log_sigma, self.sigma_data = tuple(log_sigma), model.sigma_data
 
     def training_step(self, batch: PatchExample, batch_index: int) -> Tensor:

@@ -19,8 +19,8 @@ WINDOW = 9  # samples a side, over which the mask's density is taken
 def ssdu_loss(model: MoDL, maps: Tensor, kspace: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Split the samples: predict one part from the other. Returns the loss and the image.
 
-    Squared errors of samples are weighted by the inverse of the chance that they end in the loss,
-    so that their mean is that over all of k-space.
+    Squared errors of samples are weighted by the inverse of the chance that one which the network
+    does not see ends in the loss, so that their expected sum is that over all that it does not see.
 
     Parameters
     ----------

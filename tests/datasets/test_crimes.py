@@ -140,6 +140,13 @@ def test_jpeg(coil_images, quality, crop) -> None:
     assert found == {"JPEG image", "8-bit image", "Hermitian k-space"}
 
 
+def test_a_few_samples_say_nothing() -> None:
+    torch.manual_seed(0)
+    for side in (2, 3, 7, 15):
+        assert not image_findings(torch.rand(side, side))
+        assert not kspace_findings(torch.randn(1, side, side, dtype=torch.complex64))
+
+
 def test_the_same_image_on_both_sides() -> None:
     first, second = (torch.from_numpy(np.abs(slices((3, 64, 64), seed))) for seed in (0, 1))
     first[0] = 0  # empty slices are like nothing, and keep their number

@@ -224,6 +224,8 @@ def test_simulated_ct_turns_and_zooms(heads) -> None:
     assert torch.equal(fixed[0].target, fixed[0].target)
     with pytest.raises(ValueError, match="zoom"):
         SimulatedCT(heads, zoom=(1.0, 0.5), **options)
+    with pytest.raises(ValueError, match="zoom must be two"):
+        SimulatedCT(heads, zoom=(1.0,), **options)  # type: ignore[arg-type]
 
 
 def _centre(image: torch.Tensor) -> tuple[float, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import h5py
 import numpy as np
 import pytest
@@ -212,6 +214,18 @@ def test_folder_of_raw_scans(tmp_path, data_dir) -> None:
     assert error < 0.12  # what the data set yields can be reconstructed
 
 
+def test_targets_of_raw_scans_are_cut_as_images_are(tmp_path) -> None:
+    """By fastMRI's rule, which differs from k-space's centre for an odd part of an even side."""
+    images = slices((1, 2, 32, 24))[0]
+    scan = sr.MRScan(torch.from_numpy(fft(images)).to(torch.complex64), image_shape=(15, 20))
+    sr.save(scan, tmp_path / "a.h5")
+    example = ScanFolder([tmp_path / "a.h5"])[0]
+    assert example.crop_size == (15, 20)
+    rss = np.sqrt((np.abs(images) ** 2).sum(0))
+    expected = sr.metrics.center_crop(rss, (15, 20))
+    np.testing.assert_allclose(example.target, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_simulated_mr_can_be_reconstructed(tmp_path) -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[-1:1:48j, -1:1:40j]
@@ -247,6 +261,8 @@ def test_a_smaller_matrix_is_a_coarser_scan_of_the_whole_object(tmp_path) -> Non
     np.testing.assert_allclose(small[24:72, 24:72], expected[::2, ::2], atol=0.1)
     with pytest.raises(ValueError, match="shrink must rise within"):
         SimulatedMR(tmp_path, shrink=(0.5, 1.5))
+    with pytest.raises(ValueError, match=r"matrix must be \(y, x\) of 1 or more"):
+        SimulatedMR(tmp_path, matrix=(0, 48))
 
 
 def test_turned_slices_are_the_slices(tmp_path) -> None:
@@ -285,6 +301,11 @@ def test_simulated_noise_is_what_was_asked(tmp_path) -> None:
     clean, noisy = (SimulatedMR(snr=snr, **arguments)[0].kspace for snr in (1e9, 20.0))
     sigma = torch.view_as_real(noisy - clean).std()
     assert float(sigma) == pytest.approx(50 / 20, rel=0.03)
+    # a configuration file has lists
+    assert SimulatedMR(snr=[10.0, 20.0], **arguments)._snr == (math.log(10), math.log(20))
+    for snr in (0.0, [20.0, 10.0], [1.0, 2.0, 3.0]):
+        with pytest.raises(ValueError, match="snr must be a number or two, positive"):
+            SimulatedMR(snr=snr, **arguments)
     free = SimulatedMR(tmp_path, snr=20.0, coils=2)
     torch.manual_seed(0)
     assert not torch.equal(free[0].kspace, free[0].kspace)

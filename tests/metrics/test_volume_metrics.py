@@ -81,6 +81,8 @@ def test_masked_figures_see_only_the_object(volumes) -> None:
     assert metrics.nmse(target, spoilt) > 1
     with pytest.raises(ValueError, match="mask is empty"):
         metrics.masked_metrics(target, image, np.zeros_like(inside))
+    with pytest.raises(ValueError, match=r"mask is \(3, 8, 8\), the target \(3, 32, 32\)"):
+        metrics.masked_metrics(target, image, np.ones((3, 8, 8)))
     found = metrics.masked_metrics(target, image, inside)
     error = (target - image).astype(float)[inside]
     peak = float(target.max())

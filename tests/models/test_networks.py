@@ -15,6 +15,8 @@ from spinray.recon.models import (
     LearnedPrimalDual,
     MoDL,
     PromptVarNet,
+    UNet,
+    VarNet,
     itnet,
 )
 from spinray.recon.models.fbp_unet import refined
@@ -68,6 +70,14 @@ def test_drunet_is_homogeneous_and_takes_maps_of_noise() -> None:
     torch.testing.assert_close(model(x, torch.full((3,), 0.1)), y)
     assert not torch.allclose(model(x, 0.5), y)
     assert not any(name.endswith("bias") for name in model.state_dict())
+
+
+def test_unet_takes_what_it_says() -> None:
+    model = UNet(1, 1, 2, 3).eval()
+    assert model(torch.randn(1, 1, 8, 16)).shape == (1, 1, 8, 16)
+    for shape in ((8, 8), (7, 16)):
+        with pytest.raises(ValueError, match="y and x of 8 or more, one of them of 16 or more"):
+            model(torch.randn(1, 1, *shape))
 
 
 def test_drunet_has_the_layout_of_the_paper_s_weights() -> None:
@@ -245,3 +255,28 @@ def test_modl_takes_data_in_double_precision() -> None:
         single, double = model(A, y), model(A, y.to(torch.complex128))
     assert double.dtype == torch.complex128
     torch.testing.assert_close(double.to(torch.complex64), single, rtol=1e-3, atol=1e-4)
+
+
+def test_networks_take_data_in_double_precision() -> None:
+    """Their weights stay single; what comes out is double."""
+    torch.manual_seed(0)
+    kspace = _random(1, 3, 24, 20)
+    mask = torch.ones(1, 1, 24, 20, dtype=torch.bool)
+    A = sr.XRayTransform(*FAN)
+    sinogram = A(torch.rand(A.domain_shape) * 0.02)
+    varnet = VarNet(num_cascades=1, sens_chans=2, sens_pools=2, chans=2, pools=2)
+    cases = [(model, kspace, (mask,)) for model in (varnet, PromptVarNet(**PROMPT, slices=1))] + [
+        (LearnedPrimalDual(1, memory=2, chans=4), sinogram, ()),
+        (FBPUNet((4, 6), 1), sinogram, ()),
+        (ItNet(1, (4, 6), 1), sinogram, ()),
+    ]
+    for model, data, more in cases:
+        _stir(model.eval())
+        double = data.to(torch.complex128 if data.is_complex() else torch.float64)
+        before = () if more else (A,)
+        with torch.no_grad():
+            single = model(*before, data, *more)
+            found = model(*before, double, *more)
+        assert found.real.dtype == torch.float64, type(model)
+        difference = (found - single).norm() / single.norm()
+        assert float(difference) < 1e-3, type(model)

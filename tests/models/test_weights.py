@@ -133,3 +133,29 @@ def test_files_that_are_no_networks(tmp_path: Path) -> None:
         sr.load_model("unheard-of")
     with pytest.raises(ValueError, match="safetensors"):
         sr.save_model(UNet(chans=2), tmp_path / "w.pt")
+
+
+def test_headers_that_make_no_network(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / "w.safetensors"
+    for header, error, message in (
+        ({"architecture": ["MoDL"]}, sr.FormatError, r"architecture is \['MoDL'\], expected a str"),
+        ({"architecture": "MoDL", "hyperparameters": [1]}, sr.FormatError, "expected a dict"),
+        ({"training": 3}, sr.FormatError, "training is 3"),
+        ({"architecture": "MoDL", "hyperparameters": {"unrolls": -1}}, ValueError,
+         r"w\.safetensors: MoDL cannot be made.*unrolls must be 1 or more, got -1"),
+        ({"architecture": "LearnedPrimalDual", "hyperparameters": {"ndim": 4}}, ValueError,
+         "ndim must be 2"),
+        ({"architecture": "UNet", "hyperparameters": {"chans": -0.5}}, ValueError,
+         r"w\.safetensors: UNet cannot be made"),
+    ):  # fmt: skip
+        save_file({"a": torch.zeros(2)}, path, metadata={"spinray": json.dumps(header)})
+        with pytest.raises(error, match=message):
+            sr.load_model(path)
+
+
+def test_weights_are_for_all_who_may_read_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    path = sr.save_model(UNet(chans=2), tmp_path / "w.safetensors")
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,20 @@ def test_varnet_takes_slices_one_by_one(scan: sr.MRScan, tmp_path: Path) -> None
         expected = model(scan.kspace[1:2], scan.mask[None, None])[0]
     torch.testing.assert_close(image.data[1], expected)
     assert image.metadata["method"] == "varnet"
+
+
+def test_official_weights_warn_of_lines_along_the_other_axis(
+    scan: sr.MRScan, tmp_path: Path
+) -> None:
+    model = VarNet(num_cascades=1, sens_chans=2, sens_pools=2, chans=2, pools=2)
+    torch.save(model.state_dict(), tmp_path / "official.pt")
+    weights = str(tmp_path / "official.pt")
+    with pytest.warns(UserWarning, match="lines along kx: the weights do not say.*lines along ky"):
+        sr.reconstruct(scan, "varnet", weights=weights)
+    turned = sr.MRScan(scan.kspace.mT, mask=scan.mask.mT, batch_axes=("slice",))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        sr.reconstruct(turned, "varnet", weights=weights)
 
 
 def test_prompt_varnet_sees_the_neighbours(scan: sr.MRScan, tmp_path: Path) -> None:
@@ -114,6 +129,22 @@ def test_scans_unlike_the_training_are_warned_of(scan: sr.MRScan, tmp_path: Path
     ):
         with pytest.warns(UserWarning, match=message):
             sr.reconstruct(scan, "unrolled", weights=_saved(model, tmp_path, **facts))
+
+
+def test_volumes_are_told_by_the_plane_that_is_undersampled() -> None:
+    """Poisson discs of (kz, ky) have no sample in the first plane of kz; readouts miss nothing."""
+    masks = sr.datasets.masks
+    lines = masks.equispaced((32, 16), 4, calibration=8).expand(24, 32, 16)
+    for mask, kind in (
+        (masks.poisson((24, 32, 16), 3, calibration=8), "random 2D"),
+        (masks.caipirinha((24, 32, 16), (2, 2)), "regular 2D"),
+        (lines, "regular lines along kx"),
+        (lines.permute(2, 0, 1), "regular lines along ky"),
+    ):
+        kspace = torch.ones(2, *mask.shape, dtype=torch.complex64) * mask
+        scan = sr.MRScan(kspace, mask=mask.clone(), image_shape=tuple(mask.shape))
+        with pytest.warns(UserWarning, match=f"sampling by {kind}: the network was trained on 3D"):
+            learned.warn_of_unlike({"masks": ["3D"]}, scan)
 
 
 def test_what_does_not_fit_is_said(scan: sr.MRScan, tmp_path: Path) -> None:

@@ -124,5 +124,7 @@ def test_modl_starts_from_a_trained_denoiser(tmp_path) -> None:
         MRTraining(MoDL(2, 2, (4, 8), 1), denoiser=str(path))
     with pytest.raises(ValueError, match="for MoDL, got VarNet"):
         MRTraining(VarNet(1), denoiser=str(path))
+    with pytest.raises(ValueError, match="log_sigma must be a mean and a positive deviation"):
+        PriorTraining(EDMDenoiser(chans=(4, 6), blocks=1), log_sigma=(-1.7,))
     with pytest.raises(ValueError, match="sigma must be two"):
         DenoiserTraining(model, sigma=(0.2, 0.1))

@@ -190,8 +190,9 @@ def test_an_empty_folder_is_named_alone(tmp_path: Path) -> None:
 
     (tmp_path / "empty").mkdir()
     config = _configuration(tmp_path / "run", MR, tmp_path / "empty", 0)
-    with pytest.raises(ValueError, match="^simulated MR: empty, expected images in"):
+    with pytest.raises(ValueError, match="^simulated MR: empty, expected images in") as told:
         train(["--config", str(config)])
+    assert told.value.__cause__ is None  # jsonargparse's own error would be its cause in a circle
 
 
 def test_what_cannot_be_resumed_from_is_named(tmp_path: Path, images: Path, monkeypatch) -> None:

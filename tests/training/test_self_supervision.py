@@ -18,6 +18,7 @@ from spinray.recon.training import MRTraining  # noqa: E402
 from spinray.recon.training.self_supervision import (  # noqa: E402
     HELD,
     equivariance_loss,
+    ssdu_loss,
     ssdu_weight,
 )
 
@@ -83,3 +84,39 @@ def test_what_does_not_fit_is_said() -> None:
         ValueError, match="ssdu, equivariance and denoiser are for MoDL, got VarNet"
     ):
         MRTraining(network, supervision="ssdu")
+
+
+def test_ssdu_judges_by_samples_that_the_network_does_not_see() -> None:
+    """What fits the data that it sees, and has nothing else, is wrong by all that is held back."""
+    torch.manual_seed(0)
+    maps = torch.ones(2, 1, 24, 24, dtype=torch.complex64)
+    mask = torch.rand(2, 24, 24) < 0.5
+    mask[:, 8:16, 8:16] = True
+    truth = torch.randn(2, 24, 24, dtype=torch.complex64)
+    kspace = sr.Sense(maps, mask=mask)(truth)
+    seen = []
+
+    class Adjoint(MoDL):
+        def forward(
+            self, A: sr.LinearOperator, y: torch.Tensor, initial: torch.Tensor | None = None
+        ) -> torch.Tensor:
+            seen.append(y[:, 0] != 0)
+            torch.testing.assert_close(A(A.adjoint(y)), y)
+            return A.adjoint(y)
+
+    loss, image = ssdu_loss(Adjoint(1, 1, (2, 4), 1), maps, kspace, mask)
+    assert float(loss) == pytest.approx(2.0, rel=1e-4)  # l2 and l1, each all of it
+    assert not bool((seen[0] & ~mask).any())
+    assert float(seen[0].sum() / mask.sum()) == pytest.approx(1 - HELD, abs=0.1)
+    assert bool(seen[0][:, 10:14, 10:14].all())
+    shown = sr.Fourier((24, 24))(image) != 0
+    assert image.shape == (2, 24, 24)
+    assert bool(shown[seen[0]].all())
+
+    class Oracle(MoDL):
+        def forward(
+            self, A: sr.LinearOperator, y: torch.Tensor, initial: torch.Tensor | None = None
+        ) -> torch.Tensor:
+            return truth
+
+    assert float(ssdu_loss(Oracle(1, 1, (2, 4), 1), maps, kspace, mask)[0]) < 1e-5

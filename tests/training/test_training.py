@@ -176,6 +176,12 @@ def test_what_does_not_fit_is_said(folder: Path) -> None:
     data = DataModule(sr.datasets.SimulatedMR(folder, coils=2))
     with pytest.raises(ValueError, match="MoDL needs coil maps"):
         pl.Trainer(**QUIET).fit(MRTraining(MoDL(1, 2, (4, 6), 1)), data)
+    with pytest.raises(ValueError, match='supervision must be "target" or "ssdu", got'):
+        MRTraining(MoDL(1, 2, (4, 6), 1), supervision="none")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="VarNet is a network of MR: MRTraining trains it"):
+        CTTraining(VarNet(**VARNET))
+    with pytest.raises(ValueError, match="FBPUNet is a network of CT: CTTraining trains it"):
+        MRTraining(FBPUNet((4, 6), 1))
     with pytest.raises(ValueError, match="view_steps must be 1 or more"):
         CTTraining(FBPUNet((4, 6), 1), view_steps=(0,))
 
@@ -263,3 +269,45 @@ def test_a_slice_of_air_does_not_rule_the_psnr_loss() -> None:
     assert norms[1] == pytest.approx(10 * norms[0], rel=0.02)
     assert norms[2] < norms[0]
     assert float(loss(torch.full((1, 8, 8), 0.1), target, maximum)) == pytest.approx(-2, abs=1e-3)
+
+
+class Inverse(Network):
+    """The image of k-space that misses nothing."""
+
+    def forward(self, kspace: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Root sum of squares."""
+        images = sr.Fourier(kspace.shape[-2:]).adjoint(kspace)
+        return sr.mri.root_sum_of_squares(images)
+
+
+@pytest.mark.parametrize("matrix", [(32, 15), (31, 24), (32, 24)])
+def test_images_are_cut_where_the_targets_are(tmp_path: Path, matrix: tuple[int, int]) -> None:
+    """An odd crop of an even matrix, as in narrow FLAIR volumes: not a pixel aside."""
+    write_fastmri(tmp_path / "a.h5", matrix=matrix, crop=(15, 15) if matrix[1] == 15 else (16, 16))
+    batch = sr.datasets.collate([sr.datasets.FastMRI(tmp_path)[0]])
+    image = MRTraining(Inverse()).reconstruct(batch)
+    torch.testing.assert_close(image, batch.target, rtol=1e-4, atol=1e-4 * float(batch.max_value))
+
+
+@pytest.mark.parametrize("loss", ["ssim", "l1"])
+def test_training_brings_the_error_down(folder: Path, loss: str) -> None:
+    options = {"mask": sr.datasets.PoissonMask((3.0,), 8), "coils": 3, "maps": "true", "snr": 30.0}
+    data = DataModule(
+        SimulatedMR(folder, **options), SimulatedMR(folder, **options, fixed=True), batch_size=3
+    )
+    pl.seed_everything(0)
+    module = MRTraining(MoDL(2, 4, (6, 8), 1), loss=loss, warmup=5, learning_rate=5e-3)
+    trainer = pl.Trainer(**{**QUIET, "max_steps": 60})
+    trainer.validate(module, data, verbose=False)
+    before = float(trainer.callback_metrics["val_nmse"])
+    trainer.fit(module, data)
+    trainer.validate(module, data, verbose=False)
+    assert float(trainer.callback_metrics["val_nmse"]) < 0.8 * before
+
+
+def test_data_without_targets_are_named(tmp_path: Path) -> None:
+    own = np.ones(24, dtype=bool)
+    write_fastmri(tmp_path / "test.h5", mask=own, targets=False)
+    data = DataModule(sr.datasets.FastMRI(tmp_path))
+    with pytest.raises(ValueError, match=r"test\.h5 has no target image"):
+        pl.Trainer(**QUIET).fit(MRTraining(VarNet(**VARNET)), data)

@@ -216,3 +216,14 @@ def test_noise2inverse_denoises_without_a_target(monkeypatch: pytest.MonkeyPatch
         noise2inverse(noisy[::8], geometry[::8], volume)
     with pytest.raises(ValueError, match="needs 1 step or more, got 0"):
         noise2inverse(noisy, geometry, volume, steps=0)
+
+
+def test_predictions_from_eight_sides_lie_on_each_other() -> None:
+    """A network that changes nothing gives the mean; one that adds a pattern, it from each side."""
+    images = torch.rand(inverse_of_noise.SPLITS, 12, 12, generator=torch.Generator().manual_seed(0))
+    found = inverse_of_noise._prediction(lambda x: x, images)  # type: ignore[arg-type]
+    torch.testing.assert_close(found, images.mean(0))
+    seen = torch.rand(12, 12, generator=torch.Generator().manual_seed(1))
+    sides = [torch.rot90(way, k) for way in (seen, seen.flip(-1)) for k in range(4)]
+    found = inverse_of_noise._prediction(lambda x: x + seen, images)  # type: ignore[arg-type]
+    torch.testing.assert_close(found, images.mean(0) + torch.stack(sides).mean(0))

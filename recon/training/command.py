@@ -16,6 +16,12 @@ from ..io import FormatError
 from ..models.weights import KEY, check_state, read_checkpoint
 from .modules import Training
 
+# what Lightning says of its own calls: users can do nothing about it, and miss what we say
+NOISE = (
+    "You have overridden `on_before_batch_transfer`",
+    "LightningCLI's args parameter is intended to run from within Python",
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+)
 TRAINER = {"use_distributed_sampler": False}  # DataModule shares out the slices itself
 
 
@@ -39,10 +45,9 @@ def train(arguments: Sequence[str]) -> Mapping[str, str]:
         A checkpoint to resume from that is missing, broken, none of a training, of another network
         than the configuration's, or needs code to be run; data without a readable file.
     """
-    # Lightning calls what jsonargparse has deprecated, and minds that the hook is not the
-    # DataModule's: users can do nothing about either
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-    warnings.filterwarnings("ignore", "You have overridden `on_before_batch_transfer`")
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
     torch.set_float32_matmul_precision("high")
     try:
         command = _Command(

@@ -173,9 +173,7 @@ def check_state(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], pat
         if name not in found:
             strange = next((key for key in found if key not in expected), "")
             instead = f", {strange} is not expected" if strange else ""
-            raise ValueError(
-                f"{path}: weights of another architecture: {name} is missing{instead}"
-            )
+            raise ValueError(f"{path}: weights of another architecture: {name} is missing{instead}")
         if found[name].shape != tensor.shape:
             raise ValueError(
                 f"{path}: weights of another architecture: {name} has shape "

@@ -46,8 +46,7 @@ def train(arguments: Sequence[str]) -> Mapping[str, str]:
         than the configuration's, or needs code to be run; data without a readable file.
     """
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-    for message in NOISE:
-        warnings.filterwarnings("ignore", message)
+    _ignore_noise()
     torch.set_float32_matmul_precision("high")
     try:
         command = _Command(
@@ -67,6 +66,11 @@ def train(arguments: Sequence[str]) -> Mapping[str, str]:
             raise
         raise _innermost(error) from None  # from the outer one its causes would go in a circle
     return getattr(command.datamodule, "left_out", {})
+
+
+def _ignore_noise() -> None:
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -97,6 +101,7 @@ class _Command(LightningCLI):
 
     def before_fit(self) -> None:
         """Compare the checkpoint's network with the configuration's."""
+        _ignore_noise()  # again: importing ismrmrd shows all warnings
         if self._checkpoint is None:
             return
         told, made = self._checkpoint[KEY]["architecture"], type(self.model.model).__name__

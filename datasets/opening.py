@@ -75,7 +75,9 @@ def kind_of(folder: str | PathLike[str]) -> str:
         try:
             with h5py.File(path, "r") as file:
                 if "kspace" in file:
-                    return "fastmri" if "ismrmrd_header" in file else "calgary-campinas"
+                    # Calgary-Campinas has real and imaginary parts as channels
+                    complete = "ismrmrd_header" in file or file["kspace"].dtype.kind == "c"
+                    return "fastmri" if complete else "calgary-campinas"
         except OSError:
             continue  # broken: the next one tells
     if any(root.glob("*/**/*.dcm")):

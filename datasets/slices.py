@@ -69,7 +69,7 @@ class SliceDataset(Dataset[Example], Generic[Example]):
                 continue
             self.slices += [(path, index) for index in range(depth)]
         if not self.slices:
-            broken = f"; {len(self.skipped)} files cannot be read, the first because "
+            broken = f"; {len(self.skipped)} of {len(found)} files cannot be read, the first: "
             why = f"{broken}{self.skipped[0][0].name}: {self.skipped[0][1]}" if self.skipped else ""
             raise ValueError(f"{self.name}: empty, expected {needed}{why}")
         if self.skipped:

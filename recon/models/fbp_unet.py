@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from ..arrays import difference_noise
@@ -45,5 +46,7 @@ class FBPUNet(Network):
 def refined(unet: DRUNet, image: Tensor) -> Tensor:
     """Attenuation ``(..., y, x)`` less what the network finds; it works in units of water."""
     slices = image.reshape(-1, 1, *image.shape[-2:]) / WATER
-    found = in_own_precision(unet, slices, difference_noise(slices))
+    # without a gradient one slice at a time: a volume's channels together may not fit the memory
+    parts = (slices,) if torch.is_grad_enabled() else torch.split(slices, 1)
+    found = torch.cat([in_own_precision(unet, part, difference_noise(part)) for part in parts])
     return image - WATER * found.reshape(image.shape)

@@ -128,8 +128,9 @@ def load_model(
     name = architecture or header.get("architecture") or recognised
     if name is None:
         raise ValueError(
-            f"{path}: does not say its architecture: pass architecture=, one of "
-            f"{', '.join(sorted(architectures()))}"
+            f"{path}: does not say its architecture: spinray.load_model(path, architecture=..., "
+            "hyperparameters) in Python takes one of "
+            f"{', '.join(sorted(architectures()))}, and save_model writes a file that says it"
         )
     if name not in architectures():
         raise ValueError(
@@ -170,10 +171,9 @@ def check_state(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], pat
     """Raise a `ValueError` that names the first key in which a file's weights differ."""
     for name, tensor in expected.items():
         if name not in found:
-            raise ValueError(
-                f"{path}: weights of another architecture: {name} is missing (of {len(found)} "
-                f"keys the first is {next(iter(found), 'none')})"
-            )
+            strange = next((key for key in found if key not in expected), "")
+            instead = f", {strange} is not expected" if strange else ""
+            raise ValueError(f"{path}: weights of another architecture: {name} is missing{instead}")
         if found[name].shape != tensor.shape:
             raise ValueError(
                 f"{path}: weights of another architecture: {name} has shape "

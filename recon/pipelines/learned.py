@@ -164,7 +164,7 @@ def warn_of_unlike(facts: Mapping[str, Any], scan: MRScan | CTScan) -> None:
             found["acceleration"] = (scan.acceleration,)
             kind = _sampling(scan)
         if not any(_covers(trained, kind) for trained in facts.get("masks", (kind,))):
-            _warn(f"sampling by {kind}", f"{' and '.join(facts['masks'])}")
+            _warn(f"sampling by {kind}", ", ".join(facts["masks"]))
     else:
         found = {
             "views": (scan.geometry.shape[0],),
@@ -174,13 +174,13 @@ def warn_of_unlike(facts: Mapping[str, Any], scan: MRScan | CTScan) -> None:
         }
         beam = type(scan.geometry).__name__
         if beam not in facts.get("geometry", (beam,)):
-            _warn(beam, " and ".join(facts["geometry"]))
+            _warn(beam, ", ".join(facts["geometry"]))
     for name, values in found.items():
         low, high = facts.get(name, (0.0, float("inf")))
         tolerance = MATRIX_TOLERANCE if name == "matrix" else TOLERANCE
         if min(values) * tolerance < low or max(values) > high * tolerance:
             shown = " x ".join(f"{v:.4g}" for v in values)
-            _warn(f"{name} {shown}", f"{low:g} to {high:g}")
+            _warn(f"{name} {shown}", f"{low:g}" if low == high else f"{low:g} to {high:g}")
 
 
 def _sampling(scan: MRScan) -> str:
@@ -223,13 +223,15 @@ def _loaded(path: str, changed: tuple[int, ...]) -> Network:
 def network(weights: str, kinds: tuple[type[Network], ...], name: str) -> Network:
     """Load the weights of a method, which takes some kinds of networks (none named: all)."""
     if not weights:
-        raise ValueError(f"method {name} needs weights: --weights FILE")
+        raise ValueError(
+            f"method {name} needs weights: --weights FILE (evaluate: --option weights=FILE)"
+        )
     path = find_weights(weights)
     stat = path.stat()  # clocks tick in milliseconds: a file replaced at once keeps its time
     model = _loaded(str(path), (stat.st_mtime_ns, stat.st_ino, stat.st_size))
     if kinds and not isinstance(model, kinds):
-        wanted = " or ".join(kind.__name__ for kind in kinds)
-        raise ValueError(f"{weights}: is a {type(model).__name__}, method {name} takes {wanted}")
+        wanted = " or ".join(dict.fromkeys(kind.__name__ for kind in kinds))
+        raise ValueError(f"{weights}: holds {type(model).__name__}, method {name} takes {wanted}")
     return model
 
 

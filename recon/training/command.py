@@ -16,6 +16,12 @@ from ..io import FormatError
 from ..models.weights import KEY, check_state, read_checkpoint
 from .modules import Training
 
+# what Lightning says of its own calls: users can do nothing about it, and miss what we say
+NOISE = (
+    "You have overridden `on_before_batch_transfer`",
+    "LightningCLI's args parameter is intended to run from within Python",
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+)
 TRAINER = {"use_distributed_sampler": False}  # DataModule shares out the slices itself
 
 
@@ -39,10 +45,8 @@ def train(arguments: Sequence[str]) -> Mapping[str, str]:
         A checkpoint to resume from that is missing, broken, none of a training, of another network
         than the configuration's, or needs code to be run; data without a readable file.
     """
-    # Lightning calls what jsonargparse has deprecated, and minds that the hook is not the
-    # DataModule's: users can do nothing about either
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-    warnings.filterwarnings("ignore", "You have overridden `on_before_batch_transfer`")
+    _ignore_noise()
     torch.set_float32_matmul_precision("high")
     try:
         command = _Command(
@@ -62,6 +66,11 @@ def train(arguments: Sequence[str]) -> Mapping[str, str]:
             raise
         raise _innermost(error) from None  # from the outer one its causes would go in a circle
     return getattr(command.datamodule, "left_out", {})
+
+
+def _ignore_noise() -> None:
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -92,6 +101,7 @@ class _Command(LightningCLI):
 
     def before_fit(self) -> None:
         """Compare the checkpoint's network with the configuration's."""
+        _ignore_noise()  # again: importing ismrmrd shows all warnings
         if self._checkpoint is None:
             return
         told, made = self._checkpoint[KEY]["architecture"], type(self.model.model).__name__

@@ -381,3 +381,11 @@ def test_subjects_are_split_whole() -> None:
     assert all(split_subjects(["a", "b", "c"], (0.98, 0.01, 0.01)))
     with pytest.raises(ValueError, match="2 subjects cannot make 3 parts"):
         split_subjects(["a", "b"])
+
+
+def test_fastmri_volumes_without_a_header_are_no_other_data_set(tmp_path) -> None:
+    with h5py.File(tmp_path / "file1.h5", "w") as file:
+        file["kspace"] = np.ones((2, 3, 8, 8), np.complex64)
+        file["reconstruction_rss"] = np.ones((2, 8, 8), np.float32)
+    with pytest.raises(ValueError, match=r"^fastMRI: empty.* 1 of 1 files .*ismrmrd_header"):
+        sr.datasets.open_dataset(tmp_path)

@@ -228,6 +228,25 @@ def test_itnet_starts_warm() -> None:
         torch.testing.assert_close(model.train()(A, y), image)  # whose gradient is exact
 
 
+def test_volumes_go_through_unets_slice_by_slice(monkeypatch) -> None:
+    """A cone beam's channels together filled 9 GB; what comes out is the same."""
+    unet = DRUNet(1, 1, (4, 6), 1)
+    _stir(unet)
+    volume = 0.02 * (1 + 0.1 * _random(3, 16, 20).real)
+    together = refined(unet, volume)
+    seen, apply = [], unet.forward
+
+    def counted(x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        seen.append(len(x))
+        return apply(x, noise)
+
+    monkeypatch.setattr(unet, "forward", counted)
+    with torch.inference_mode():
+        alone = refined(unet, volume)
+    assert seen == [1, 1, 1]
+    torch.testing.assert_close(alone, together.detach())
+
+
 def test_itnet_leaves_the_means_to_the_data() -> None:
     """Whatever the U-Net does to the level of attenuation, the mean is the data's."""
     torch.manual_seed(0)

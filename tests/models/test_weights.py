@@ -83,6 +83,11 @@ def test_another_architecture_is_named_by_its_first_key(tmp_path: Path) -> None:
         sr.load_model(path, architecture="DRUNet", chans=(8, 4), blocks=1)
     with pytest.raises(ValueError, match=r"unknown architecture 'Transformer'"):
         sr.load_model(path, architecture="Transformer")
+    renamed = DRUNet(chans=(2, 4), blocks=1).state_dict()
+    renamed["m_heed.weight"] = renamed.pop("m_head.weight")
+    torch.save(renamed, path)
+    with pytest.raises(ValueError, match=r"m_head.weight is missing, m_heed.weight is not expe"):
+        sr.load_model(path, architecture="DRUNet", chans=(2, 4), blocks=1)
     deeper = DRUNet(chans=(2, 4), blocks=2)
     torch.save(deeper.state_dict(), path)
     with pytest.raises(ValueError, match=r"another architecture"):

@@ -204,7 +204,7 @@ def test_what_does_not_fit_is_said(
     with pytest.raises(ValueError, match="of a ct network, the scan is mri"):
         sr.reconstruct(scan, "dds", prior=ct_prior)
     other = str(sr.save_model(DRUNet(chans=(2, 4), blocks=1), tmp_path / "w.safetensors"))
-    with pytest.raises(ValueError, match="is a DRUNet, method dds takes EDMDenoiser"):
+    with pytest.raises(ValueError, match="holds DRUNet, method dds takes EDMDenoiser"):
         sr.reconstruct(scan, "dds", prior=other)
     with pytest.raises(ValueError, match="passes must be 1 or more"):
         sr.reconstruct(scan, "dds", prior=mr_prior, passes=0)

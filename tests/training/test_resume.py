@@ -195,6 +195,18 @@ def test_an_empty_folder_is_named_alone(tmp_path: Path) -> None:
     assert told.value.__cause__ is None  # jsonargparse's own error would be its cause in a circle
 
 
+def test_only_warnings_that_concern_the_user(tmp_path: Path, images: Path) -> None:
+    """Lightning's words about its own calls hid the data crimes."""
+    config = str(_configuration(tmp_path / "run", MR, images, 0))
+    command = [sys.executable, "-m", "spinray", "train", "--config", config]
+    run = subprocess.run(
+        [*command, "--trainer.max_steps", "1"], capture_output=True, text=True, check=True
+    )
+    assert "warning: data crime" in run.stderr
+    for noise in ("LightningCLI", "LeafSpec", "You have overridden"):
+        assert noise not in run.stderr
+
+
 def test_what_cannot_be_resumed_from_is_named(tmp_path: Path, images: Path, monkeypatch) -> None:
     from spinray.recon.models import FBPUNet, VarNet
     from spinray.recon.models.weights import header_of

@@ -15,6 +15,7 @@ from spinray.recon.zero_shot import (
     inverse_of_noise,
     noise2inverse,
     restricted,
+    untrained,
     zs_ssl,
 )
 from spinray.recon.zero_shot import self_supervised as module
@@ -176,6 +177,19 @@ def test_dip_fits_a_scan_better_than_zero_filling() -> None:
         deep_image_prior(sr.Fourier((4, 4, 4)), torch.zeros(4, 4, 4, dtype=torch.complex64), mask)
     with pytest.raises(ValueError, match="dip needs 1 step or more, got 0"):
         deep_image_prior(A, y, mask, iterations=0)
+
+
+def test_dip_closes_by_a_fit_as_close_as_held_back_samples_approve() -> None:
+    scan = _scan()
+    A, truth, mask = _encoding(scan)
+    given, judge = held_back(mask, 0.2, torch.Generator().manual_seed(0))
+    clean = A(truth + 0j)
+    found = untrained._fitted(A, clean, 0.5 * truth + 0j, given, judge, mask)
+    assert _error(found, truth) < 0.5 * _error(0.5 * truth, truth)
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randn(clean.shape, dtype=clean.dtype, generator=generator)
+    noisy = clean + 0.3 * clean.abs().square().mean().sqrt() * noise * mask
+    assert torch.equal(untrained._fitted(A, noisy, truth + 0j, given, judge, mask), truth + 0j)
 
 
 def test_noise2inverse_denoises_without_a_target(monkeypatch: pytest.MonkeyPatch) -> None:

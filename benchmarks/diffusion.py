@@ -36,7 +36,7 @@ from spinray.datasets.trajectories import radial
 from spinray.recon.ct import from_hounsfield, line_integrals, simulate_counts
 from spinray.recon.ct.hounsfield import WATER
 from spinray.recon.diffusion.prior import Prior
-from spinray.recon.diffusion.samplers import make_problem
+from spinray.recon.diffusion.problem import make_problem
 from spinray.recon.metrics import nrmse, psnr
 from spinray.recon.pipelines.diffusion import MrPriorOptions
 from spinray.recon.pipelines.mr_noise import noise_of

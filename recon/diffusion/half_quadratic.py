@@ -11,7 +11,8 @@ from ..models import EDMDenoiser
 from ..operators import LinearOperator
 from ..solvers.common import Callback, relative_change
 from .prior import Denoiser, as_denoiser
-from .samplers import WARM, make_problem
+from .problem import make_problem
+from .samplers import WARM
 from .schedule import noise_levels
 
 WEIGHT = 5.0  # a denoiser takes more away than the noise: DPIR's factor, 0.23, is about the inverse

@@ -11,16 +11,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from ..arrays import NORMAL_QUARTILE, as_tensor, item_scale
-from ..ct.hounsfield import WATER
 from ..models import EDMDenoiser
 from ..operators import LinearOperator
-from ..operators.wavelet import Wavelet
-from ..solvers import conjugate_gradient
 from ..solvers.common import Callback, relative_change
 from .estimates import decomposed, guided, proximal
 from .prior import Denoiser, as_denoiser
-from .problem import Problem
+from .problem import Problem, make_problem
 from .schedule import HIGHEST, LOWEST, noise_levels
 
 log = logging.getLogger("spinray")
@@ -323,68 +319,6 @@ def _langevin(
                 x = moved + math.sqrt(2 * step) * draws(x[0])
         deviation = math.sqrt(weight) * prior.deviation(levels[-1])
         return problem.consistent(prior(x, levels[-1]), deviation)
-
-
-def make_problem(
-    prior: EDMDenoiser | Denoiser,
-    A: LinearOperator,
-    y: Tensor,
-    noise: float | None,
-    scale: float | None,
-    initial: Tensor | None,
-) -> Problem:
-    """The problem in the prior's units; see `sample` for what is found where nothing is given."""
-    y = as_tensor(y)
-    if isinstance(prior, EDMDenoiser) and y.is_complex() != prior.complex_images:
-        kinds = ("real", "complex")
-        raise ValueError(
-            f"the prior is of {kinds[prior.complex_images]} images, the data are "
-            f"{kinds[y.is_complex()]}: a prior of another modality"
-        )
-    if initial is not None and tuple(initial.shape) != tuple(A.domain_shape):
-        raise ValueError(
-            f"the initial image has shape {tuple(initial.shape)}, the operator's images "
-            f"{tuple(A.domain_shape)}"
-        )
-    if noise is None or (scale is None and initial is None):
-        with torch.no_grad():
-            rough = conjugate_gradient(A, y, iterations=5)
-    if noise is None:
-        noise = apparent_noise(A, rough)
-    if scale is None:
-        scale = 1.0
-        if isinstance(prior, EDMDenoiser):
-            image = rough if initial is None else initial
-            complex_images = prior.complex_images
-            scale = float(item_scale(image, image.ndim)) if complex_images else WATER
-    return Problem(A, y, noise, scale)
-
-
-def apparent_noise(A: LinearOperator, image: Tensor) -> float:
-    """Standard deviation of data (real part) that explains an image's finest wavelet coefficients.
-
-    Least squares turn noise of variance s^2 into ``s^2 trace((A^H A)^+) / pixels``. The trace of
-    the inverse is that of an operator that sees a part of all directions, all of them alike: so do
-    masks, and coils nearly.
-
-    Parameters
-    ----------
-    A
-        The scan's operator.
-    image
-        ``A.domain_shape``, by least squares.
-    """
-    wavelet = Wavelet(tuple(image.shape[-2:]), "db4")
-    level = float(wavelet(image)[wavelet.finest].abs().flatten().median())
-    # medians of the magnitude of normal noise of unit variance in either part
-    level /= math.sqrt(2 * math.log(2)) if image.is_complex() else NORMAL_QUARTILE
-    probe = torch.randn(image.shape, dtype=image.dtype, generator=torch.Generator().manual_seed(0))
-    probe = probe.to(image.device)
-    trace = float(A(probe).abs().square().sum())
-    squared = float(A.normal(probe).abs().square().sum())  # trace of (A^H A)^2
-    if not trace > 0:
-        raise ValueError(f"the operator {A} is zero: no ray or sample sees the image")
-    return level * math.sqrt(probe.numel() * (squared / trace) ** 2 / trace)
 
 
 def fitting_memory(run: Callable[[Draws], Tensor], seeds: list[int]) -> Tensor:

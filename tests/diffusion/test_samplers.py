@@ -13,7 +13,8 @@ import spinray as sr
 from spinray.recon.arrays import item_scale
 from spinray.recon.ct.hounsfield import WATER
 from spinray.recon.diffusion import Prior, draw, noise_levels, plug_and_play, sample
-from spinray.recon.diffusion.samplers import Draws, ancestral, apparent_noise, fitting_memory
+from spinray.recon.diffusion.problem import apparent_noise
+from spinray.recon.diffusion.samplers import Draws, ancestral, fitting_memory
 from spinray.recon.models import EDMDenoiser
 
 SHAPE = 8, 6

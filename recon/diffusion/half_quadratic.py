@@ -50,8 +50,8 @@ def plug_and_play(
     weight
         Multiplies how much the data count against the denoiser.
     momentum
-        Part of a pass's change that the next one adds, 0 to below 1. It helps where the data leave
-        much of the image open, such as limited angles, and harms noisy data.
+        Part of a pass's change that the next one adds, 0 to below 1. Much of it helps where the
+        data leave a part of the image open, such as limited angles, and harms elsewhere.
     callback
         ``callback(pass, x, change)`` after each pass.
 

@@ -70,9 +70,7 @@ def varnet(scan: MRScan, options: VarnetOptions, track: Track) -> Image:
     assert scan.mask is not None
     mask = scan.mask.expand(*scan.batch_shape, *scan.matrix).reshape(-1, 1, *scan.matrix)
     neighbours = options.slices and bool(scan.batch_axes) and scan.batch_axes[-1] == "slice"
-    lines = scan.header.get(
-        "num_low_frequencies"
-    )  # of each slice, where whoever undersampled knows
+    lines = scan.header.get("num_low_frequencies")  # a slice, if whoever undersampled knows
     images = []
     with track("varnet", len(kspace)) as step, torch.inference_mode():
         for index in range(len(kspace)):

@@ -2,9 +2,10 @@
 
     SPINRAY_DATA=FOLDER python -m benchmarks.learned [mr|ct] [--weights FILE] [--output FILE.json]
 
-MR: `brain8ch_full.cfl` (8 coils, 230 x 180) undersampled by Poisson discs and by lines. Figures
-are of magnitudes inside the object (full-data root sum of squares above 8 % of its 99.5
-percentile), scale fitted there. CT: slices of `cranium_hu.npz`, projected on a grid twice as fine,
+MR: `brain8ch_full.cfl` (8 coils, 230 x 180) undersampled by Poisson discs and by lines, as it was
+measured and with noise added, as of weaker fields or thinner slices. Figures are of magnitudes
+inside the object (full-data root sum of squares above 8 % of its 99.5 percentile), scale fitted
+there. CT: slices of `cranium_hu.npz`, projected on a grid twice as fine,
 curved fan, 1e4 photons a ray. Classical methods run at each weight of a sweep and show their best.
 """
 
@@ -53,6 +54,8 @@ MR_METHODS: dict[str, tuple[str | float, ...]] = {  # weights of each sweep
     "tv": ("auto", 0.25, 0.5, 1.0, 2.0),
     "tgv": ("auto", 0.25, 0.5, 1.0, 2.0),
 }
+NOISY = {"l1-wavelet": (*MR_METHODS["l1-wavelet"], 6.0)}  # the best of them, where noise is added
+MR_NOISE = (1, 2, 4)  # times the noise that was measured; the target keeps its own
 CT_VIEWS = (984, 60)
 FEW_VIEWS = 100  # for plug-and-play, whose time grows with the views
 CT_SLICES = range(15, 100, 15)
@@ -71,6 +74,12 @@ class Scored(Brain):
         """Of the target, from two corners in the air."""
         corners = torch.cat([self.coils[:, :12, :12], self.coils[:, -12:, :12]])
         return float(corners.real.square().mean().sqrt())
+
+    def noisier(self, times: float) -> Tensor:
+        """The k-space with noise added, so that there is so many times as much."""
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(self.kspace.shape, dtype=self.kspace.dtype, generator=generator)
+        return self.kspace + math.sqrt(2 * (times**2 - 1)) * self.noise * noise
 
     def score(self, image: Tensor) -> Row:
         """NRMSE, PSNR by the maximum and mean SSIM, all inside the object, scale fitted there."""
@@ -97,23 +106,32 @@ def mr(data: Path, weights: str) -> dict[str, Any]:
     brain = Scored(data)
     result: dict[str, Any] = {"reference noise": brain.limit()}
     print(crimes_in_words(kspace_findings(brain.kspace, where="the brain"), 1), flush=True)
-    for name, sampler in MR_CASES.items():
-        mask, _ = sampler(brain.kspace.shape[1:], 0)
-        mask = mask.expand(brain.kspace.shape[1:])
-        scan = sr.MRScan(kspace=brain.kspace * mask, mask=mask)
-        rows: dict[str, Row] = {}
-        image = sr.reconstruct(scan, method="unrolled", weights=weights)  # compiles
-        start = time.perf_counter()
-        image = sr.reconstruct(scan, method="unrolled", weights=weights)
-        rows["unrolled"] = brain.score(image.data) | {"seconds": time.perf_counter() - start}
-        for method, sweep in MR_METHODS.items():
-            images = {w: sr.reconstruct(scan, method=method, weight=w).data for w in sweep}
-            rows[method] = _best({w: brain.score(x) for w, x in images.items()})
-        if has_bart():
-            rows["bart pics"] = _best(dict(_bart(brain, scan.kspace)))
-        result[name] = rows
-        _print(name, rows)
+    for times in MR_NOISE:
+        for name, sampler in MR_CASES.items():
+            mask, _ = sampler(brain.kspace.shape[1:], 0)
+            mask = mask.expand(brain.kspace.shape[1:])
+            scan = sr.MRScan(kspace=brain.noisier(times) * mask, mask=mask)
+            case = name if times == 1 else f"{name}, noise x {times}"
+            result[case] = _mr_rows(brain, scan, weights, MR_METHODS if times == 1 else NOISY)
+            _print(case, result[case])
     return result
+
+
+def _mr_rows(
+    brain: Scored, scan: sr.MRScan, weights: str, methods: dict[str, tuple[str | float, ...]]
+) -> dict[str, Row]:
+    rows: dict[str, Row] = {}
+    image = sr.reconstruct(scan, method="unrolled", weights=weights)  # compiles
+    start = time.perf_counter()
+    image = sr.reconstruct(scan, method="unrolled", weights=weights)
+    rows["unrolled"] = brain.score(image.data) | {"seconds": time.perf_counter() - start}
+    rows["pnp"] = brain.score(sr.reconstruct(scan, method="pnp", progress=False).data)
+    for method, sweep in methods.items():
+        images = {w: sr.reconstruct(scan, method=method, weight=w).data for w in sweep}
+        rows[method] = _best({w: brain.score(x) for w, x in images.items()})
+    if has_bart() and methods is MR_METHODS:
+        rows["bart pics"] = _best(dict(_bart(brain, scan.kspace)))
+    return rows
 
 
 def _bart(brain: Scored, kspace: Tensor) -> Iterator[tuple[float, Row]]:

@@ -89,7 +89,7 @@ class TrainingStep:
 
     def step(self, dtype: torch.dtype, iterations: int, **how: bool) -> Callable[[], torch.Tensor]:
         torch.manual_seed(0)
-        model = sr.models.MoDL(unrolls=self.unrolls, iterations=iterations, chans=(16, 32))
+        model = sr.models.MoDL(unrolls=self.unrolls, iterations=iterations)
         model = model.to(dtype)
         model.checkpointing = how.get("checkpoints", False)
         A = sr.Sense(self.maps.to(dtype.to_complex()), mask=self.mask)
@@ -144,7 +144,7 @@ def models(quick: bool = False) -> Iterator[Task]:
     tools["fastmri"] = lambda: job().fastmri()
     yield Task("models", "VarNet, one cascade", tools, "relative l2 against double precision",
                {"matrix": n, "coils": 8})  # fmt: skip
-    size, unrolls = (32, 2) if quick else (128, 5)
+    size, unrolls = (32, 2) if quick else (256, 10)
     step = cache(lambda: TrainingStep(size, unrolls))
     tools = {
         "spinray": lambda: step().ours(),

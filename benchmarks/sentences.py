@@ -126,7 +126,7 @@ def networks() -> str:
     """On VarNet and on training MoDL."""
     rows = _rows("network_speed")
     memory = [
-        rows["MoDL, training step", tool]["memory"] / 1e6
+        rows["MoDL, training step", tool]["memory"] / 1e9
         for tool in ("spinray", "spinray, checkpoints", "plain backpropagation")
     ]
     ours, official = (
@@ -134,9 +134,9 @@ def networks() -> str:
     )
     return (
         f"A cascade of VarNet takes {ours:.2f} s on 8 x 320 x 320 (fastMRI's {official:.2f} s, the "
-        f"same weights and image). A training step of MoDL, 5 unrolls of 10 iterations on 8 x 128 x "
-        f"128 with a small denoiser, needs {memory[0]:.0f} MB, {memory[1]:.0f} MB with checkpoints, "
-        f"by plain backpropagation {memory[2]:.0f} MB (`python -m benchmarks.network_speed`)."
+        f"same weights and image). A training step of MoDL, 10 unrolls of 10 iterations on 8 x 256 "
+        f"x 256, needs {memory[0]:.2f} GB, {memory[1]:.2f} GB with checkpoints, by plain "
+        f"backpropagation {memory[2]:.2f} GB (`python -m benchmarks.network_speed`)."
     )
 
 

@@ -147,11 +147,14 @@ def gpu() -> str:
 def learned_mr() -> str:
     """Markdown rows of the MR network and the best of each classical method, PSNR and SSIM."""
     report = results("learned")["mr"]
-    tools = "unrolled", "l1-wavelet", "tv", "tgv", "bart pics"
+    tools = "unrolled", "pnp", "l1-wavelet", "tv", "tgv", "bart pics"
     lines = []
     for case, rows in report.items():
         if case != "reference noise":
-            cells = [f"{rows[tool]['psnr']:.2f} / {rows[tool]['ssim']:.3f}" for tool in tools]
+            cells = [
+                f"{rows[tool]['psnr']:.2f} / {rows[tool]['ssim']:.3f}" if tool in rows else ""
+                for tool in tools
+            ]
             lines.append(f"| {' | '.join([case, *cells])} |")
     return "\n".join(lines)
 

@@ -23,6 +23,7 @@ from .sources import require_folder
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".npy", ".npz", ".h5", ".hdf5")
 DICOM = (".dcm", ".ima")
+KINDS = "NIfTI, NRRD, DICOM, npy, npz or HDF5"  # for people
 # the list first: LightningCLI takes the first that fits, and any list fits a str
 Folder = Sequence[str | PathLike[str]] | str | PathLike[str]
 

@@ -14,7 +14,7 @@ from ..recon.arrays import item_scale
 from ..recon.ct import from_hounsfield
 from ..recon.ct.hounsfield import WATER
 from .examples import PatchExample
-from .image_folders import Folder, image_files, read_volume
+from .image_folders import KINDS, Folder, image_files, read_volume
 from .simulated_mr import random_phase, tissue_phase
 from .slices import Evidence, SliceDataset
 
@@ -83,7 +83,7 @@ class ImagePatches(SliceDataset[PatchExample]):
         self.susceptibility = susceptibility
         self.modality = "CT" if hounsfield else "MR"
         self._images: dict[Path, Tensor] = {}
-        super().__init__(image_files(folder), needed=f"images in {folder}")
+        super().__init__(image_files(folder), needed=f"images in {folder}: {KINDS}")
 
     def _open(self, path: Path) -> int:
         if path not in self._images:

@@ -20,7 +20,7 @@ from ..recon.ct import from_hounsfield, line_integrals
 from ..recon.mri import resize
 from ..recon.operators import XRayTransform
 from .examples import CTExample
-from .image_folders import Folder, image_files, read_volume
+from .image_folders import KINDS, Folder, image_files, read_volume
 from .simulate import clinical_fan
 from .slices import Evidence, SliceDataset, log_range
 
@@ -105,7 +105,7 @@ class SimulatedCT(SliceDataset[CTExample]):
         self.electronic_noise, self.fixed = electronic_noise, fixed
         self._shape, self.zoom = shape, zoom
         self._images: dict[Path, Tensor] = {}
-        super().__init__(files, needed=f"images in Hounsfield units in {folder}")
+        super().__init__(files, needed=f"images in Hounsfield units in {folder}: {KINDS}")
         assert self._shape is not None
         self.volume = VolumeGrid(self._shape, (spacing, spacing))
         radius = spacing * math.hypot(*self._shape) / 2

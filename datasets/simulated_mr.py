@@ -21,7 +21,7 @@ from ..recon.mri import resize
 from ..recon.operators import Fourier, LinearOperator, NonUniformFourier
 from .coils import CoilSeries, birdcage, harmonics
 from .examples import MRExample
-from .image_folders import Folder, image_files, read_volume
+from .image_folders import KINDS, Folder, image_files, read_volume
 from .line_masks import MaskSampler
 from .mr_slices import interpolated_maps, unit_length
 from .slices import Evidence, SliceDataset, log_range
@@ -117,7 +117,7 @@ class SimulatedMR(SliceDataset[MRExample]):
         self.maps, self.minimum, self.fixed = maps, minimum, fixed
         self._volumes: dict[Path, Tensor] = {}
         self._largest: dict[Path, float] = {}
-        super().__init__(image_files(folder), needed=f"images in {folder}")
+        super().__init__(image_files(folder), needed=f"images in {folder}: {KINDS}")
 
     def _open(self, path: Path) -> int:
         volume = read_volume(path).clamp_min(0)

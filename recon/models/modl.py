@@ -21,6 +21,8 @@ FIRST_WEIGHT = 0.05  # Tikhonov weight of the first image, in units of |A|^2
 # before training, where a denoiser alone does best: weight of each step, levels of first and last
 START_WEIGHT = 0.15
 START_SIGMA = 0.05, 0.015
+NOISE = 0.02  # of data, in units of the image: what is taken for usual
+NOISES = 0.2, 10.0  # of the usual noise: less and more count as these
 
 
 class MoDL(Network):
@@ -29,8 +31,8 @@ class MoDL(Network):
     Works on any `LinearOperator` on images or volumes (which are denoised slice by slice):
     Cartesian or non-Cartesian MR, CT, and operators that learn. The least-squares steps are
     differentiated implicitly (`data_consistency`). Each step has its own weight and noise level,
-    which also follow how densely the operator samples, so that one network serves several
-    accelerations. Homogeneous in the data.
+    which also follow how densely the operator samples and how noisy the data are, so that one
+    network serves several accelerations and field strengths. Homogeneous in data and noise.
 
     Parameters
     ----------
@@ -48,6 +50,8 @@ class MoDL(Network):
     H. K. Aggarwal et al., IEEE TMI 38, 394 (2019).
     """
 
+    steering = "log_weight", "log_sigma"
+
     def __init__(
         self,
         unrolls: int = 10,
@@ -60,15 +64,23 @@ class MoDL(Network):
         self.iterations, self.complex_images = iterations, complex_images
         channels = 2 if complex_images else 1
         self.denoiser = DRUNet(channels, channels, chans, blocks)
-        # logarithms of weight and noise level: a constant, and a slope by the log of the density
+        # logarithms of weight and noise level: a constant, and slopes by the logarithms of density
+        # (base 10) and noise
         levels = torch.linspace(math.log(START_SIGMA[0]), math.log(START_SIGMA[1]), unrolls)
-        self.log_weight = nn.Parameter(torch.full((unrolls, 2), 0.0))
-        self.log_sigma = nn.Parameter(torch.zeros(unrolls, 2))
+        self.log_weight = nn.Parameter(torch.zeros(unrolls, 3))
+        self.log_sigma = nn.Parameter(torch.zeros(unrolls, 3))
         with torch.no_grad():
             self.log_weight[:, 0] = math.log(START_WEIGHT)
+            self.log_weight[:, 2] = 2.0  # least squares: the prior counts as the noise's variance
             self.log_sigma[:, 0] = levels
 
-    def forward(self, A: LinearOperator, y: Tensor, initial: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        A: LinearOperator,
+        y: Tensor,
+        initial: Tensor | None = None,
+        noise: float | Tensor | None = None,
+    ) -> Tensor:
         """Reconstruct.
 
         Parameters
@@ -79,6 +91,9 @@ class MoDL(Network):
             Data ``(*batch, *A.range_shape)``.
         initial
             Image to start from, ``(*batch, *A.domain_shape)``. Default: regularised least squares.
+        noise
+            Standard deviation of the data's noise, of the real part where they are complex: one
+            number, or ``(*batch,)``. Default: unknown, taken for usual.
 
         Returns
         -------
@@ -99,11 +114,16 @@ class MoDL(Network):
                 x = initial.to(data)
             scale = item_scale(x, ndim)
             density = _density(scaled, data, ndim).log10()
+            noisy = torch.zeros_like(density)
+            if noise is not None:
+                deviation = torch.as_tensor(noise).to(scale)
+                deviation = deviation.reshape(*deviation.shape, *[1] * ndim)
+                noisy = noisy + (deviation / (NOISE * norm * scale)).clamp(*NOISES).log()
         x, data = x / scale, data / scale
         for weight, sigma in zip(self.log_weight, self.log_sigma, strict=True):
-            level = (sigma[0] + sigma[1] * density).exp()
+            level = (sigma[0] + sigma[1] * density + sigma[2] * noisy).exp()
             prior = self.stage(self._denoise, x, level)
-            strength = (weight[0] + weight[1] * density).exp()
+            strength = (weight[0] + weight[1] * density + weight[2] * noisy).exp()
             x = self._consistent(scaled, data, prior, strength)
         return x * scale
 

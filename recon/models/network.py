@@ -15,9 +15,12 @@ class Network(nn.Module):
 
     `hyperparameters` are the arguments it was made with, defaults included: numbers, words and
     tuples of them. `training_facts` say what it was trained on (see `models.weights`). With
-    `checkpointing` on, stages are computed again in the backward pass instead of kept.
+    `checkpointing` on, stages are computed again in the backward pass instead of kept. `steering`
+    names parameters of a few numbers that steer the whole, such as weights of steps: they take
+    larger steps in training.
     """
 
+    steering: tuple[str, ...] = ()
     hyperparameters: dict[str, Any]
     training_facts: Mapping[str, Any]
     checkpointing: bool

@@ -1,5 +1,4 @@
 from .adaptive import walsh as walsh
-from .auto_weight import noise_deviation as noise_deviation
 from .auto_weight import sure_weight as sure_weight
 from .calibration import calibration_region as calibration_region
 from .centre import resize as resize
@@ -29,6 +28,7 @@ from .noise import whiten as whiten
 from .noise_maps import pseudo_replicas as pseudo_replicas
 from .noise_maps import sense_g_factor as sense_g_factor
 from .noise_maps import snr_units as snr_units
+from .outer_noise import outer_noise as outer_noise
 from .partial_fourier import homodyne as homodyne
 from .partial_fourier import pocs as pocs
 from .regularized import regularized_sense as regularized_sense
@@ -50,7 +50,7 @@ __all__ = [
     "navigator_phase",
     "nlinv",
     "noise_covariance",
-    "noise_deviation",
+    "outer_noise",
     "pocs",
     "pseudo_replicas",
     "radial_delays",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -11,7 +10,6 @@ from torch import Tensor
 from ..operators import LinearOperator
 
 PROBE = 0.1  # length of the perturbation in standard deviations of the noise
-OUTER = 0.97  # of the samples lie further in: beyond, there is little but noise
 
 
 def sure_weight(
@@ -75,22 +73,3 @@ def sure_weight(
         offset = 0.0
     weight: float = start * 2.0 ** (best + max(-0.5, min(0.5, offset)))
     return weight
-
-
-def noise_deviation(kspace: Tensor, frequency: Tensor) -> Tensor:
-    """Standard deviation of each coil's noise ``(coil, 1)`` from the outermost measured samples.
-
-    The median magnitude of complex normal noise is ``s sqrt(ln 2)``; the median hardly minds what
-    signal is left there.
-
-    Parameters
-    ----------
-    kspace
-        Complex ``(coil, sample)``, measured samples only.
-    frequency
-        Distance of each sample from the centre of k-space ``(sample,)``, in any unit.
-    """
-    order = frequency.argsort()
-    outer = order[min(int(OUTER * len(order)), max(0, len(order) - 30)) :]
-    median: Tensor = kspace[:, outer].abs().median(1, keepdim=True).values
-    return median / math.sqrt(math.log(2))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
-from ..mri import noise_deviation
+from ..mri import outer_noise
 from ..scan import MRScan
 
 
@@ -36,10 +35,10 @@ def noise_of(volume: MRScan) -> Tensor:
     ones = volume.kspace.real.new_ones((volume.coils,) + (1,) * (volume.kspace.ndim - 1))
     if is_measured(volume):
         return ones * whitened_deviation(volume)
-    if volume.trajectory is not None:
-        return noise_deviation(volume.kspace, volume.trajectory.norm(dim=-1))
-    assert volume.mask is not None
-    mask = volume.mask.expand(volume.matrix)
-    axes = [torch.arange(n, device=mask.device) / n - 0.5 for n in volume.matrix]
-    frequency = torch.stack(torch.meshgrid(*axes, indexing="ij")).norm(dim=0)
-    return noise_deviation(volume.kspace[:, mask], frequency[mask]).reshape(ones.shape)
+    outer = outer_noise(volume.kspace, mask=volume.mask, trajectory=volume.trajectory)
+    return outer.reshape(ones.shape)
+
+
+def part_noise(volume: MRScan) -> float:
+    """Standard deviation of the noise of real parts: of `noise_of`, the mean square over coils."""
+    return float(noise_of(volume).square().mean().sqrt()) / math.sqrt(2)

@@ -21,6 +21,7 @@ from ..zero_shot.splitting import central, restricted
 from .ct import ct_image
 from .learned import network
 from .mr_encoding import Samples, density_weighted, encoding, ready_for_maps
+from .mr_noise import part_noise
 from .mr_volumes import each_volume
 from .raw_chain import RawOptions
 from .registry import Track, method, option
@@ -54,7 +55,8 @@ def zero_shot(scan: MRScan, options: ZeroShotOptions, track: Track) -> Image:
 
         return zs_ssl(
             A, volume.kspace, measured, rounds=options.rounds, network=cast(MoDL | None, start),
-            initial=None if start else wavelets, centre=centre, seed=options.seed, callback=step,
+            noise=part_noise(volume) if start else None, initial=None if start else wavelets,
+            centre=centre, seed=options.seed, callback=step,
         )  # fmt: skip
 
     ready = ready_for_maps(scan, options.calibration)

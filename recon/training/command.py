@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
+from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf.errors import InterpolationResolutionError
 from pytorch_lightning import LightningDataModule
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
@@ -22,6 +25,16 @@ NOISE = (
     "LightningCLI's args parameter is intended to run from within Python",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
+# of jsonargparse's and omegaconf's messages: what does not tell what is wrong, where that stands
+TRIED = (
+    "Does not validate",
+    "Subtypes:",
+    "Errors:",
+    "Given value",
+    "Expected a <class 'NoneType'>",
+)
+LED_TO = re.compile(r"""(?:Parser key|Problem with given class_path) ["']([^"']+)["']:""")
+NOT_SET = re.compile(r"Environment variable '(\w+)' not found")
 TRAINER = {"use_distributed_sampler": False}  # DataModule shares out the slices itself
 
 
@@ -42,7 +55,8 @@ def train(arguments: Sequence[str]) -> Mapping[str, str]:
     Raises
     ------
     FileNotFoundError, FormatError, ValueError
-        A checkpoint to resume from that is missing, broken, none of a training, of another network
+        A configuration with a field that is unknown or wrong, or with a variable that is not set; a
+        checkpoint to resume from that is missing, broken, none of a training, of another network
         than the configuration's, or needs code to be run; data without a readable file.
     """
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
@@ -57,9 +71,23 @@ def train(arguments: Sequence[str]) -> Mapping[str, str]:
             trainer_defaults=TRAINER,
             seed_everything_default=0,
             save_config_kwargs={"overwrite": True},
-            parser_kwargs={"parser_mode": "omegaconf", "fit": {"prog": "spinray train"}},
+            parser_kwargs={
+                "parser_mode": "omegaconf",
+                "exit_on_error": False,
+                "fit": {"prog": "spinray train", "exit_on_error": False},
+            },
             args=["fit", *arguments],
         )
+    except ArgumentError as error:
+        raise ValueError(f"the configuration: {_in_words(str(error))}") from error
+    except InterpolationResolutionError as error:
+        missing = NOT_SET.search(str(error))
+        if missing is None:
+            raise
+        raise ValueError(
+            f"the configuration needs the environment variable {missing[1]}: set it to the folder "
+            "of the data"
+        ) from error
     except ValueError as error:
         # jsonargparse lists all types that a field may have, and buries why the named one failed
         if not str(error).startswith("Does not validate against any"):
@@ -71,6 +99,13 @@ def train(arguments: Sequence[str]) -> Mapping[str, str]:
 def _ignore_noise() -> None:
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
+
+
+def _in_words(message: str) -> str:
+    """What jsonargparse found wrong, on one line, without the types and values it tried."""
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    found = [LED_TO.sub(r"\1:", line) for line in lines if not line.startswith(TRIED)]
+    return " ".join(found)
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -16,7 +16,9 @@ CENTRE = 2  # samples on each side of the centre, which the network always sees
 WINDOW = 9  # samples a side, over which the mask's density is taken
 
 
-def ssdu_loss(model: MoDL, maps: Tensor, kspace: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def ssdu_loss(
+    model: MoDL, maps: Tensor, kspace: Tensor, mask: Tensor, noise: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Split the samples: predict one part from the other. Returns the loss and the image.
 
     Squared errors of samples are weighted by the inverse of the chance that one which the network
@@ -30,6 +32,8 @@ def ssdu_loss(model: MoDL, maps: Tensor, kspace: Tensor, mask: Tensor) -> tuple[
         ``(batch, coil, ky, kx)``.
     mask
         Bool ``(batch, ky, kx)``, or with axes of length 1.
+    noise
+        Standard deviation of the samples' noise (real part), ``(batch,)``. Default: unknown.
 
     Returns
     -------
@@ -49,7 +53,7 @@ def ssdu_loss(model: MoDL, maps: Tensor, kspace: Tensor, mask: Tensor) -> tuple[
     mask = mask.expand(len(kspace), *kspace.shape[-2:])
     centre = central(mask, CENTRE)
     given, held = held_back(mask, HELD, torch.default_generator, keep=centre)
-    image = model(Sense(maps, mask=given), kspace * given[:, None])
+    image = model(Sense(maps, mask=given), kspace * given[:, None], noise=noise)
     weight = (held * ssdu_weight(mask).sqrt())[:, None]
     predicted = Sense(maps, mask=held)(image)
     return relative_misfit(weight * predicted, weight * kspace), image

@@ -29,6 +29,7 @@ def zs_ssl(
     *,
     rounds: int = 40,
     network: MoDL | None = None,
+    noise: float | None = None,
     initial: Callable[[Tensor], Tensor] | None = None,
     centre: Tensor | None = None,
     seed: int = 0,
@@ -53,6 +54,8 @@ def zs_ssl(
         At most so many; a round takes one step on each of 10 splits.
     network
         To start from: a trained one is adapted to the scan. Default: a new one.
+    noise
+        Standard deviation of the data's noise (real part), for the network. Default: unknown.
     initial
         From the samples to use (bool, as `measured`) to the image that the network improves, such
         as by compressed sensing. Default: regularised least squares.
@@ -95,12 +98,14 @@ def zs_ssl(
 
     def score() -> float:
         with torch.no_grad():
-            return float(relative_misfit(A(model(check, y * given, first)) * judge, y * judge))
+            return float(
+                relative_misfit(A(model(check, y * given, first, noise)) * judge, y * judge)
+            )
 
     best, state, waited, count = score(), copy.deepcopy(model.state_dict()), 0, 0
     for _ in range(rounds):
         for B, stay, held, image in learn:
-            x = model(B, y * stay, image)
+            x = model(B, y * stay, image, noise)
             loss = relative_misfit(A(x) * held, y * held)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -117,7 +122,7 @@ def zs_ssl(
             break
     model.load_state_dict(state)
     with torch.no_grad():
-        return model.eval()(restricted(A, measured), y * measured, start(measured))
+        return model.eval()(restricted(A, measured), y * measured, start(measured), noise)
 
 
 def _new(complex_images: bool) -> MoDL:

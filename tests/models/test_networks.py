@@ -97,15 +97,30 @@ def test_modl_on_cartesian_and_non_cartesian_data() -> None:
     torch.manual_seed(0)
     model = MoDL(**MODL)
     for A in _sense_operators():
-        y = A(_random(2, 16, 20))
-        x = model(A, y)
+        y, noise = A(_random(2, 16, 20)), torch.tensor([0.01, 0.1])
+        x = model(A, y, noise=noise)
         assert x.shape == (2, 16, 20)
-        torch.testing.assert_close(model(A, 1e4 * y), 1e4 * x, rtol=1e-3, atol=1e-2)
+        again = model(A, 1e4 * y, noise=1e4 * noise)
+        torch.testing.assert_close(again, 1e4 * x, rtol=1e-3, atol=1e-2)
         # items of a batch do not know each other
-        torch.testing.assert_close(model(A, y[:1])[0], x[0], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(model(A, y[:1], noise=0.01)[0], x[0], rtol=1e-3, atol=1e-4)
         x.abs().square().sum().backward()
         assert all(p.grad is not None for p in model.parameters())
         assert float(model.log_weight.grad.abs().min()) > 0
+
+
+def test_modl_trusts_noisy_data_less() -> None:
+    """Before training a denoiser counts as the noise's variance; unknown noise is the usual one."""
+    torch.manual_seed(0)
+    model, A = MoDL(**MODL), _sense_operators()[0]
+    y = A(_random(16, 20))
+
+    def misfit(noise: float | None) -> float:
+        return float((A(model(A, y, noise=noise)) - y).norm())
+
+    quiet, usual, loud = misfit(0.0), misfit(None), misfit(1.0)
+    assert quiet < 0.5 * usual
+    assert usual < 0.5 * loud
 
 
 def test_modl_on_ct_and_volumes() -> None:

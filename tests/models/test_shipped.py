@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 import torch
 from safetensors import safe_open
 
@@ -44,10 +45,12 @@ def test_they_are_small_and_have_cards() -> None:
         assert ("data_crimes" in header["training"]) == (path.stem != "prior-ct")
 
 
-def test_mr_needs_no_weights_and_beats_least_squares(tmp_path) -> None:
+@pytest.mark.parametrize("snr", [8.0, 40.0])
+def test_mr_needs_no_weights_and_beats_least_squares(tmp_path, snr: float) -> None:
+    """In quiet scans and in noisy ones, in which data count less against the network."""
     ellipses(tmp_path / "images.npy", 2, 96, 0.0, 1.0)
     mask = LineMask("equispaced", (0.08,), (4,))
-    scans = SimulatedMR(tmp_path, mask, coils=8, snr=40.0, fixed=True)
+    scans = SimulatedMR(tmp_path, mask, coils=8, snr=snr, fixed=True)
     example = scans[0]
     mask = example.mask[0].expand(96, 96)
     scan = sr.MRScan(kspace=example.kspace, mask=mask)

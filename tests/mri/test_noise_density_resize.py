@@ -6,6 +6,7 @@ from spinray.recon.mri import (
     density_compensation,
     gridding,
     noise_covariance,
+    outer_noise,
     resize,
     root_sum_of_squares,
     whiten,
@@ -38,6 +39,24 @@ def radial(spokes, readout):
     radius = (torch.arange(readout) - readout // 2) / readout
     k = torch.stack([angle.sin(), angle.cos()], -1)[:, None] * radius[:, None]
     return k.reshape(-1, 2).clamp(-0.5, 0.4999999)
+
+
+def test_noise_of_the_outermost_samples():
+    """Of each coil, whatever lies further in; of masks and of trajectories."""
+    generator = torch.Generator().manual_seed(0)
+    deviation = torch.tensor([0.5, 2.0])
+    noise = torch.randn(2, 64, 48, dtype=torch.complex64, generator=generator)
+    kspace = noise * deviation[:, None, None]
+    kspace[:, 8:-8, 8:-8] += 1e3
+    mask = torch.rand(64, 48, generator=generator) < 0.5
+    found = outer_noise(kspace * mask, mask=mask)
+    torch.testing.assert_close(found, deviation, rtol=0.15, atol=0.0)
+    axes = [torch.arange(n) / n - 0.5 for n in (64, 48)]
+    trajectory = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)[mask]
+    torch.testing.assert_close(outer_noise(kspace[:, mask], trajectory=trajectory), found)
+    lines = torch.arange(48) % 4 == 0
+    found = outer_noise(kspace * lines, mask=lines)  # of axes of length 1, as of whole lines
+    torch.testing.assert_close(found, deviation, rtol=0.2, atol=0.0)
 
 
 def test_density_of_a_cartesian_grid_is_one():

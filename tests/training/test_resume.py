@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import signal
 import subprocess
 import sys
@@ -193,6 +194,34 @@ def test_an_empty_folder_is_named_alone(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="^simulated MR: empty, expected images in") as told:
         train(["--config", str(config)])
     assert told.value.__cause__ is None  # jsonargparse's own error would be its cause in a circle
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("--model.init_args.model.init_args.cascade=2", "VarNet: Option 'cascade' is not accepted"),
+        ("--trainer.max_steps=x", "trainer.max_steps: Expected a <class 'int'>. Got value: x"),
+        ("--nonsense=3", "unrecognized arguments: --nonsense=3"),
+    ],
+)
+def test_a_wrong_field_is_told_in_one_line(
+    tmp_path: Path, images: Path, change: str, message: str
+) -> None:
+    from spinray.recon.training.command import train
+
+    config = _configuration(tmp_path / "run", MR, images, 0)
+    with pytest.raises(ValueError, match=f"^the configuration[^\\n]*{re.escape(message)}") as told:
+        train(["--config", str(config), change])
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 200
+
+
+def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:
+    from spinray.recon.training.command import train
+
+    config = _configuration(tmp_path / "run", MR, Path("${oc.env:NOT_SET_HERE}"), 0)
+    with pytest.raises(ValueError, match="^the configuration needs .* variable NOT_SET_HERE: set"):
+        train(["--config", str(config)])
 
 
 def test_only_warnings_that_concern_the_user(tmp_path: Path, images: Path) -> None:

@@ -98,7 +98,7 @@ def test_ssdu_judges_by_samples_that_the_network_does_not_see() -> None:
 
     class Adjoint(MoDL):
         def forward(
-            self, A: sr.LinearOperator, y: torch.Tensor, initial: torch.Tensor | None = None
+            self, A: sr.LinearOperator, y: torch.Tensor, initial=None, noise=None
         ) -> torch.Tensor:
             seen.append(y[:, 0] != 0)
             torch.testing.assert_close(A(A.adjoint(y)), y)
@@ -115,7 +115,7 @@ def test_ssdu_judges_by_samples_that_the_network_does_not_see() -> None:
 
     class Oracle(MoDL):
         def forward(
-            self, A: sr.LinearOperator, y: torch.Tensor, initial: torch.Tensor | None = None
+            self, A: sr.LinearOperator, y: torch.Tensor, initial=None, noise=None
         ) -> torch.Tensor:
             return truth
 

@@ -91,7 +91,7 @@ def test_zs_ssl_learns_from_what_the_network_does_not_see(
 
     class Adjoint(MoDL):
         def forward(
-            self, A: sr.LinearOperator, y: torch.Tensor, initial: torch.Tensor | None = None
+            self, A: sr.LinearOperator, y: torch.Tensor, initial=None, noise=None
         ) -> torch.Tensor:
             seen.append(y != 0)
             return A.adjoint(y) + 0 * self.log_weight.sum()

@@ -14,7 +14,7 @@ from ..recon.io import FormatError
 from ..recon.io.hdf5 import dataset, open_hdf5
 from .examples import MRExample
 from .line_masks import MaskSampler
-from .mr_slices import coil_combined, sensitivity_maps
+from .mr_slices import coil_combined, example_noise, sensitivity_maps
 from .slices import Evidence, SliceDataset, depth_of
 from .sources import SOURCES, advice, require_folder
 
@@ -106,6 +106,7 @@ class CalgaryCampinas(SliceDataset[MRExample]):
             mask=mask[None],
             trajectory=None,
             calibration=calibration,
+            noise=example_noise(kspace, mask),
             maps=sensitivity_maps(kspace) if self.maps else None,
             target=target,
             max_value=self._volume_maximum(path),

@@ -29,6 +29,8 @@ class MRExample(NamedTuple):
         Non-Cartesian: ``(sample, 2)``, (y, x) in cycles per pixel.
     calibration
         Fully sampled lines in the centre of k-space (fastMRI's num_low_frequencies); 0: unknown.
+    noise
+        Standard deviation of the noise of real parts, as the outermost samples tell it.
     maps
         Coil sensitivities ``(coil, y, x)`` on the k-space matrix, complex64, where asked for.
     target
@@ -47,6 +49,7 @@ class MRExample(NamedTuple):
     mask: Tensor | None
     trajectory: Tensor | None
     calibration: int
+    noise: float
     maps: Tensor | None
     target: Tensor | None
     max_value: float

@@ -21,7 +21,7 @@ from ..recon.io.readers.fastmri import measured_columns
 from ..recon.metrics import center_crop
 from .examples import MRExample
 from .line_masks import MaskSampler
-from .mr_slices import calibration_lines, sensitivity_maps
+from .mr_slices import calibration_lines, example_noise, sensitivity_maps
 from .slices import Evidence, SliceDataset, depth_of
 from .sources import SOURCES, advice, require_folder
 
@@ -147,6 +147,7 @@ class FastMRI(SliceDataset[MRExample]):
             mask=mask.reshape((1,) * (kspace.ndim - 2) + tuple(mask.shape)),
             trajectory=None,
             calibration=calibration,
+            noise=example_noise(own, mask),
             maps=sensitivity_maps(own) if self.maps else None,
             target=target,
             max_value=facts.maximum,

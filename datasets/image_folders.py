@@ -17,7 +17,7 @@ from ..recon.io.errors import format_errors
 from ..recon.scan import MRScan
 from .examples import MRExample
 from .line_masks import MaskSampler
-from .mr_slices import calibration_lines, coil_combined, sensitivity_maps
+from .mr_slices import calibration_lines, coil_combined, example_noise, sensitivity_maps
 from .slices import Evidence, SliceDataset
 from .sources import require_folder
 
@@ -158,6 +158,7 @@ class ScanFolder(SliceDataset[MRExample]):
             mask=mask[None],
             trajectory=None,
             calibration=calibration or calibration_lines(mask),
+            noise=example_noise(kspace, mask),
             maps=sensitivity_maps(kspace) if self.maps else None,
             target=target,
             max_value=self._maximum[path],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..recon.mri import espirit, resize, root_sum_of_squares
+from ..recon.mri import espirit, outer_noise, part_noise, resize, root_sum_of_squares
 from ..recon.operators import Fourier
 
 
@@ -19,6 +19,15 @@ def calibration_lines(mask: Tensor) -> int:
     left = int(gaps[gaps < centre].max()) if bool((gaps < centre).any()) else -1
     right = int(gaps[gaps > centre].min()) if bool((gaps > centre).any()) else lines.numel()
     return right - left - 1
+
+
+def example_noise(
+    kspace: Tensor, mask: Tensor | None = None, trajectory: Tensor | None = None
+) -> float:
+    """Noise of an `MRExample`'s ``(coil, ky, kx)`` or ``(coil, sample)``; 0 where all is zero."""
+    if not bool(kspace.any()):
+        return 0.0
+    return part_noise(outer_noise(kspace, mask=mask, trajectory=trajectory))
 
 
 def sensitivity_maps(kspace: Tensor) -> Tensor:

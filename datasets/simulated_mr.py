@@ -23,7 +23,7 @@ from .coils import CoilSeries, birdcage, harmonics
 from .examples import MRExample
 from .image_folders import KINDS, Folder, image_files, read_volume
 from .line_masks import MaskSampler
-from .mr_slices import interpolated_maps, unit_length
+from .mr_slices import example_noise, interpolated_maps, unit_length
 from .slices import Evidence, SliceDataset, log_range
 
 _VARIETY = 0.15  # of the coils' harmonics, relative: no two slices see the same array
@@ -156,6 +156,7 @@ class SimulatedMR(SliceDataset[MRExample]):
             mask=mask,
             trajectory=self.trajectory,
             calibration=calibration,
+            noise=example_noise(kspace, None if mask is None else mask[0], self.trajectory),
             maps=maps,
             target=image,
             max_value=self._largest[path],

@@ -21,8 +21,8 @@ FIRST_WEIGHT = 0.05  # Tikhonov weight of the first image, in units of |A|^2
 # before training, where a denoiser alone does best: weight of each step, levels of first and last
 START_WEIGHT = 0.15
 START_SIGMA = 0.05, 0.015
-NOISE = 0.02  # of data, in units of the image: what is taken for usual
-NOISES = 0.2, 10.0  # of the usual noise: less and more count as these
+USUAL_NOISE = 0.02  # of data over |A|, in units of the image's robust maximum
+NOISE_RANGE = 0.2, 10.0  # times the usual: less and more count as these
 
 
 class MoDL(Network):
@@ -32,7 +32,7 @@ class MoDL(Network):
     Cartesian or non-Cartesian MR, CT, and operators that learn. The least-squares steps are
     differentiated implicitly (`data_consistency`). Each step has its own weight and noise level,
     which also follow how densely the operator samples and how noisy the data are, so that one
-    network serves several accelerations and field strengths. Homogeneous in data and noise.
+    network serves quiet and noisy scans of several accelerations. Homogeneous in data and noise.
 
     Parameters
     ----------
@@ -64,8 +64,7 @@ class MoDL(Network):
         self.iterations, self.complex_images = iterations, complex_images
         channels = 2 if complex_images else 1
         self.denoiser = DRUNet(channels, channels, chans, blocks)
-        # logarithms of weight and noise level: a constant, and slopes by the logarithms of density
-        # (base 10) and noise
+        # logarithms of weight and noise level: a constant, and slopes by those of density and noise
         levels = torch.linspace(math.log(START_SIGMA[0]), math.log(START_SIGMA[1]), unrolls)
         self.log_weight = nn.Parameter(torch.zeros(unrolls, 3))
         self.log_sigma = nn.Parameter(torch.zeros(unrolls, 3))
@@ -93,12 +92,19 @@ class MoDL(Network):
             Image to start from, ``(*batch, *A.domain_shape)``. Default: regularised least squares.
         noise
             Standard deviation of the data's noise, of the real part where they are complex: one
-            number, or ``(*batch,)``. Default: unknown, taken for usual.
+            number, or ``(*batch,)``. Default: unknown, taken for a fiftieth of the image's maximum.
 
         Returns
         -------
         Tensor
             ``(*batch, *A.domain_shape)``.
+
+        Raises
+        ------
+        TypeError
+            Complex data for a network of real images, or the other way round.
+        ValueError
+            A zero operator, noise of another batch or below zero.
         """
         scaled, norm = unit_norm(A, y)
         data = scaled.adjoint(y) / norm
@@ -113,12 +119,10 @@ class MoDL(Network):
             else:
                 x = initial.to(data)
             scale = item_scale(x, ndim)
-            density = _density(scaled, data, ndim).log10()
+            density = _density(scaled, data, ndim).log()
             noisy = torch.zeros_like(density)
             if noise is not None:
-                deviation = torch.as_tensor(noise).to(scale)
-                deviation = deviation.reshape(*deviation.shape, *[1] * ndim)
-                noisy = noisy + (deviation / (NOISE * norm * scale)).clamp(*NOISES).log()
+                noisy = noisy + _noisy(noise, norm * scale, ndim)
         x, data = x / scale, data / scale
         for weight, sigma in zip(self.log_weight, self.log_sigma, strict=True):
             level = (sigma[0] + sigma[1] * density + sigma[2] * noisy).exp()
@@ -151,3 +155,17 @@ def _density(A: LinearOperator, like: Tensor, ndim: int) -> Tensor:
     probe = signs.to(like.device, like.dtype)
     mean = item_dot(probe, A.normal(probe), ndim) / math.prod(like.shape[-ndim:])
     return mean.clamp_min(1e-6)
+
+
+def _noisy(noise: float | Tensor, unit: Tensor, ndim: int) -> Tensor:
+    """Logarithm of each item's noise over the usual one."""
+    deviation = torch.as_tensor(noise).to(unit)
+    if isinstance(noise, float | int) and not noise >= 0:
+        raise ValueError(f"noise must be 0 or more, got {noise}")
+    if deviation.shape not in ((), unit.shape[: unit.ndim - ndim]):
+        raise ValueError(
+            f"noise must be one number or {tuple(unit.shape[: unit.ndim - ndim])}, as the batch, "
+            f"got {tuple(deviation.shape)}"
+        )
+    deviation = deviation.reshape(*deviation.shape, *[1] * ndim)
+    return (deviation / (USUAL_NOISE * unit)).clamp(*NOISE_RANGE).log()

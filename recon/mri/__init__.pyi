@@ -29,6 +29,7 @@ from .noise_maps import pseudo_replicas as pseudo_replicas
 from .noise_maps import sense_g_factor as sense_g_factor
 from .noise_maps import snr_units as snr_units
 from .outer_noise import outer_noise as outer_noise
+from .outer_noise import part_noise as part_noise
 from .partial_fourier import homodyne as homodyne
 from .partial_fourier import pocs as pocs
 from .regularized import regularized_sense as regularized_sense
@@ -51,6 +52,7 @@ __all__ = [
     "nlinv",
     "noise_covariance",
     "outer_noise",
+    "part_noise",
     "pocs",
     "pseudo_replicas",
     "radial_delays",

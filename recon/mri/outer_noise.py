@@ -17,7 +17,8 @@ def outer_noise(
     """Standard deviation of each coil's complex noise ``(coil,)`` from the outermost samples.
 
     The median magnitude of complex normal noise is ``s sqrt(ln 2)``; the median hardly minds what
-    signal is left there. Half of the variance lies in either part.
+    signal is left there: of quiet scans the result is somewhat too large. Samples that are zero in
+    all coils, as where files are padded, do not count.
 
     Parameters
     ----------
@@ -27,17 +28,38 @@ def outer_noise(
         Of Cartesian data, bool ``([kz,] ky, kx)`` or with axes of length 1: what was measured.
     trajectory
         Of non-Cartesian data ``(sample, 2 or 3)``, in cycles per pixel.
+
+    Raises
+    ------
+    ValueError
+        Neither mask nor trajectory, or no sample but zeros.
     """
     if trajectory is not None:
         samples, frequency = kspace, trajectory.norm(dim=-1)
-    else:
-        assert mask is not None
+    elif mask is not None:
         shape = kspace.shape[1:]
         measured = mask.expand(shape)
         axes = [torch.arange(n, device=mask.device) / n - 0.5 for n in shape]
         distance = torch.stack(torch.meshgrid(*axes, indexing="ij")).norm(dim=0)
         samples, frequency = kspace[:, measured], distance[measured]
+    else:
+        raise ValueError("the noise of samples needs their mask or their trajectory")
+    filled = (samples != 0).any(0)
+    samples, frequency = samples[:, filled], frequency[filled]
+    if not frequency.numel():
+        raise ValueError("k-space is zero: there is no sample to tell the noise from")
     order = frequency.argsort()
     outer = order[min(int(OUTER * len(order)), max(0, len(order) - LEAST)) :]
     median: Tensor = samples[:, outer].abs().median(1).values
     return median / math.sqrt(math.log(2))
+
+
+def part_noise(deviation: Tensor) -> float:
+    """Standard deviation of the noise of real parts, one for all coils.
+
+    Parameters
+    ----------
+    deviation
+        Of complex samples, each coil's; the mean is one of squares.
+    """
+    return float(deviation.square().mean().sqrt()) / math.sqrt(2)

@@ -32,7 +32,7 @@ from ..uncertainty import residual_test, split, statistics
 from .ct import ct_image
 from .learned import network, shipped, warn_of_unlike
 from .mr_encoding import Samples, density_weighted, encoding, ready_for_maps
-from .mr_noise import part_noise
+from .mr_noise import real_noise
 from .mr_volumes import each_volume
 from .raw_chain import RawOptions
 from .registry import Recipe, Track, method, option
@@ -222,7 +222,7 @@ def _mr_task(
     A = encoding(volume, options.calibration, sampling)
     weighted, root = density_weighted(A, sampling)
     initial = wavelet_sense(weighted, root * volume.kspace, iterations=WARM_ITERATIONS)
-    noise = part_noise(volume) if options.noise == "auto" else float(options.noise)
+    noise = real_noise(volume) if options.noise == "auto" else float(options.noise)
     scale = float(item_scale(initial, volume.ndim))
     descent = Descent(options.passes, options.start)
     return Task(model, A, volume.kspace, noise, initial, scale, descent)

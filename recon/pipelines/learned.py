@@ -30,7 +30,7 @@ from ..scan import CTScan, MRScan
 from ..solvers.common import Callback
 from .ct import ct_image
 from .mr_encoding import Samples, encoding, ready_for_maps
-from .mr_noise import part_noise
+from .mr_noise import real_noise
 from .mr_volumes import each_volume, mr_image
 from .raw_chain import RawOptions
 from .registry import Track, method, option
@@ -105,7 +105,7 @@ def unrolled_mr(scan: MRScan, options: UnrolledOptions, track: Track) -> Image:
     def solve(volume: MRScan, sampling: Samples | None, step: Callback) -> Tensor:
         A = encoding(volume, options.calibration, sampling)
         with torch.inference_mode():
-            image = model(A, volume.kspace, noise=part_noise(volume))
+            image = model(A, volume.kspace, noise=real_noise(volume))
         step(0, image, 0.0)
         return image
 

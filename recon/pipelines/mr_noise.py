@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from ..mri import outer_noise
+from ..mri import outer_noise, part_noise
 from ..scan import MRScan
 
 
@@ -39,6 +39,6 @@ def noise_of(volume: MRScan) -> Tensor:
     return outer.reshape(ones.shape)
 
 
-def part_noise(volume: MRScan) -> float:
-    """Standard deviation of the noise of real parts: of `noise_of`, the mean square over coils."""
-    return float(noise_of(volume).square().mean().sqrt()) / math.sqrt(2)
+def real_noise(volume: MRScan) -> float:
+    """Standard deviation of the noise of real parts, one for all coils, of one volume."""
+    return part_noise(noise_of(volume))

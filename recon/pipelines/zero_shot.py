@@ -21,7 +21,7 @@ from ..zero_shot.splitting import central, restricted
 from .ct import ct_image
 from .learned import network
 from .mr_encoding import Samples, density_weighted, encoding, ready_for_maps
-from .mr_noise import part_noise
+from .mr_noise import real_noise
 from .mr_volumes import each_volume
 from .raw_chain import RawOptions
 from .registry import Track, method, option
@@ -53,9 +53,10 @@ def zero_shot(scan: MRScan, options: ZeroShotOptions, track: Track) -> Image:
         def wavelets(samples: Tensor) -> Tensor:
             return wavelet_sense(restricted(weighted, samples), root * volume.kspace * samples)
 
+        # a new network's weights are meant for any noise: its denoiser finds none at first
         return zs_ssl(
             A, volume.kspace, measured, rounds=options.rounds, network=cast(MoDL | None, start),
-            noise=part_noise(volume) if start else None, initial=None if start else wavelets,
+            noise=real_noise(volume) if start else None, initial=None if start else wavelets,
             centre=centre, seed=options.seed, callback=step,
         )  # fmt: skip
 

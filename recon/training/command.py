@@ -85,8 +85,7 @@ def train(arguments: Sequence[str]) -> Mapping[str, str]:
         if missing is None:
             raise
         raise ValueError(
-            f"the configuration needs the environment variable {missing[1]}: set it to the folder "
-            "of the data"
+            f"the configuration needs the environment variable {missing[1]}, which is not set"
         ) from error
     except ValueError as error:
         # jsonargparse lists all types that a field may have, and buries why the named one failed

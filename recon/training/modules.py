@@ -33,13 +33,12 @@ from ..models import (
     VarNet,
 )
 from ..models.weights import KEY, check_state, header_of, load_model, save_model
-from ..mri import outer_noise
 from ..operators import Sense, XRayTransform
 from .facts import Facts
 from .losses import nmse, psnr, ssim, training_loss
 from .self_supervision import equivariance_loss, ssdu_loss
 
-STEERING = 20  # times the learning rate, for `Network.steering`
+STEERING = 20  # times the learning rate: logarithms have to move by tenths, kernels by hundredths
 VOLUMES = 20  # of either side of a split, whose images are compared
 
 
@@ -55,7 +54,8 @@ class Training(LightningModule):
     weights
         File of weights to start from, of the same architecture: fine-tuning. Default: random.
     learning_rate, weight_decay
-        Of AdamW.
+        Of AdamW. Parameters that the network calls `steering` learn 20 times as fast, and do not
+        decay.
     warmup
         Steps over which the learning rate rises.
     checkpointing
@@ -92,9 +92,9 @@ class Training(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with a schedule over the trainer's steps or time; without an end the rate stays."""
-        steering = [dict(self.model.named_parameters())[name] for name in self.model.steering]
-        others = [p for p in self.model.parameters() if all(p is not one for one in steering)]
-        groups: list[dict[str, Any]] = [{"params": others}]
+        others = dict(self.model.named_parameters())
+        steering = [others.pop(name) for name in self.model.steering]
+        groups: list[dict[str, Any]] = [{"params": list(others.values())}]
         if steering:
             rate = STEERING * self.learning_rate
             groups.append({"params": steering, "lr": rate, "weight_decay": 0.0})
@@ -199,17 +199,6 @@ class ReconstructionTraining(Training):
         return image
 
 
-def _noise(batch: MRExample) -> Tensor:
-    """Standard deviation of each scan's noise (real part), ``(batch,)``."""
-    masks = [None] * len(batch.kspace) if batch.mask is None else batch.mask[:, 0]
-    trajectories = [None] * len(batch.kspace) if batch.trajectory is None else batch.trajectory
-    levels = [
-        outer_noise(kspace, mask=mask, trajectory=trajectory).square().mean()
-        for kspace, mask, trajectory in zip(batch.kspace, masks, trajectories, strict=True)
-    ]
-    return (torch.stack(levels) / 2).sqrt()
-
-
 def _truth(batch: Any) -> tuple[Tensor, Tensor]:
     """Target images of a batch and the maxima of their volumes."""
     if batch.target is None:
@@ -280,22 +269,20 @@ class MRTraining(ReconstructionTraining):
         if self.supervision == "ssdu":
             if batch.mask is None or batch.maps is None:
                 raise ValueError("ssdu needs Cartesian data with coil maps")
-            loss, image = ssdu_loss(
-                model, batch.maps, batch.kspace, batch.mask[:, 0], _noise(batch)
-            )
+            loss, image = ssdu_loss(model, batch.maps, batch.kspace, batch.mask[:, 0], batch.noise)
         else:
-            image = model(A, batch.kspace, noise=_noise(batch))
+            image = model(A, batch.kspace, noise=batch.noise)
             shown = compared_part(image.abs(), batch.crop_size)
             loss = self.loss(shown, *_truth(batch))
         if self.equivariance:
-            loss = loss + self.equivariance * equivariance_loss(model, A, image)
+            loss = loss + self.equivariance * equivariance_loss(model, A, image, batch.noise)
         self.log("loss", loss, prog_bar=True, batch_size=len(image))
         return loss
 
     def reconstruct(self, batch: MRExample) -> Tensor:
         """Magnitude images of the targets' size."""
         if isinstance(self.model, MoDL):
-            image = self.model(self._operator(batch), batch.kspace, noise=_noise(batch))
+            image = self.model(self._operator(batch), batch.kspace, noise=batch.noise)
         elif batch.mask is None:
             raise ValueError(f"{type(self.model).__name__} needs Cartesian data; MoDL takes any")
         elif isinstance(self.model, VarNet):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -17,7 +19,7 @@ WINDOW = 9  # samples a side, over which the mask's density is taken
 
 
 def ssdu_loss(
-    model: MoDL, maps: Tensor, kspace: Tensor, mask: Tensor, noise: Tensor | None = None
+    model: MoDL, maps: Tensor, kspace: Tensor, mask: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Split the samples: predict one part from the other. Returns the loss and the image.
 
@@ -33,7 +35,7 @@ def ssdu_loss(
     mask
         Bool ``(batch, ky, kx)``, or with axes of length 1.
     noise
-        Standard deviation of the samples' noise (real part), ``(batch,)``. Default: unknown.
+        Standard deviation of the samples' noise (real part), ``(batch,)``.
 
     Returns
     -------
@@ -71,8 +73,11 @@ def ssdu_weight(mask: Tensor) -> Tensor:
     return (1 - (1 - HELD) * density) / (HELD * density)
 
 
-def equivariance_loss(model: MoDL, A: Sense, image: Tensor) -> Tensor:
+def equivariance_loss(model: MoDL, A: Sense, image: Tensor, noise: Tensor) -> Tensor:
     """Scan a moved image with A and reconstruct it: what comes out shall be the moved image.
+
+    The scan has noise, as in robust equivariant imaging: a network that is told of noise would
+    else never meet it.
 
     Parameters
     ----------
@@ -82,15 +87,21 @@ def equivariance_loss(model: MoDL, A: Sense, image: Tensor) -> Tensor:
         The batch's operator.
     image
         The network's own reconstruction ``(batch, y, x)``.
+    noise
+        Standard deviation of the noise of real parts, ``(batch,)``.
 
     References
     ----------
-    D. Chen, J. Tachella, M. E. Davies, Equivariant imaging, ICCV (2021).
+    D. Chen, J. Tachella, M. E. Davies, Equivariant imaging, ICCV (2021); Robust equivariant
+    imaging, CVPR (2022).
     """
     ny, nx = image.shape[-2:]
     shift = [int(torch.randint(-n // 8, n // 8 + 1, ())) for n in (ny, nx)]
     moved = torch.roll(image.detach(), shift, (-2, -1))
     for axis in (-2, -1):
         moved = moved.flip(axis) if bool(torch.rand(()) < 0.5) else moved
-    again = model(A, A(moved))
+    data = A(moved)
+    deviation = noise.to(data.real).reshape(-1, *[1] * (data.ndim - 1))
+    data = data + math.sqrt(2) * deviation * torch.randn_like(data)
+    again = model(A, data, noise=noise)
     return (again - moved).abs().square().mean() / moved.abs().square().mean().clamp_min(1e-30)

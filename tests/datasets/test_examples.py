@@ -14,6 +14,7 @@ def example(slice_number: int = 0, **changes: object) -> MRExample:
         "mask": torch.ones(1, 1, 4, dtype=torch.bool),
         "trajectory": None,
         "calibration": 2,
+        "noise": 0.25,
         "maps": None,
         "target": torch.ones(4, 4),
         "max_value": 0.5,
@@ -32,6 +33,7 @@ def test_a_batch_is_an_example_with_one_more_axis() -> None:
     assert (batch.kspace * batch.mask).shape == batch.kspace.shape
     assert batch.maps is None
     assert batch.max_value.tolist() == [0.5, 0.5]
+    assert batch.noise.tolist() == [0.25, 0.25]
     assert batch.slice_number.tolist() == [0, 7]
     assert batch.crop_size == (4, 4)
     assert batch.fname == ["a.h5", "a.h5"]

@@ -121,6 +121,10 @@ def test_modl_trusts_noisy_data_less() -> None:
     quiet, usual, loud = misfit(0.0), misfit(None), misfit(1.0)
     assert quiet < 0.5 * usual
     assert usual < 0.5 * loud
+    with pytest.raises(ValueError, match="noise must be 0 or more, got nan"):
+        misfit(float("nan"))
+    with pytest.raises(ValueError, match=r"one number or \(\), as the batch, got \(3,\)"):
+        model(A, y, noise=torch.ones(3))
 
 
 def test_modl_on_ct_and_volumes() -> None:

@@ -55,8 +55,15 @@ def test_noise_of_the_outermost_samples():
     trajectory = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)[mask]
     torch.testing.assert_close(outer_noise(kspace[:, mask], trajectory=trajectory), found)
     lines = torch.arange(48) % 4 == 0
-    found = outer_noise(kspace * lines, mask=lines)  # of axes of length 1, as of whole lines
+    found = outer_noise(kspace * lines, mask=lines[None])
     torch.testing.assert_close(found, deviation, rtol=0.2, atol=0.0)
+    kspace[..., :6] = 0  # padded, by the mask's leave
+    found = outer_noise(kspace, mask=torch.ones(1, 48, dtype=torch.bool))
+    torch.testing.assert_close(found, deviation, rtol=0.2, atol=0.0)
+    with pytest.raises(ValueError, match="k-space is zero"):
+        outer_noise(0 * kspace, mask=mask)
+    with pytest.raises(ValueError, match="mask or their trajectory"):
+        outer_noise(kspace)
 
 
 def test_density_of_a_cartesian_grid_is_one():

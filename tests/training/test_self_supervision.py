@@ -44,14 +44,22 @@ def test_a_perfect_network_has_no_equivariance_loss() -> None:
     A = sr.Sense(maps)  # all of k-space: least squares is exact
     image = torch.randn(1, 16, 16, dtype=torch.complex64)
 
+    told = []
+
     class Inverse(MoDL):
-        def forward(self, A: sr.LinearOperator, y: torch.Tensor) -> torch.Tensor:
+        def forward(
+            self, A: sr.LinearOperator, y: torch.Tensor, initial=None, noise=None
+        ) -> torch.Tensor:
+            told.append(noise)
             return A.adjoint(y)
 
-    loss = equivariance_loss(Inverse(1, 1, (2, 4), 1), A, image)
-    assert float(loss) < 1e-10
+    network, none = Inverse(1, 1, (2, 4), 1), torch.zeros(1)
+    assert float(equivariance_loss(network, A, image, none)) < 1e-10
     half = sr.Sense(maps, mask=torch.rand(1, 16, 16) < 0.5)
-    assert float(equivariance_loss(Inverse(1, 1, (2, 4), 1), half, image)) > 0.1
+    assert float(equivariance_loss(network, half, image, none)) > 0.1
+    noise = torch.tensor([0.5])  # of either part of a complex image whose parts have variance 1/2
+    assert float(equivariance_loss(network, A, image, noise)) == pytest.approx(0.5, rel=0.2)
+    assert told[-1] is noise
 
 
 @pytest.mark.parametrize("options", [{"supervision": "ssdu"}, {"equivariance": 0.5}])
@@ -101,10 +109,12 @@ def test_ssdu_judges_by_samples_that_the_network_does_not_see() -> None:
             self, A: sr.LinearOperator, y: torch.Tensor, initial=None, noise=None
         ) -> torch.Tensor:
             seen.append(y[:, 0] != 0)
+            assert noise.shape == (len(y),)
             torch.testing.assert_close(A(A.adjoint(y)), y)
             return A.adjoint(y)
 
-    loss, image = ssdu_loss(Adjoint(1, 1, (2, 4), 1), maps, kspace, mask)
+    noise = torch.rand(len(kspace))
+    loss, image = ssdu_loss(Adjoint(1, 1, (2, 4), 1), maps, kspace, mask, noise)
     assert float(loss) == pytest.approx(2.0, rel=1e-4)  # l2 and l1, each all of it
     assert not bool((seen[0] & ~mask).any())
     assert float(seen[0].sum() / mask.sum()) == pytest.approx(1 - HELD, abs=0.1)
@@ -119,4 +129,4 @@ def test_ssdu_judges_by_samples_that_the_network_does_not_see() -> None:
         ) -> torch.Tensor:
             return truth
 
-    assert float(ssdu_loss(Oracle(1, 1, (2, 4), 1), maps, kspace, mask)[0]) < 1e-5
+    assert float(ssdu_loss(Oracle(1, 1, (2, 4), 1), maps, kspace, mask, noise)[0]) < 1e-5

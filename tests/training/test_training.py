@@ -229,11 +229,24 @@ def test_the_rate_of_a_run_without_a_last_step(folder: Path, limited: bool) -> N
     assert rate < 3e-4 if limited else rate == pytest.approx(1e-3)
 
 
+def test_steering_numbers_learn_faster_and_do_not_decay(folder: Path) -> None:
+    module = MRTraining(MoDL(2, 4, (6, 8), 1), warmup=1, weight_decay=0.1)
+    trainer = pl.Trainer(**{**QUIET, "max_steps": -1, "max_epochs": -1, "callbacks": [Stop()]})
+    trainer.fit(module, DataModule(SimulatedMR(folder, coils=2, maps="true")))
+    others, steering = trainer.optimizers[0].param_groups
+    assert steering["lr"] == pytest.approx(20 * others["lr"])
+    assert (others["weight_decay"], steering["weight_decay"]) == (0.1, 0.0)
+    assert {id(p) for p in steering["params"]} == {
+        id(module.model.log_weight), id(module.model.log_sigma)
+    }  # fmt: skip
+    assert len(others["params"]) + 2 == len(list(module.model.parameters()))
+
+
 def test_facts_of_non_cartesian_batches_and_of_other_processes() -> None:
     trajectory = torch.zeros(50, 2)
     batch = sr.datasets.MRExample(
         torch.zeros(1, 6, 50, dtype=torch.complex64), None, trajectory[None], torch.tensor([0]),
-        None, None, torch.tensor([1.0]), (8, 8), "", "", 0,
+        torch.tensor([0.1]), None, None, torch.tensor([1.0]), (8, 8), "", "", 0,
     )  # fmt: skip
     facts, other = Facts("mri"), Facts("mri")
     facts.see_mr(batch)

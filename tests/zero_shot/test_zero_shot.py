@@ -94,6 +94,7 @@ def test_zs_ssl_learns_from_what_the_network_does_not_see(
             self, A: sr.LinearOperator, y: torch.Tensor, initial=None, noise=None
         ) -> torch.Tensor:
             seen.append(y != 0)
+            assert noise == 0.25
             return A.adjoint(y) + 0 * self.log_weight.sum()
 
     def checked(predicted: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -110,7 +111,7 @@ def test_zs_ssl_learns_from_what_the_network_does_not_see(
     centre[8:16, 8:14] = True
     image = zs_ssl(
         A, y, torch.ones(24, 20, dtype=torch.bool), rounds=1, network=Adjoint(1, 1, (2, 4), 1),
-        centre=centre,
+        noise=0.25, centre=centre,
         callback=lambda step, x, loss: losses.append(loss),
     )  # fmt: skip
     assert len(judged) == len(losses) + 2  # the first and the last time to decide when to stop

@@ -62,7 +62,9 @@ def test_mr_needs_no_weights_and_beats_least_squares(tmp_path) -> None:
 def test_the_mr_network_hears_of_noise(tmp_path) -> None:
     """From the scan, in the units that it was trained in: any other level would do worse."""
     ellipses(tmp_path / "images.npy", 2, 96, 0.0, 1.0)
-    scans = SimulatedMR(tmp_path, PoissonMask((4,), 24), coils=8, snr=8.0, maps="true", fixed=True)
+    scans = SimulatedMR(
+        tmp_path, PoissonMask((4,), 24), coils=8, snr=8.0, maps="espirit", fixed=True
+    )
     example, network = scans[0], sr.load_model("unrolled-mr")
     A = sr.Sense(example.maps, mask=example.mask[0])
     scan = sr.MRScan(kspace=example.kspace, mask=example.mask[0])
@@ -72,9 +74,7 @@ def test_the_mr_network_hears_of_noise(tmp_path) -> None:
 
     told = {times: error(network(A, example.kspace, noise=times * example.noise))
             for times in (1 / 3, 1, 3)}  # fmt: skip
-    assert error(sr.reconstruct(scan, "unrolled", maps=example.maps).data) == pytest.approx(
-        told[1], rel=1e-3
-    )
+    assert error(sr.reconstruct(scan, "unrolled").data) == pytest.approx(told[1], rel=0.05)
     assert told[1] < 0.9 * min(told[1 / 3], told[3])
 
 

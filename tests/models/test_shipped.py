@@ -107,6 +107,16 @@ def test_mr_on_the_measured_brain(data_dir) -> None:
     assert network["ssim"] > classical["ssim"]
 
 
+def test_mr_on_the_measured_brain_with_four_times_the_noise(data_dir) -> None:
+    """A network that does not know the noise leaves it in the image: 26.8 dB."""
+    from spinray.benchmarks.learned import MR_CASES, Scored
+
+    brain = Scored(data_dir)
+    mask, _ = MR_CASES["Poisson 8x"](brain.kspace.shape[1:], 0)
+    scan = sr.MRScan(kspace=brain.noisier(4) * mask, mask=mask)
+    assert brain.score(sr.reconstruct(scan, "unrolled").data)["psnr"] > 29.3
+
+
 def test_the_ct_prior_on_the_measured_head(data_dir) -> None:
     """Few views of a subject that no training has seen, plug-and-play in ten passes."""
     from spinray.benchmarks.diffusion import Head

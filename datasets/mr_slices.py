@@ -24,9 +24,7 @@ def calibration_lines(mask: Tensor) -> int:
 def example_noise(
     kspace: Tensor, mask: Tensor | None = None, trajectory: Tensor | None = None
 ) -> float:
-    """Noise of an `MRExample`'s ``(coil, ky, kx)`` or ``(coil, sample)``; 0 where all is zero."""
-    if not bool(kspace.any()):
-        return 0.0
+    """Noise of an `MRExample`'s ``(coil, ky, kx)`` or ``(coil, sample)``."""
     return part_noise(outer_noise(kspace, mask=mask, trajectory=trajectory))
 
 

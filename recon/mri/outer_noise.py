@@ -18,7 +18,7 @@ def outer_noise(
 
     The median magnitude of complex normal noise is ``s sqrt(ln 2)``; the median hardly minds what
     signal is left there: of quiet scans the result is somewhat too large. Samples that are zero in
-    all coils, as where files are padded, do not count.
+    all coils, as where files are padded, do not count; 0 where there are no others.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def outer_noise(
     Raises
     ------
     ValueError
-        Neither mask nor trajectory, or no sample but zeros.
+        Neither mask nor trajectory.
     """
     if trajectory is not None:
         samples, frequency = kspace, trajectory.norm(dim=-1)
@@ -47,7 +47,7 @@ def outer_noise(
     filled = (samples != 0).any(0)
     samples, frequency = samples[:, filled], frequency[filled]
     if not frequency.numel():
-        raise ValueError("k-space is zero: there is no sample to tell the noise from")
+        return kspace.real.new_zeros(len(kspace))
     order = frequency.argsort()
     outer = order[min(int(OUTER * len(order)), max(0, len(order) - LEAST)) :]
     median: Tensor = samples[:, outer].abs().median(1).values

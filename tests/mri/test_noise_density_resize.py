@@ -60,8 +60,7 @@ def test_noise_of_the_outermost_samples():
     kspace[..., :6] = 0  # padded, by the mask's leave
     found = outer_noise(kspace, mask=torch.ones(1, 48, dtype=torch.bool))
     torch.testing.assert_close(found, deviation, rtol=0.2, atol=0.0)
-    with pytest.raises(ValueError, match="k-space is zero"):
-        outer_noise(0 * kspace, mask=mask)
+    assert outer_noise(0 * kspace, mask=mask).tolist() == [0, 0]
     with pytest.raises(ValueError, match="mask or their trajectory"):
         outer_noise(kspace)
 

@@ -266,16 +266,17 @@ class MRTraining(ReconstructionTraining):
         if self.supervision == "target" and not self.equivariance:
             return super().training_step(batch, batch_index)
         model, A = cast(MoDL, self.model), self._operator(batch)
+        noise = cast(Tensor, batch.noise)  # one number for each example
         if self.supervision == "ssdu":
             if batch.mask is None or batch.maps is None:
                 raise ValueError("ssdu needs Cartesian data with coil maps")
-            loss, image = ssdu_loss(model, batch.maps, batch.kspace, batch.mask[:, 0], batch.noise)
+            loss, image = ssdu_loss(model, batch.maps, batch.kspace, batch.mask[:, 0], noise)
         else:
-            image = model(A, batch.kspace, noise=batch.noise)
+            image = model(A, batch.kspace, noise=noise)
             shown = compared_part(image.abs(), batch.crop_size)
             loss = self.loss(shown, *_truth(batch))
         if self.equivariance:
-            loss = loss + self.equivariance * equivariance_loss(model, A, image, batch.noise)
+            loss = loss + self.equivariance * equivariance_loss(model, A, image, noise)
         self.log("loss", loss, prog_bar=True, batch_size=len(image))
         return loss
 

@@ -28,8 +28,8 @@ from .noise import whiten as whiten
 from .noise_maps import pseudo_replicas as pseudo_replicas
 from .noise_maps import sense_g_factor as sense_g_factor
 from .noise_maps import snr_units as snr_units
-from .outer_noise import outer_noise as outer_noise
-from .outer_noise import part_noise as part_noise
+from .outer_samples import outer_noise as outer_noise
+from .outer_samples import part_noise as part_noise
 from .partial_fourier import homodyne as homodyne
 from .partial_fourier import pocs as pocs
 from .regularized import regularized_sense as regularized_sense

@@ -106,7 +106,7 @@ class CalgaryCampinas(SliceDataset[MRExample]):
             mask=mask[None],
             trajectory=None,
             calibration=calibration,
-            noise=example_noise(kspace, mask),
+            noise=example_noise(kspace),
             maps=sensitivity_maps(kspace) if self.maps else None,
             target=target,
             max_value=self._volume_maximum(path),

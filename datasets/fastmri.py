@@ -147,7 +147,7 @@ class FastMRI(SliceDataset[MRExample]):
             mask=mask.reshape((1,) * (kspace.ndim - 2) + tuple(mask.shape)),
             trajectory=None,
             calibration=calibration,
-            noise=example_noise(own, mask),
+            noise=example_noise(own),
             maps=sensitivity_maps(own) if self.maps else None,
             target=target,
             max_value=facts.maximum,

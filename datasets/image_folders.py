@@ -158,7 +158,7 @@ class ScanFolder(SliceDataset[MRExample]):
             mask=mask[None],
             trajectory=None,
             calibration=calibration or calibration_lines(mask),
-            noise=example_noise(kspace, mask),
+            noise=example_noise(kspace),
             maps=sensitivity_maps(kspace) if self.maps else None,
             target=target,
             max_value=self._maximum[path],

@@ -21,11 +21,9 @@ def calibration_lines(mask: Tensor) -> int:
     return right - left - 1
 
 
-def example_noise(
-    kspace: Tensor, mask: Tensor | None = None, trajectory: Tensor | None = None
-) -> float:
+def example_noise(kspace: Tensor, trajectory: Tensor | None = None) -> float:
     """Noise of an `MRExample`'s ``(coil, ky, kx)`` or ``(coil, sample)``."""
-    return part_noise(outer_noise(kspace, mask=mask, trajectory=trajectory))
+    return part_noise(outer_noise(kspace, trajectory))
 
 
 def sensitivity_maps(kspace: Tensor) -> Tensor:

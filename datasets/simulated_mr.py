@@ -156,7 +156,7 @@ class SimulatedMR(SliceDataset[MRExample]):
             mask=mask,
             trajectory=self.trajectory,
             calibration=calibration,
-            noise=example_noise(kspace, None if mask is None else mask[0], self.trajectory),
+            noise=example_noise(kspace, self.trajectory),
             maps=maps,
             target=image,
             max_value=self._largest[path],

@@ -11,44 +11,30 @@ OUTER = 0.97  # of the samples lie further in: beyond, there is little but noise
 LEAST = 30  # samples that a median is taken of
 
 
-def outer_noise(
-    kspace: Tensor, *, mask: Tensor | None = None, trajectory: Tensor | None = None
-) -> Tensor:
+def outer_noise(kspace: Tensor, trajectory: Tensor | None = None) -> Tensor:
     """Standard deviation of each coil's complex noise ``(coil,)`` from the outermost samples.
 
     The median magnitude of complex normal noise is ``s sqrt(ln 2)``; the median hardly minds what
     signal is left there: of quiet scans the result is somewhat too large. Samples that are zero in
-    all coils, as where files are padded, do not count; 0 where there are no others.
+    all coils, not measured or padded, do not count; 0 where there are no others.
 
     Parameters
     ----------
     kspace
         Complex ``(coil, [kz,] ky, kx)``, or non-Cartesian ``(coil, sample)``.
-    mask
-        Of Cartesian data, bool ``([kz,] ky, kx)`` or with axes of length 1: what was measured.
     trajectory
         Of non-Cartesian data ``(sample, 2 or 3)``, in cycles per pixel.
-
-    Raises
-    ------
-    ValueError
-        Neither mask nor trajectory.
     """
-    if trajectory is not None:
-        samples, frequency = kspace, trajectory.norm(dim=-1)
-    elif mask is not None:
-        shape = kspace.shape[1:]
-        measured = mask.expand(shape)
-        axes = [torch.arange(n, device=mask.device) / n - 0.5 for n in shape]
-        distance = torch.stack(torch.meshgrid(*axes, indexing="ij")).norm(dim=0)
-        samples, frequency = kspace[:, measured], distance[measured]
+    if trajectory is None:
+        axes = [torch.arange(n, device=kspace.device) / n - 0.5 for n in kspace.shape[1:]]
+        frequency = torch.stack(torch.meshgrid(*axes, indexing="ij")).norm(dim=0).flatten()
     else:
-        raise ValueError("the noise of samples needs their mask or their trajectory")
-    filled = (samples != 0).any(0)
-    samples, frequency = samples[:, filled], frequency[filled]
-    if not frequency.numel():
+        frequency = trajectory.norm(dim=-1)
+    samples = kspace.flatten(1)
+    measured = (samples != 0).any(0).nonzero().ravel()
+    if not measured.numel():
         return kspace.real.new_zeros(len(kspace))
-    order = frequency.argsort()
+    order = measured[frequency[measured].argsort()]
     outer = order[min(int(OUTER * len(order)), max(0, len(order) - LEAST)) :]
     median: Tensor = samples[:, outer].abs().median(1).values
     return median / math.sqrt(math.log(2))

@@ -35,8 +35,7 @@ def noise_of(volume: MRScan) -> Tensor:
     ones = volume.kspace.real.new_ones((volume.coils,) + (1,) * (volume.kspace.ndim - 1))
     if is_measured(volume):
         return ones * whitened_deviation(volume)
-    outer = outer_noise(volume.kspace, mask=volume.mask, trajectory=volume.trajectory)
-    return outer.reshape(ones.shape)
+    return outer_noise(volume.kspace, volume.trajectory).reshape(ones.shape)
 
 
 def real_noise(volume: MRScan) -> float:

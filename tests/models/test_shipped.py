@@ -108,7 +108,7 @@ def test_mr_on_the_measured_brain(data_dir) -> None:
 
 
 def test_mr_on_the_measured_brain_with_four_times_the_noise(data_dir) -> None:
-    """A network that does not know the noise leaves it in the image: 26.8 dB."""
+    """A network that does not know the noise leaves it in the image: 27 dB."""
     from spinray.benchmarks.learned import MR_CASES, Scored
 
     brain = Scored(data_dir)

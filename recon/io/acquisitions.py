@@ -93,7 +93,9 @@ class Acquisitions:
 
     def select(self, chosen: NDArray[np.bool_]) -> Acquisitions:
         """Only the chosen readouts, in their order."""
-        places = np.flatnonzero(chosen).tolist()
+        if chosen.all():
+            return self
+        places = np.flatnonzero(chosen)
         return dataclasses.replace(
             self,
             head=self.head[places],
@@ -153,13 +155,15 @@ class Acquisitions:
         return self.select(keep)
 
 
-def some_readouts(parts: Sequence[NDArray[Any]], places: list[int]) -> Sequence[NDArray[Any]]:
+def some_readouts(
+    parts: Sequence[NDArray[Any]], places: NDArray[np.int64]
+) -> Sequence[NDArray[Any]]:
     """Those at some places; what lies in a file stays there."""
     select = getattr(parts, "select", None)  # of readouts that stay in their file
     if select is not None:
-        chosen: Sequence[NDArray[Any]] = select(np.array(places, np.int64))
+        chosen: Sequence[NDArray[Any]] = select(places)
         return chosen
-    return [parts[i] for i in places]
+    return [parts[i] for i in places.tolist()]
 
 
 def assemble(acquisitions: Acquisitions, encoding: int | None = None) -> MRScan:

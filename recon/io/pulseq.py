@@ -356,7 +356,7 @@ class _Regridded(LazyReadouts):
 
     def select(self, places: NDArray[np.int64]) -> _Regridded:
         """Some of the readouts."""
-        chosen = some_readouts(self.source, places.tolist())
+        chosen = some_readouts(self.source, places)
         return _Regridded(chosen, self.matrices, self.which[places])
 
 
@@ -439,6 +439,6 @@ class _Joined(LazyReadouts):
         """Some of the readouts, in rising order."""
         is_first = places < len(self.first)
         return _Joined(
-            some_readouts(self.first, places[is_first].tolist()),
-            some_readouts(self.others, (places[~is_first] - len(self.first)).tolist()),
+            some_readouts(self.first, places[is_first]),
+            some_readouts(self.others, places[~is_first] - len(self.first)),
         )

@@ -103,6 +103,8 @@ def _group(file: h5py.File) -> str | None:
 
 def _head(stored: NDArray[np.void], place: str) -> NDArray[np.void]:
     """Headers in the standard's layout: files differ in padding and byte order."""
+    if stored.dtype == ACQUISITION_HEADER:
+        return stored
     head = np.zeros(len(stored), ACQUISITION_HEADER)
     missing = set(ACQUISITION_HEADER.names or ()) - set(stored.dtype.names or ())
     counters = ACQUISITION_HEADER["idx"].names or ()

@@ -256,8 +256,9 @@ class MRScan(_Scan):
         batch = _batch_text(self.batch_shape, self.batch_axes)
         fov = " x ".join(f"{f:.4g}" for f in self.field_of_view)
         if self.is_cartesian:
-            axes = " and ".join(self.undersampled_axes)
-            kind = f"Cartesian, {self.acceleration:.2f}x undersampled along {axes}"
+            kind = f"Cartesian, {self.acceleration:.2f}x undersampled"
+            if axes := " and ".join(self.undersampled_axes):
+                kind += f" along {axes}"
             if self.acceleration < 1.005:
                 kind = "Cartesian, fully sampled"
             elif self.mask is not None and not self.mask.any():
@@ -484,7 +485,7 @@ def _checked_affine(affine: ArrayLike | None) -> NDArray[np.float64] | None:
 def _batch_text(shape: tuple[int, ...], names: tuple[str, ...]) -> str:
     if not shape:
         return ""
-    names = names or ("batch",) * len(shape)
-    return ", ".join(f"{n} {name}{'s' * (n > 1)}" for n, name in zip(shape, names, strict=True)) + (
-        ", "
-    )
+    if not names:
+        return f"batch of {' x '.join(map(str, shape))}, "
+    counts = [f"{n} {name}{'s' * (n > 1)}" for n, name in zip(shape, names, strict=True)]
+    return ", ".join(counts) + ", "

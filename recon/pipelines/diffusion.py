@@ -71,12 +71,10 @@ class PriorOptions:
         "", "file of the prior's weights, as `spinray train` writes them; empty: the prior that "
         "comes with Spinray"
     )  # fmt: skip
-    samples: int = option(8, "images to draw; the image is their mean, with standard deviation")
     noise: float | str = option(
         "auto", "standard deviation of the data's noise (real part)", choices=("auto",)
     )  # fmt: skip
     weight: float = option(WEIGHT, "how much the data count against the prior")
-    seed: int = option(1, "of all that is random")
 
     def __post_init__(self) -> None:
         for name in ("weight", "noise"):
@@ -88,9 +86,9 @@ class PriorOptions:
 class MrPriorOptions(RawOptions, PriorOptions):
     """Options of MR methods with a diffusion prior."""
 
-    passes: int = option(Descent.passes, "network passes for each sample")
+    passes: int = option(Descent.passes, "network passes for each image")
     start: float = option(
-        WARM, "noise added to the classical image before sampling, in units of the image's "
+        WARM, "noise added to the classical image to begin with, in units of the image's "
         "maximum; 0 starts from noise alone"
     )  # fmt: skip
     calibration: int = option(24, "width of the k-space centre that the coil maps come from")
@@ -106,11 +104,11 @@ class CtPriorOptions(PriorOptions):
     )  # fmt: skip
     weight: float = option(20.0, "how much the data count against the prior")
     passes: int | str = option(
-        "auto", "network passes for each sample; auto: 25, or 100 for pnp where the views cover "
+        "auto", "network passes for each image; auto: 25, or 100 for pnp where the views cover "
         "too small an angle", choices=("auto",)
     )  # fmt: skip
     start: float | str = option(
-        "auto", "noise added to the classical image before sampling, in units of water; 0 starts "
+        "auto", "noise added to the classical image to begin with, in units of water; 0 starts "
         "from noise alone; auto: 0.05, or 0.5 for pnp where the views cover too small an angle",
         choices=("auto",)
     )  # fmt: skip
@@ -126,6 +124,24 @@ class CtPriorOptions(PriorOptions):
             default.start if self.start == "auto" else float(self.start),
             default.momentum,
         )
+
+
+@dataclass(frozen=True)
+class DrawOptions:
+    """Options of methods that draw images at random: all but plug-and-play."""
+
+    samples: int = option(8, "images to draw; the image is their mean, with standard deviation")
+    seed: int = option(1, "of all that is random")
+
+
+@dataclass(frozen=True)
+class MrSamplerOptions(DrawOptions, MrPriorOptions):
+    """Options of MR methods that draw from the posterior."""
+
+
+@dataclass(frozen=True)
+class CtSamplerOptions(DrawOptions, CtPriorOptions):
+    """Options of CT methods that draw from the posterior."""
 
 
 def limited(geometry: Geometry) -> bool:
@@ -157,7 +173,7 @@ def solve(task: Task, name: str, options: PriorOptions, step: Convergence) -> Te
     descent = task.descent
     if descent.start > 0:
         common.update(initial=task.initial, start=descent.start)
-    if name == "pnp":
+    if not isinstance(options, DrawOptions):
         image = plug_and_play(
             task.prior, task.A, task.y, iterations=descent.passes, momentum=descent.momentum,
             **common,
@@ -209,6 +225,7 @@ def _mr(name: str) -> Recipe:
         return summarised(drawn, scan.ndim)
 
     recipe.__doc__ = SUMMARIES[name] + "; ESPIRiT maps, any sampling."
+    recipe.__annotations__["options"] = MrPriorOptions if name == "pnp" else MrSamplerOptions
     return recipe
 
 
@@ -252,6 +269,7 @@ def _ct(name: str) -> Recipe:
         return _with_samples(image, data.movedim(axis, 0))
 
     recipe.__doc__ = SUMMARIES[name] + "; any geometry."
+    recipe.__annotations__["options"] = CtPriorOptions if name == "pnp" else CtSamplerOptions
     return recipe
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import torch
 from torch import Tensor
 
+from ...kernels.warn import warn
 from ..image import Image, centred_affine
 from ..mri import resize
 from ..scan import MRScan
@@ -20,21 +20,37 @@ Solve = Callable[[MRScan, Samples | None, Convergence], Tensor]
 
 
 def each_volume(scan: MRScan, solve: Solve, track: Track, label: str, steps: int) -> Image:
-    """Solve every item of the batch on its own and put the results back in order."""
-    volumes, records, trajectory, sampling = [], [], None, None
-    with track(label, steps * math.prod(scan.batch_shape)) as step:
-        for volume in _volumes(scan):
+    """Solve every item of the batch on its own and put the results back in order.
+
+    Items without a sample that is not zero, as of a scan that was stopped, become zeros.
+    """
+    places = list(product(*map(range, scan.batch_shape)))
+    measured = scan.kspace.any(tuple(range(len(scan.batch_shape), scan.kspace.ndim)))
+    missing = [place for place in places if not measured[place]]
+    if missing:
+        warn(f"{_names(scan, missing)}: k-space is zero, and so is the image")
+    volumes, records, trajectory, sampling = {}, [], None, None
+    with track(label, steps * (len(places) - len(missing))) as step:
+        for place in places:
+            if place in missing:
+                continue
+            volume = part(scan, place)
             if volume.trajectory is not trajectory or "field_map" in volume.header:
                 trajectory, sampling = volume.trajectory, samples_of(volume)
             records.append(Convergence(step))
-            volumes.append(solve(volume, sampling, records[-1]))
-    data = torch.stack(volumes).reshape(*scan.batch_shape, *volumes[0].shape)
-    return mr_image(scan, data, records)
+            volumes[place] = solve(volume, sampling, records[-1])
+    empty = torch.zeros_like(next(iter(volumes.values())))
+    data = torch.stack([volumes.get(place, empty) for place in places])
+    return mr_image(scan, data.reshape(*scan.batch_shape, *empty.shape), records)
 
 
-def _volumes(scan: MRScan) -> Iterator[MRScan]:
-    for index in product(*map(range, scan.batch_shape)):
-        yield part(scan, index)
+def _names(scan: MRScan, places: Sequence[tuple[int, ...]]) -> str:
+    """Of items of the batch: slice 3 of repetition 0."""
+    axes = scan.batch_axes or ("item",) * len(scan.batch_shape)
+    return ", ".join(
+        " of ".join(f"{axis} {i}" for axis, i in zip(axes[::-1], place[::-1], strict=True))
+        for place in places
+    )
 
 
 def part(scan: MRScan, place: tuple[int | slice, ...], batch_axes: tuple[str, ...] = ()) -> MRScan:

@@ -227,7 +227,7 @@ def _all() -> Iterator[Method]:
 
 def _unknown_option(method: Method, name: str) -> str:
     names = [o.name for o in method.options]
-    owners = [m.name for m in _all() if name in {o.name for o in m.options}]
+    owners = dict.fromkeys(m.name for m in _all() if name in {o.name for o in m.options})
     near = difflib.get_close_matches(name, names, n=1)
     hint = f", did you mean {near[0]!r}?" if near else ""
     if owners and not near:

@@ -71,8 +71,11 @@ class Worker:
     def serve(
         self, order: Order, connection: socket.socket, report: Callable[[dict[str, Any]], None]
     ) -> dict[str, Any]:
-        """Serve a session; what became of it, even where the process did not survive it."""
-        reason = "its worker ended unexpectedly"
+        """Serve a session; what became of it, even where the process did not survive it.
+
+        "untaken": it had died before, and read nothing of the session.
+        """
+        outcome, reason = "untaken", "its worker ended unexpectedly"
         try:
             self._channel.send(order)
             send_handle(self._channel, connection.fileno(), self.pid)
@@ -82,14 +85,17 @@ class Worker:
                         reason = f"it took more memory than {order.memory / 1e9:.1f} GB"
                         self._process.kill()
                 message = self._channel.recv()
-                if "done" in message:
+                if "taken" in message:
+                    outcome = "lost"
+                elif "done" in message:
                     if message["leaves"]:  # the next session must not be given to it
                         self.end()
                     return dict(message["done"])
-                report(message)
+                else:
+                    report(message)
         except (EOFError, OSError):
             self.end()
-            return {"outcome": "lost", "problem": reason}
+            return {"outcome": outcome, "problem": reason}
 
     def end(self) -> None:
         """End the process."""
@@ -184,7 +190,7 @@ class Pool:
                         raise RefusedError("the client left the queue")
                 if self._stopping:
                     raise RefusedError("the server is shutting down")
-                worker = self._living(self._free[-1])
+                worker = self.living(self._free[-1])
                 self._free.pop()
                 self._reserved += share
             finally:
@@ -197,7 +203,7 @@ class Pool:
         with self._change:
             self._reserved -= share
             with contextlib.suppress(OSError):  # then when its turn comes
-                worker = worker if self._stopping else self._living(worker)
+                worker = worker if self._stopping else self.living(worker)
             self._free.append(worker)
             self._change.notify_all()
 
@@ -212,7 +218,7 @@ class Pool:
         for worker in self._free:
             worker.end()
 
-    def _living(self, worker: Worker) -> Worker:
+    def living(self, worker: Worker) -> Worker:
         """The worker, or another in its place: the system may have killed it while it was idle."""
         if worker.is_alive():
             return worker

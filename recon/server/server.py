@@ -252,17 +252,25 @@ class Server:
             on_wait=lambda before: writer.text(f"queued: number {before} in the queue"),
             gone=lambda: has_left(connection),
         )
-        try:
+
+        def serve() -> dict[str, Any]:
             worker.wait_ready()
             self.figures.update(order.name, state="running")
-            found = worker.serve(
+            return worker.serve(
                 order, connection, lambda facts: self.figures.update(order.name, **facts)
             )
+
+        try:
+            found = serve()
+            if found["outcome"] == "untaken":  # it was killed while it was idle
+                worker = self._pool.living(worker)
+                found = serve()
         finally:
             self._pool.release(worker, order.memory)
         outcome, problem = found.pop("outcome"), found.pop("problem", "")
         self.figures.update(order.name, **found)
-        if outcome == "lost":  # the worker could not say so
+        if outcome in ("lost", "untaken"):  # the worker could not say so
+            outcome = "lost"
             writer.text(f"error: {problem}")
             writer.close()
             part(connection)

@@ -40,10 +40,12 @@ def main() -> None:
         except (EOFError, OSError):
             return
         with socket.socket(fileno=handle) as connection:
+            with contextlib.suppress(OSError):  # the server was killed: this session is the last
+                channel.send({"taken": True})
             outcome = _serve(connection, order, channel)
         # A reconstruction for nobody cannot be stopped but by ending the process.
         leaves = any(thread.name == WORKING for thread in threading.enumerate())
-        with contextlib.suppress(OSError):  # the server was killed: this session was the last
+        with contextlib.suppress(OSError):
             channel.send({"done": outcome, "leaves": leaves})
         if leaves:
             os._exit(0)

@@ -87,6 +87,24 @@ def test_slices_keep_their_order_and_space() -> None:
         assert means[0] < means[1] < means[2]
 
 
+def test_what_was_not_measured_is_zero_and_named() -> None:
+    """A scan that was stopped: its last slice and, of the first repetition, the middle one."""
+    one = simulate_mr(matrix=32, coils=4, seed=3)
+    kspace = one.kspace.repeat(2, 3, 1, 1, 1)
+    kspace[0, 1], kspace[1, 2] = 0, 0
+    scan = sr.MRScan(kspace, batch_axes=("repetition", "slice"))
+    missing = "slice 1 of repetition 0, slice 2 of repetition 1: k-space is zero"
+    for name in ("sense", "grappa"):
+        with pytest.warns(UserWarning, match=missing):
+            image = sr.reconstruct(scan, name).data
+        alone = sr.reconstruct(one.replace(noise=None), name).data
+        for i, j in np.ndindex(2, 3):
+            expected = alone * bool(kspace[i, j].any())
+            torch.testing.assert_close(image[i, j], expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="is zero: nothing was measured"):
+        sr.reconstruct(scan.replace(kspace=torch.zeros_like(kspace)), "sense")
+
+
 def test_image_is_cropped_to_its_matrix() -> None:
     scan = simulate_mr(matrix=64, coils=2)
     cropped = sr.reconstruct(scan.replace(image_shape=(48, 40)), "rss").data

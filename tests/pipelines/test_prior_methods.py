@@ -48,7 +48,8 @@ def scan() -> sr.MRScan:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_sampler_on_cartesian_data(scan: sr.MRScan, mr_prior: str, name: str) -> None:
-    image = sr.reconstruct(scan, name, prior=mr_prior, passes=6, samples=3)
+    drawn = {} if name == "pnp" else {"samples": 3}
+    image = sr.reconstruct(scan, name, prior=mr_prior, passes=6, **drawn)
     assert image.data.shape == (40, 32)
     assert image.data.is_complex()
     figures = image.metadata["convergence"]
@@ -103,7 +104,8 @@ def test_a_centre_with_gaps_is_warned_of(mr_prior: str) -> None:
 def test_every_sampler_on_fan_beam(ct_prior: str, name: str) -> None:
     scan = sr.datasets.simulate_ct(views=40, columns=64, photons=1e4)
     grid = sr.VolumeGrid((24, 24), 10.0)
-    image = sr.reconstruct(scan, name, prior=ct_prior, passes=6, samples=2, volume=grid)
+    drawn = {} if name == "pnp" else {"samples": 2}
+    image = sr.reconstruct(scan, name, prior=ct_prior, passes=6, volume=grid, **drawn)
     assert image.data.shape == (24, 24)
     assert bool((image.data >= 0).all())
     reference = sr.reconstruct(scan, "fbp", volume=grid).data
@@ -171,8 +173,15 @@ def test_photons_that_the_scanner_states_are_taken(ct_prior: str) -> None:
         for p in (profile, torch.full((64,), 4e3))
     ]
     assert not torch.allclose(*images, rtol=1e-3)
-    image = sr.reconstruct(scan, "pnp", noise=0.05, **options)
+    image = sr.reconstruct(scan, "dds", noise=0.05, **options)
     assert image.metadata["convergence"]["noise"] == 0.05
+
+
+def test_plug_and_play_draws_nothing(scan: sr.MRScan, mr_prior: str) -> None:
+    """And so it refuses what belongs to samplers."""
+    for option in ("samples", "seed"):
+        with pytest.raises(TypeError, match=f"'pnp' has no option '{option}' .*of dds, dps, "):
+            sr.reconstruct(scan, "pnp", prior=mr_prior, **{option: 2})
 
 
 def test_the_photons_of_a_sinogram() -> None:

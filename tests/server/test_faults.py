@@ -9,6 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -266,10 +267,20 @@ def test_a_worker_that_was_killed_while_idle(server: Running, path: Path) -> Non
     require_serves(server.port, path)
     (worker,) = workers(server)
     os.kill(worker.pid, signal.SIGKILL)
-    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
-        time.sleep(0.05)
-    time.sleep(0.5)  # its other threads end last; until then the system calls it alive
     require_serves(server.port, path)
+
+
+def test_a_worker_that_dies_before_it_takes_a_session(server: Running, path: Path) -> None:
+    """The session was handed to it already; it goes on to another worker."""
+    require_serves(server.port, path)
+    (worker,) = workers(server)
+    worker.suspend()
+    with ThreadPoolExecutor(1) as pool:
+        served = pool.submit(require_serves, server.port, path)
+        time.sleep(1)
+        assert not served.done()
+        worker.kill()
+        served.result(timeout=60)
 
 
 def test_a_recording_that_cannot_begin_leaves_nothing(

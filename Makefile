@@ -31,8 +31,9 @@ $(VENV)/dev: $(VENV)/spinray
 demo: $(VENV)/spinray
 	@$(BIN)/spinray demo --output demo
 
+# A file of tests is one process's: its fixtures are made once.
 test: $(VENV)/dev
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/dev
 	@$(BIN)/ruff check .

@@ -40,6 +40,7 @@ PORT = 9002  # FIRE's and OpenRecon's
 _CONNECTIONS = 512  # at once, those in the queue included
 _OPENING = Limits(idle=20.0, stall=20.0, message=1 << 20)  # until the protocol has come
 _ACCEPT = 0.5  # s between looks whether to stop
+_AT_THE_DOOR = 0.01  # s for a client that has connected to be let in
 _DIGIT = "[0-9]"
 _NAMES = f"{8 * _DIGIT}-{6 * _DIGIT}-{4 * _DIGIT}*"  # of sessions: other files are not ours to mend
 
@@ -108,6 +109,7 @@ class Server:
         self.port = int(self._listener.getsockname()[1])
         self._pool = Pool(settings.sessions, settings.cores, settings.memory)
         self._visits: set[threading.Thread] = set()
+        self._beginning = threading.Lock()  # held while a visit is noted and started
         self._arriving: set[socket.socket] = set()  # whose protocol has not come
         self._count = 0
         self._stopping = threading.Event()
@@ -115,8 +117,8 @@ class Server:
         if self._carrier is not None and context is not None:
             self._carrier.serve(self._listener, context, self._visited)
         else:
-            self._listener.settimeout(_ACCEPT)
-            threading.Thread(target=self._accept, name="accept", daemon=True).start()
+            self._door = threading.Thread(target=self._accept, name="accept", daemon=True)
+            self._door.start()
 
     def stop(self, grace: float) -> bool:
         """Take no more sessions, refuse those that wait, finish those that run.
@@ -132,32 +134,36 @@ class Server:
         )  # fmt: skip
         if self._carrier is not None:
             self._carrier.stop_serving()
-        else:  # refuses at once; closed alone, it would listen until `accept` looks up
-            self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
+        else:
+            self._door.join()
         for connection in list(self._arriving):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)
         self._pool.stop()
         deadline = time.monotonic() + grace
-        for visit in list(self._visits):
+        with self._beginning:
+            visits = list(self._visits)
+        for visit in visits:
             visit.join(max(deadline - time.monotonic(), 0))
         done = not any(visit.is_alive() for visit in list(self._visits))
         self._pool.end()
         return done
 
     def _accept(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                connection, address = self._listener.accept()
-            except TimeoutError:
-                continue
-            except OSError:
-                if self._stopping.is_set():
-                    return
-                time.sleep(_ACCEPT)  # no descriptors left, say: others will be closed
-                continue
-            self._visited(connection, address)
+        """Let clients in until the server stops, and then those who wait outside."""
+        with self._listener:
+            while True:
+                stopping = self._stopping.is_set()
+                self._listener.settimeout(_AT_THE_DOOR if stopping else _ACCEPT)
+                try:
+                    connection, address = self._listener.accept()
+                except OSError as error:
+                    if stopping:
+                        return
+                    if not isinstance(error, TimeoutError):
+                        time.sleep(_ACCEPT)  # no descriptors left, say: others will be closed
+                    continue
+                self._visited(connection, address)
 
     def _visited(self, connection: socket.socket, address: Any) -> None:
         """Receive a visitor in a thread of its own."""
@@ -169,8 +175,9 @@ class Server:
         visit = threading.Thread(
             target=self._visit, args=(connection, address, name), name=name, daemon=True
         )
-        self._visits.add(visit)
-        visit.start()
+        with self._beginning:
+            self._visits.add(visit)
+            visit.start()
 
     def _visit(self, connection: socket.socket, address: Any, name: str) -> None:
         """From the first message to the end of the session."""

@@ -102,9 +102,9 @@ def test_sigterm_finishes_and_refuses_but_drops_nobody(
     wait_for(server, running=1)
     waiting, _ = opened(server, path)
     wait_for(server, waiting=1)
-    silent = Client(server.port)
+    silent = [Client(server.port) for _ in range(50)]  # some still wait to be accepted
     server.process.send_signal(signal.SIGTERM)
-    for client in (waiting, silent):
+    for client in (waiting, *silent):
         refused = client.answers()
         assert refused.closed
         assert refused.texts[-1] == "error: the server is shutting down"

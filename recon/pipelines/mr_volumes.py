@@ -25,21 +25,19 @@ def each_volume(scan: MRScan, solve: Solve, track: Track, label: str, steps: int
     Items without a sample that is not zero, as of a scan that was stopped, become zeros.
     """
     places = list(product(*map(range, scan.batch_shape)))
-    measured = scan.kspace.any(tuple(range(len(scan.batch_shape), scan.kspace.ndim)))
-    missing = [place for place in places if not measured[place]]
-    if missing:
+    nonzero = scan.kspace.any(tuple(range(len(scan.batch_shape), scan.kspace.ndim))).cpu()
+    measured = [place for place in places if nonzero[place]]
+    if missing := [place for place in places if not nonzero[place]]:
         warn(f"{_names(scan, missing)}: k-space is zero, and so is the image")
     volumes, records, trajectory, sampling = {}, [], None, None
-    with track(label, steps * (len(places) - len(missing))) as step:
-        for place in places:
-            if place in missing:
-                continue
+    with track(label, steps * len(measured)) as step:
+        for place in measured:
             volume = part(scan, place)
             if volume.trajectory is not trajectory or "field_map" in volume.header:
                 trajectory, sampling = volume.trajectory, samples_of(volume)
             records.append(Convergence(step))
             volumes[place] = solve(volume, sampling, records[-1])
-    empty = torch.zeros_like(next(iter(volumes.values())))
+    empty = torch.zeros_like(volumes[measured[0]])
     data = torch.stack([volumes.get(place, empty) for place in places])
     return mr_image(scan, data.reshape(*scan.batch_shape, *empty.shape), records)
 

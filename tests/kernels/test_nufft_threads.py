@@ -142,7 +142,7 @@ def test_result_memory_is_not_handed_out_twice() -> None:
 def test_cold_and_warm_start(tmp_path: Path) -> None:
     """Cold, it compiles and says so; warm, it is at work in a second, silent, torch untouched.
 
-    A quiet core compiles for 12 to 25 s; the limits leave room for one that others slow down.
+    A quiet core of 2.5 GHz compiles for 25 s; the limits leave room for one that others slow down.
     """
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     runs = [
